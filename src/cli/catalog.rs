@@ -1,0 +1,119 @@
+//! `edgeward catalog`.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::{Failure, ListFormat, load_catalog, render};
+use crate::catalog::{Catalog, OssRow, Region};
+use crate::net::Prefix;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// A region id, `cn-hangzhou`
+    #[arg(value_name = "REGION")]
+    region: Option<String>,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
+}
+
+pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(folder)?;
+    let regions: Vec<&Region> = match &arguments.region {
+        None => catalog.regions.iter().collect(),
+        Some(id) => vec![catalog.region(id).ok_or_else(|| {
+            let help = catalog.suggest_region(id);
+            Failure::Usage(anyhow::anyhow!("`{}` is not a region of the catalog; {help}", id.escape_debug()))
+        })?],
+    };
+    let text = match (arguments.format, &arguments.region) {
+        (ListFormat::Json, _) => {
+            let rows: Vec<serde_json::Value> = regions.iter().map(|region| region_json(region)).collect();
+            let document = json!({"documents": documents_json(&catalog), "regions": rows});
+            let text = serde_json::to_string_pretty(&document).map_err(|error| Failure::System(error.into()))?;
+            format!("{text}\n")
+        }
+        (ListFormat::Text, Some(_)) => regions.iter().map(|region| region_text(&catalog, region)).collect(),
+        (ListFormat::Text, None) => table(&regions),
+    };
+    render::output(&text)
+}
+
+fn table(regions: &[&Region]) -> String {
+    let mut text = format!("{:<24}{:<9}{:<10}{:<6}NAME\n", "REGION", "CLOUD", "REGISTRY", "OSS");
+    for region in regions {
+        let registry = region.registry.as_ref().map_or_else(|| "-".to_owned(), |row| row.prefixes.len().to_string());
+        let oss: usize = region.oss.iter().map(|row| row.vips.len()).sum();
+        let oss = if oss == 0 { "-".to_owned() } else { oss.to_string() };
+        let name = region.name.as_deref().unwrap_or("-");
+        text.push_str(&format!("{:<24}{:<9}{registry:<10}{oss:<6}{name}\n", region.id.value, region.cloud.word()));
+    }
+    text
+}
+
+fn joined<T: ToString>(values: &[T]) -> String {
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn region_text(catalog: &Catalog, region: &Region) -> String {
+    let mut lines = vec![format!("{}  {}", region.id.value, region.name.as_deref().unwrap_or("-"))];
+    lines.push(format!("  cloud: {}", region.cloud));
+    lines.extend(region.note.iter().map(|note| format!("  note: {note}")));
+    match &region.registry {
+        None => lines.push("  registry: not in the catalog; supply `overrides.registry`".to_owned()),
+        Some(row) => {
+            lines.push(format!("  registry: {}", joined(&row.prefixes)));
+            lines.push(format!("    source: {}", cited(catalog, &row.source.value, &row.retrieved)));
+        }
+    }
+    if region.oss.is_empty() {
+        lines.push("  oss: not in the catalog; supply `overrides.oss` and `overrides.oss-endpoint`".to_owned());
+    }
+    for row in &region.oss {
+        lines.push(format!("  oss ({}): {}", row.network, joined(&row.vips)));
+        lines.push(format!("    endpoints: {}", joined(&row.endpoints)));
+        lines.extend(row.public_endpoint.iter().map(|name| format!("    public endpoint: {name}")));
+        lines.push(format!("    source: {}", cited(catalog, &row.source.value, &row.retrieved)));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// A document by its title and dates.
+fn cited(catalog: &Catalog, id: &str, retrieved: &str) -> String {
+    let document = catalog.documents.iter().find(|document| document.id.value == id);
+    let title = document.map_or(id, |document| &document.title);
+    let updated = document.and_then(|document| document.updated.as_ref());
+    let updated = updated.map_or_else(String::new, |date| format!(", updated {date}"));
+    format!("{title} ({id}{updated}, read {retrieved})")
+}
+
+fn documents_json(catalog: &Catalog) -> serde_json::Value {
+    let rows = catalog.documents.iter();
+    rows.map(|row| json!({"id": row.id.value, "title": row.title, "updated": row.updated})).collect()
+}
+
+fn region_json(region: &Region) -> serde_json::Value {
+    let prefixes = |rows: &[Prefix]| rows.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let oss = |row: &OssRow| {
+        json!({
+            "network": row.network.word(),
+            "endpoints": row.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "public-endpoint": row.public_endpoint.as_ref().map(ToString::to_string),
+            "prefixes": prefixes(&row.vips),
+            "source": row.source.value,
+            "retrieved": row.retrieved,
+        })
+    };
+    let registry = region.registry.as_ref().map(
+        |row| json!({"prefixes": prefixes(&row.prefixes), "source": row.source.value, "retrieved": row.retrieved}),
+    );
+    json!({
+        "id": region.id.value,
+        "name": region.name,
+        "cloud": region.cloud.word(),
+        "note": region.note,
+        "registry": registry,
+        "oss": region.oss.iter().map(oss).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,180 @@
+//! The command line: arguments, messages and exit codes. One file per verb.
+
+mod catalog;
+mod check;
+mod compile;
+mod init;
+mod render;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::catalog::{Catalog, FILES};
+use crate::diag::{Problems, Severity};
+use crate::host::files::{self, ReadError};
+use crate::intent::{Declared, Intent};
+use crate::policy;
+use crate::site::Target;
+use crate::source::Source;
+
+/// Compiles policies into nftables rulesets for hosts and gateways that join ACK clusters.
+#[derive(Debug, Parser)]
+#[command(name = "edgeward", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    /// A folder with sources.yaml, regions.yaml and flows.yaml, in place of the built-in catalog
+    #[arg(long, global = true, value_name = "DIR")]
+    catalog: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check policies and report everything that is wrong with them
+    Check(check::Arguments),
+    /// Print a commented starter policy
+    Init(init::Arguments),
+    /// Print the ruleset of a policy; touches neither network nor kernel
+    Compile(compile::Arguments),
+    /// List the regions, or show all that is known of one
+    Catalog(catalog::Arguments),
+    /// Print the JSON Schema of the policy file
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// A policy file and what it is compiled for.
+#[derive(Debug, Args)]
+struct PolicyTarget {
+    /// Where the rules run, in place of the policy's `target`
+    #[arg(long, value_name = "TARGET", value_parser = parse_target)]
+    target: Option<Target>,
+}
+
+fn parse_target(text: &str) -> Result<Target, String> {
+    text.parse()
+}
+
+/// The shape of a listing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum ListFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Why a command ends without having done its work; the variants are the exit codes of the contract.
+#[derive(Debug)]
+enum Failure {
+    /// The policy, the lockfile or the catalog is wrong, and the user has been told: 2.
+    Reported,
+    /// The same, to be told: 2.
+    Usage(anyhow::Error),
+    /// Names without an address: 3.
+    Unresolved(anyhow::Error),
+    /// A file or a permission: 4.
+    System(anyhow::Error),
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Io(..) => Failure::System(error.into()),
+            ReadError::NotText { .. } => Failure::Usage(error.into()),
+        }
+    }
+}
+
+impl Failure {
+    fn report(self) -> ExitCode {
+        let (code, error) = match self {
+            Failure::Reported => return ExitCode::from(2),
+            Failure::Usage(error) => (2, error),
+            Failure::Unresolved(error) => (3, error),
+            Failure::System(error) => (4, error),
+        };
+        render::error(&format!("{error:#}"));
+        ExitCode::from(code)
+    }
+}
+
+/// Runs the program.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Arguments { catalog, verb } = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no failure.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            // A reader that has gone away is nothing to report.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let catalog = catalog.as_deref();
+    let done = match verb {
+        Verb::Check(arguments) => check::run(&arguments, catalog),
+        Verb::Init(arguments) => init::run(&arguments, catalog),
+        Verb::Compile(arguments) => compile::run(&arguments, catalog),
+        Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
+        Verb::Schema => schema(),
+        Verb::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "edgeward", &mut script);
+            render::output(&String::from_utf8_lossy(&script))
+        }
+        Verb::Man => man(),
+    };
+    done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
+}
+
+fn schema() -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(&policy::schema()).map_err(|error| Failure::System(error.into()))?;
+    render::output(&format!("{text}\n"))
+}
+
+fn man() -> Result<(), Failure> {
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command()).render(&mut page).map_err(|error| Failure::System(error.into()))?;
+    render::output(&String::from_utf8_lossy(&page))
+}
+
+/// Reads the catalog that the user chose.
+fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
+    let catalog = match folder {
+        None => Catalog::embedded(),
+        Some(folder) => {
+            let [sources, regions, flows] = FILES.map(|name| files::read(&folder.join(name)));
+            Catalog::parse([sources?, regions?, flows?])
+        }
+    };
+    catalog.map_err(|error| {
+        render::diagnostics(&error.source, error.diagnostics, Severity::Note);
+        Failure::Reported
+    })
+}
+
+/// Reads and checks a policy; what is wrong or worth knowing is shown, down to a severity.
+fn load_policy(
+    path: &Path,
+    catalog: &Catalog,
+    target: Option<Target>,
+    shown: Severity,
+) -> Result<(Source, Intent<Declared>), Failure> {
+    let source = files::read(path)?;
+    let mut problems = Problems::default();
+    let intent =
+        policy::parse(&source, &mut problems).and_then(|policy| policy::check(&policy, catalog, target, &mut problems));
+    render::diagnostics(&source, problems.into_sorted(), shown);
+    intent.map(|intent| (source, intent)).ok_or(Failure::Reported)
+}

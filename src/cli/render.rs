@@ -1,0 +1,81 @@
+//! Output: standard output for results, standard error for everything else, colour on terminals only.
+
+use std::io::{ErrorKind, Write};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use super::Failure;
+use crate::diag::{Diagnostic, Severity};
+use crate::source::Source;
+
+/// A longer line is named, not shown.
+const LONGEST_LINE: usize = 400;
+/// Enough to work on; a binary file has thousands.
+const MOST_DIAGNOSTICS: usize = 100;
+
+/// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
+pub(super) fn output(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::System(anyhow::Error::from(error).context("cannot write to standard output")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows an error without a place.
+pub(super) fn error(message: &str) {
+    let title = Level::ERROR.primary_title(message);
+    show(&[Group::with_title(title)]);
+}
+
+/// Shows diagnostics with the lines they are about, from a severity up.
+pub(super) fn diagnostics(source: &Source, diagnostics: Vec<Diagnostic>, from: Severity) {
+    let shown: Vec<Diagnostic> = diagnostics.into_iter().filter(|d| d.code.severity() >= from).collect();
+    for diagnostic in shown.iter().take(MOST_DIAGNOSTICS) {
+        show_diagnostic(source, diagnostic);
+    }
+    if let Some(more) = shown.len().checked_sub(MOST_DIAGNOSTICS).filter(|&more| more > 0) {
+        error(&format!("{more} more problems in `{}` are not shown", source.name));
+    }
+}
+
+fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
+    let level = match diagnostic.code.severity() {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.name());
+    let span = diagnostic.span;
+    let position = source.position(span.start);
+    let text = &source.text;
+    let start = span.start.min(text.len());
+    let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line_end = text[line_start..].find('\n').map_or(text.len(), |length| line_start + length);
+    let line = text[line_start..line_end].trim_end_matches('\r');
+    let first = Group::with_title(title);
+    let first = if line.len() > LONGEST_LINE {
+        first.element(Origin::path(source.name.as_str()).line(position.line).char_column(position.column))
+    } else {
+        let from = (start - line_start).min(line.len());
+        let to = span.end.min(line_end).saturating_sub(line_start).clamp(from, line.len());
+        let annotation = AnnotationKind::Primary.span(from..to);
+        first.element(
+            Snippet::source(line)
+                .line_start(position.line)
+                .path(source.name.as_str())
+                .fold(false)
+                .annotation(annotation),
+        )
+    };
+    match &diagnostic.help {
+        Some(help) => show(&[first, Group::with_title(Level::HELP.secondary_title(help.as_str()))]),
+        None => show(&[first]),
+    }
+}
+
+fn show(report: &[Group<'_>]) {
+    anstream::eprintln!("{}", Renderer::styled().render(report));
+}

@@ -1,0 +1,195 @@
+//! What is wrong with an input: a code, a place, a sentence and a way out. Rendering is the command line's job.
+
+use crate::source::{Span, Spanned};
+
+/// How grave a diagnostic is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// Good to know; nothing to mend.
+    Note,
+    /// Works, but perhaps not as meant.
+    Warning,
+    /// Nothing is compiled.
+    Error,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:expr])+ $variant:ident = $name:literal, $severity:ident;)+) => {
+        /// The kinds of diagnostics; `docs/diagnostics.md` has a paragraph on each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Code {
+            /// Every code, in the order of the documentation.
+            pub const ALL: &[Code] = &[$(Code::$variant,)+];
+
+            /// The name as messages show it.
+            pub fn name(self) -> &'static str {
+                match self { $(Code::$variant => $name,)+ }
+            }
+
+            /// The severity of every diagnostic with this code.
+            pub fn severity(self) -> Severity {
+                match self { $(Code::$variant => Severity::$severity,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The file is not UTF-8 text.
+    NotText = "not-text", Error;
+    /// The file is larger than any policy.
+    TooLarge = "too-large", Error;
+    /// The file holds nothing.
+    EmptyFile = "empty-file", Error;
+    /// The text is not YAML.
+    YamlSyntax = "yaml-syntax", Error;
+    /// YAML that the policy language leaves out: anchors, aliases, tags, directives, several documents.
+    YamlFeature = "yaml-feature", Error;
+    /// A list where a mapping is wanted, and the like.
+    WrongType = "wrong-type", Error;
+    /// A field that the format does not have.
+    UnknownField = "unknown-field", Error;
+    /// A key that stands twice in one mapping.
+    DuplicateKey = "duplicate-key", Error;
+    /// A required field is not there.
+    MissingField = "missing-field", Error;
+    /// A format version that this edgeward does not read.
+    UnsupportedVersion = "unsupported-version", Error;
+    /// A word that is none of the allowed ones.
+    UnknownValue = "unknown-value", Error;
+    /// A number outside of its bounds.
+    InvalidNumber = "invalid-number", Error;
+    /// A policy name or flow id that is not `[a-z][a-z0-9-]*`.
+    InvalidName = "invalid-name", Error;
+    /// Text with control characters.
+    InvalidText = "invalid-text", Error;
+    /// A cluster version that cannot be read.
+    InvalidVersion = "invalid-version", Error;
+    /// A cluster version without quotes, which YAML reads as a number.
+    UnquotedVersion = "unquoted-version", Error;
+    /// Not an IP address.
+    InvalidAddress = "invalid-address", Error;
+    /// Not an address or prefix.
+    InvalidPrefix = "invalid-prefix", Error;
+    /// A prefix with bits set behind its length.
+    HostBits = "host-bits", Error;
+    /// Not an absolute host name.
+    InvalidHostName = "invalid-host-name", Error;
+    /// Not a protocol and port.
+    InvalidPort = "invalid-port", Error;
+    /// Not a duration.
+    InvalidDuration = "invalid-duration", Error;
+    /// Not a rate.
+    InvalidRate = "invalid-rate", Error;
+    /// Not a point in time.
+    InvalidTime = "invalid-time", Error;
+    /// A list that must not be empty.
+    EmptyList = "empty-list", Error;
+    /// Two rows with one id.
+    DuplicateId = "duplicate-id", Error;
+    /// A region that the catalog does not have.
+    UnknownRegion = "unknown-region", Error;
+    /// The catalog lacks data of the region that the policy needs.
+    RegionDataMissing = "region-data-missing", Error;
+    /// Registered clusters join over a leased line only.
+    ConnectionNotOffered = "connection-not-offered", Error;
+    /// The cluster kind or the connection does not offer the CNI.
+    CniNotOffered = "cni-not-offered", Error;
+    /// `scope: broad` where it does not exist.
+    ScopeNotOffered = "scope-not-offered", Error;
+    /// A field that has no meaning beside the others.
+    UnusedField = "unused-field", Error;
+    /// A zone that a flow needs is empty.
+    MissingZone = "missing-zone", Error;
+    /// The IDC and the cloud share addresses.
+    HostsOverlap = "hosts-overlap", Error;
+    /// Pods share addresses with hosts or the VPC.
+    PodsOverlap = "pods-overlap", Error;
+    /// Pods share addresses with hosts or the VPC of a registered cluster, but with no vSwitch.
+    PodsInsideVpc = "pods-inside-vpc", Warning;
+    /// A vSwitch that is not inside the VPC.
+    VswitchOutsideVpc = "vswitch-outside-vpc", Warning;
+    /// The API server of a registered cluster is not one of the hosts.
+    ApiServerOutsideHosts = "api-server-outside-hosts", Warning;
+    /// A flow without a peer, which opens nothing.
+    EmptyPeers = "empty-peers", Warning;
+    /// No prefix may reach the host by SSH.
+    NoManagement = "no-management", Warning;
+    /// The host may ask no DNS server.
+    NoDns = "no-dns", Warning;
+    /// `100.0.0.0/8` is wider than the shared address space.
+    BroadPublic = "broad-public", Warning;
+    /// Image layers may come from hosts that no document names.
+    UnnamedLayers = "unnamed-layers", Note;
+}
+
+/// One thing that is wrong, or worth knowing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What kind of thing.
+    pub code: Code,
+    /// Where it stands.
+    pub span: Span,
+    /// One sentence, lower case, literals in backticks, no final period.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+}
+
+/// The diagnostics of one run, in the order in which they were found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Diagnostic>);
+
+impl Problems {
+    /// Adds a diagnostic without help.
+    pub fn push(&mut self, code: Code, span: Span, message: impl Into<String>) {
+        self.0.push(Diagnostic { code, span, message: message.into(), help: None });
+    }
+
+    /// Adds a diagnostic that says the way out.
+    pub fn push_with_help(&mut self, code: Code, span: Span, message: impl Into<String>, help: impl Into<String>) {
+        self.0.push(Diagnostic { code, span, message: message.into(), help: Some(help.into()) });
+    }
+
+    /// Takes the value of a result, or records its error.
+    pub fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
+        result.map_err(|diagnostic| self.0.push(diagnostic)).ok()
+    }
+
+    /// Whether anything in here forbids to go on.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|diagnostic| diagnostic.code.severity() == Severity::Error)
+    }
+
+    /// The diagnostics, sorted by place: what the user reads from top to bottom.
+    pub fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.0.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
+        self.0.dedup();
+        self.0
+    }
+}
+
+/// What a candidate for a typing error suggests, as a help sentence.
+pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(written, candidate), candidate))
+        .filter(|&(distance, candidate)| distance <= 1 + candidate.len() / 5)
+        .min()
+        .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+/// The same, and all candidates where none is near.
+pub fn suggest<'a>(written: &Spanned<String>, candidates: &[&'a str]) -> String {
+    did_you_mean(&written.value, candidates.iter().copied()).unwrap_or_else(|| one_of(candidates))
+}
+
+/// Lists what may be written.
+pub fn one_of(candidates: &[&str]) -> String {
+    let quoted: Vec<String> = candidates.iter().map(|candidate| format!("`{candidate}`")).collect();
+    format!("one of {}", quoted.join(", "))
+}

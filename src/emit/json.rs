@@ -1,0 +1,229 @@
+//! nft JSON: what `nft -j -f` loads, typed by the `nftables` crate.
+//!
+//! Only constructs are used that the crate's types and nft 1.0.6 agree on; a test loads them.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use nftables::expr::{
+    CT, Expression, Meta, MetaKey, NamedExpression, Payload, PayloadField, Prefix as JsonPrefix, Range, SetItem,
+};
+use nftables::schema::{Chain as JsonChain, Counter, NfListObject, Rule as JsonRule, Set as JsonSet, SetFlag};
+use nftables::schema::{NfCmd, SetType, SetTypeValue, Table};
+use nftables::stmt::{self, JumpTarget, Limit, Reject, RejectType, Statement, VerdictMap};
+use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
+
+use super::{elements, ranges};
+use serde_json::{Value, json};
+
+use crate::net::{Bits, CtState, Family, Hook, Prefix, Ranges, Verdict};
+use crate::ruleset::{Action, BaseHook, Chain, Log, Match, PacketEnd, Rule, Ruleset, Set, SetKind, TABLE};
+
+const FAMILY: NfFamily = NfFamily::INet;
+
+/// Writes a ruleset as one transaction that replaces the table.
+///
+/// # Errors
+/// Never in practice: the values are numbers and strings.
+pub fn json(ruleset: &Ruleset) -> Result<String, serde_json::Error> {
+    let table = || NfListObject::Table(Table { family: FAMILY, name: TABLE.into(), handle: None });
+    let mut commands = Vec::new();
+    let mut push = |command: NfCmd| serde_json::to_value(command).map(|value| commands.push(value));
+    push(NfCmd::Add(table()))?;
+    push(NfCmd::Delete(table()))?;
+    push(NfCmd::Add(table()))?;
+    for name in &ruleset.counters {
+        let (name, table) = (name.as_str().into(), TABLE.into());
+        let counter = Counter { family: FAMILY, table, name, handle: None, packets: None, bytes: None };
+        push(NfCmd::Add(NfListObject::Counter(counter)))?;
+    }
+    for (name, set) in &ruleset.sets {
+        push(NfCmd::Add(NfListObject::Set(Box::new(set_object(name, set)))))?;
+    }
+    for chain in &ruleset.chains {
+        push(NfCmd::Add(NfListObject::Chain(chain_object(chain))))?;
+    }
+    for chain in &ruleset.chains {
+        for rule in &chain.rules {
+            commands.push(rule_command(chain, rule)?);
+        }
+    }
+    let mut text = serde_json::to_string_pretty(&json!({"nftables": commands}))?;
+    text.push('\n');
+    Ok(text)
+}
+
+fn rule_command(chain: &Chain, rule: &Rule) -> Result<Value, serde_json::Error> {
+    let mut command = serde_json::to_value(NfCmd::Add(NfListObject::Rule(JsonRule {
+        family: FAMILY,
+        table: TABLE.into(),
+        chain: chain.name.as_str().into(),
+        expr: rule_statements(rule).into(),
+        comment: rule.comment.as_deref().map(Cow::Borrowed),
+        ..JsonRule::default()
+    })))?;
+    // The crate writes this statement as a word, and nft reads it as an object only.
+    if let (Action::Notrack, Some(Value::Array(statements))) = (&rule.action, command.pointer_mut("/add/rule/expr")) {
+        statements.push(json!({"notrack": null}));
+    }
+    Ok(command)
+}
+
+fn set_object<'a>(name: &'a str, set: &Set) -> JsonSet<'a> {
+    let elem: Vec<Expression> = elements(set).into_iter().map(element).collect();
+    JsonSet {
+        family: FAMILY,
+        table: TABLE.into(),
+        name: name.into(),
+        set_type: SetTypeValue::Single(match set.family {
+            Family::V4 => SetType::Ipv4Addr,
+            Family::V6 => SetType::Ipv6Addr,
+        }),
+        flags: (set.kind == SetKind::Prefixes).then(|| HashSet::from([SetFlag::Interval])),
+        elem: (!elem.is_empty()).then(|| elem.into()),
+        ..JsonSet::default()
+    }
+}
+
+fn element(prefix: Prefix) -> Expression<'static> {
+    let net = prefix.net();
+    let address = Expression::String(net.network().to_string().into());
+    if net.prefix_len() == net.max_prefix_len() {
+        return address;
+    }
+    let prefix = JsonPrefix { addr: Box::new(address), len: net.prefix_len().into() };
+    Expression::Named(NamedExpression::Prefix(prefix))
+}
+
+fn chain_object(chain: &Chain) -> JsonChain<'_> {
+    let place = chain.base.map(|base| match base.hook {
+        BaseHook::Filter(Hook::Input) => (NfHook::Input, 0),
+        BaseHook::Filter(Hook::Output) => (NfHook::Output, 0),
+        BaseHook::Filter(Hook::Forward) => (NfHook::Forward, 0),
+        BaseHook::RawPrerouting => (NfHook::Prerouting, -300),
+        BaseHook::RawOutput => (NfHook::Output, -300),
+    });
+    JsonChain {
+        family: FAMILY,
+        table: TABLE.into(),
+        name: chain.name.as_str().into(),
+        _type: place.map(|_| NfChainType::Filter),
+        hook: place.map(|(hook, _)| hook),
+        prio: place.map(|(_, priority)| priority),
+        policy: chain.base.map(|base| if base.drops { NfChainPolicy::Drop } else { NfChainPolicy::Accept }),
+        ..JsonChain::default()
+    }
+}
+
+fn rule_statements(rule: &Rule) -> Vec<Statement<'_>> {
+    let mut statements: Vec<Statement> = rule.matches.iter().map(match_statement).collect();
+    if let Some(Log { prefix, count, per }) = &rule.log {
+        statements.push(Statement::Limit(Limit {
+            rate: *count,
+            rate_unit: None,
+            per: Some((*per).into()),
+            burst: Some(5),
+            burst_unit: None,
+            inv: None,
+        }));
+        let mut log = stmt::Log::new(None);
+        log.prefix = Some(prefix.as_str().into());
+        statements.push(Statement::Log(Some(log)));
+    }
+    statements.extend(rule.counter.iter().map(|name| Statement::Counter(stmt::Counter::Named(name.as_str().into()))));
+    statements.extend(action_statement(&rule.action));
+    statements
+}
+
+fn payload(protocol: &'static str, field: &'static str) -> Expression<'static> {
+    let field = PayloadField { protocol: protocol.into(), field: field.into() };
+    Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)))
+}
+
+fn meta(key: MetaKey) -> Expression<'static> {
+    Expression::Named(NamedExpression::Meta(Meta { key }))
+}
+
+fn text(text: &str) -> Expression<'_> {
+    Expression::String(text.into())
+}
+
+fn match_statement(condition: &Match) -> Statement<'_> {
+    let equal = |left, right| Statement::Match(stmt::Match { left, right, op: stmt::Operator::EQ });
+    let any_of = |left, right| Statement::Match(stmt::Match { left, right, op: stmt::Operator::IN });
+    match condition {
+        Match::Loopback(PacketEnd::Source) => equal(meta(MetaKey::Iif), text("lo")),
+        Match::Loopback(PacketEnd::Destination) => equal(meta(MetaKey::Oif), text("lo")),
+        Match::State(states) => {
+            let names = states.iter().copied().map(|state| text(CtState::name(state))).collect();
+            let state = CT { key: "state".into(), family: None, dir: None };
+            any_of(Expression::Named(NamedExpression::CT(state)), Expression::List(names))
+        }
+        Match::Family(Family::V4) => equal(meta(MetaKey::Nfproto), text("ipv4")),
+        Match::Family(Family::V6) => equal(meta(MetaKey::Nfproto), text("ipv6")),
+        Match::Address(end, set) => {
+            let header = if set.ends_with(Family::V4.name()) { "ip" } else { "ip6" };
+            let field = match end {
+                PacketEnd::Source => "saddr",
+                PacketEnd::Destination => "daddr",
+            };
+            equal(payload(header, field), Expression::String(format!("@{set}").into()))
+        }
+        Match::Port(transport, end, ports) => equal(port(transport.name(), *end), numbers(ports)),
+        Match::Icmp(Family::V4, types) => equal(payload("icmp", "type"), numbers(types)),
+        Match::Icmp(Family::V6, types) => equal(payload("icmpv6", "type"), numbers(types)),
+        Match::Protocol(number) => equal(meta(MetaKey::L4proto), Expression::Number((*number).into())),
+        Match::NotOpening => any_of(payload("tcp", "flags"), Expression::List(vec![text("rst"), text("ack")])),
+    }
+}
+
+fn port(protocol: &'static str, end: PacketEnd) -> Expression<'static> {
+    match end {
+        PacketEnd::Source => payload(protocol, "sport"),
+        PacketEnd::Destination => payload(protocol, "dport"),
+    }
+}
+
+fn range<T: Bits + Into<u32>>((low, high): (T, T)) -> Expression<'static> {
+    if low == high {
+        return Expression::Number(low.into());
+    }
+    Expression::Range(Box::new(Range { range: [Expression::Number(low.into()), Expression::Number(high.into())] }))
+}
+
+/// One number as it is, several as an anonymous set.
+fn numbers<T: Bits + Into<u32>>(set: &Ranges<T>) -> Expression<'static> {
+    let mut all = ranges(set);
+    match (all.len(), all.pop()) {
+        (1, Some(only)) => range(only),
+        _ => {
+            let items = ranges(set).into_iter().map(|item| SetItem::Element(range(item))).collect();
+            Expression::Named(NamedExpression::Set(items))
+        }
+    }
+}
+
+fn action_statement(action: &Action) -> Option<Statement<'_>> {
+    let target = |chain: &str| JumpTarget { target: chain.to_owned().into() };
+    let jump = |key, chain: &String| SetItem::MappingStatement(key, Statement::Jump(target(chain)));
+    let vmap =
+        |key, items| Statement::VerdictMap(VerdictMap { key, data: Expression::Named(NamedExpression::Set(items)) });
+    Some(match action {
+        Action::Continue | Action::Notrack => return None,
+        Action::Verdict(Verdict::Accept) => Statement::Accept(None),
+        Action::Verdict(Verdict::Drop) => Statement::Drop(None),
+        Action::Verdict(Verdict::Reject) => {
+            Statement::Reject(Some(Reject::new(Some(RejectType::ICMPX), Some(RejectCode::AdminProhibited))))
+        }
+        Action::Jump(chain) => Statement::Jump(target(chain)),
+        Action::Goto(chain) => Statement::Goto(target(chain)),
+        Action::ByProtocol(chains) => {
+            let items = chains.iter().map(|(number, chain)| jump(Expression::Number((*number).into()), chain));
+            vmap(meta(MetaKey::L4proto), items.collect())
+        }
+        Action::ByPort { protocol, end, chains } => {
+            let items = chains.iter().map(|(ports, chain)| jump(range(*ports), chain));
+            vmap(port(protocol.name(), *end), items.collect())
+        }
+    })
+}

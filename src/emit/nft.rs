@@ -1,0 +1,184 @@
+//! nft text: what `nft -f` loads and a person reviews.
+
+use std::fmt::{Display, Write};
+
+use super::{elements, ranges};
+use crate::net::{Bits, CtState, Family, PrefixSet, Protocol, Ranges, Verdict};
+use crate::ruleset::{Action, BaseHook, Chain, Log, Match, PacketEnd, Rule, Ruleset, Set, SetKind, TABLE, Transport};
+
+/// Lines of elements end near this column: nft repeats the whole line of an error.
+const WIDTH: usize = 100;
+
+/// Writes a ruleset as one transaction that replaces the table.
+///
+/// The first two lines make the deletion work on the first load, too: nft 1.0.6 has no `destroy`.
+pub fn nft(ruleset: &Ruleset) -> String {
+    let mut text = format!("# edgeward: {}\n", ruleset.title);
+    text.push_str(
+        "# Generated: edit the policy, not this file. `nft -f` replaces the whole table in one transaction.\n\n",
+    );
+    text.push_str(&format!("table inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n"));
+    for counter in &ruleset.counters {
+        text.push_str(&format!("\tcounter {counter} {{ }}\n"));
+    }
+    for (name, set) in &ruleset.sets {
+        push_set(&mut text, name, set);
+    }
+    for chain in &ruleset.chains {
+        push_chain(&mut text, chain);
+    }
+    text.push_str("}\n");
+    text
+}
+
+fn push_set(text: &mut String, name: &str, set: &Set) {
+    let kind = match set.family {
+        Family::V4 => "ipv4_addr",
+        Family::V6 => "ipv6_addr",
+    };
+    text.push('\n');
+    if !set.note.is_empty() {
+        text.push_str(&format!("\t# {}\n", set.note));
+    }
+    text.push_str(&format!("\tset {name} {{\n\t\ttype {kind}\n"));
+    if set.kind == SetKind::Prefixes {
+        text.push_str("\t\tflags interval\n");
+    }
+    if set.elements != PrefixSet::default() {
+        push_elements(text, set);
+    }
+    text.push_str("\t}\n");
+}
+
+fn push_elements(text: &mut String, set: &Set) {
+    const INDENT: &str = "\n\t\t\t";
+    text.push_str("\t\telements = {");
+    let mut column = WIDTH;
+    for (index, element) in elements(set).into_iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        let before = text.len();
+        if column >= WIDTH {
+            text.push_str(INDENT);
+            column = 0;
+        } else {
+            text.push(' ');
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{element}");
+        column += text.len() - before;
+    }
+    text.push_str("\n\t\t}\n");
+}
+
+fn push_chain(text: &mut String, chain: &Chain) {
+    text.push_str(&format!("\n\tchain {} {{\n", chain.name));
+    if let Some(base) = chain.base {
+        let (hook, priority) = match base.hook {
+            BaseHook::Filter(hook) => (hook.name(), "filter"),
+            BaseHook::RawPrerouting => ("prerouting", "raw"),
+            BaseHook::RawOutput => ("output", "raw"),
+        };
+        let policy = if base.drops { "drop" } else { "accept" };
+        text.push_str(&format!("\t\ttype filter hook {hook} priority {priority}; policy {policy};\n"));
+    }
+    for rule in &chain.rules {
+        text.push_str(&format!("\t\t{}\n", rule_text(rule)));
+    }
+    text.push_str("\t}\n");
+}
+
+fn rule_text(rule: &Rule) -> String {
+    let mut words: Vec<String> = rule.matches.iter().map(match_text).collect();
+    if let Some(Log { prefix, count, per }) = &rule.log {
+        words.push(format!("limit rate {count}/{per} log prefix \"{prefix}\""));
+    }
+    words.extend(rule.counter.iter().map(|counter| format!("counter name \"{counter}\"")));
+    words.extend(action_text(&rule.action));
+    words.extend(rule.comment.iter().map(|comment| format!("comment \"{comment}\"")));
+    words.join(" ")
+}
+
+fn match_text(condition: &Match) -> String {
+    match condition {
+        Match::Loopback(PacketEnd::Source) => "iif \"lo\"".to_owned(),
+        Match::Loopback(PacketEnd::Destination) => "oif \"lo\"".to_owned(),
+        Match::State(states) => {
+            let names: Vec<&str> = states.iter().copied().map(CtState::name).collect();
+            format!("ct state {}", names.join(","))
+        }
+        Match::Family(Family::V4) => "meta nfproto ipv4".to_owned(),
+        Match::Family(Family::V6) => "meta nfproto ipv6".to_owned(),
+        Match::Address(end, set) => {
+            let header = if set.ends_with(Family::V4.name()) { "ip" } else { "ip6" };
+            format!("{header} {} @{set}", address_field(*end))
+        }
+        Match::Port(transport, end, ports) => format!("{} {} {}", transport.name(), port_field(*end), numbers(ports)),
+        Match::Icmp(Family::V4, types) => format!("icmp type {}", numbers(types)),
+        Match::Icmp(Family::V6, types) => format!("icmpv6 type {}", numbers(types)),
+        Match::Protocol(number) => format!("meta l4proto {}", protocol(*number)),
+        Match::NotOpening => "tcp flags rst,ack".to_owned(),
+    }
+}
+
+fn address_field(end: PacketEnd) -> &'static str {
+    match end {
+        PacketEnd::Source => "saddr",
+        PacketEnd::Destination => "daddr",
+    }
+}
+
+fn port_field(end: PacketEnd) -> &'static str {
+    match end {
+        PacketEnd::Source => "sport",
+        PacketEnd::Destination => "dport",
+    }
+}
+
+/// One number as it is, several as an anonymous set.
+fn numbers<T: Bits + Display>(set: &Ranges<T>) -> String {
+    let words: Vec<String> = ranges(set).into_iter().map(range).collect();
+    match &words[..] {
+        [word] => word.clone(),
+        _ => format!("{{ {} }}", words.join(", ")),
+    }
+}
+
+fn range<T: PartialEq + Display>((low, high): (T, T)) -> String {
+    if low == high { low.to_string() } else { format!("{low}-{high}") }
+}
+
+/// Words of nft's own grammar where it has them: a name of `/etc/protocols` may not be there on a small system.
+fn protocol(number: u8) -> String {
+    let known = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
+    match known.into_iter().find(|protocol| protocol.number() == number) {
+        Some(Protocol::Tcp) => Transport::Tcp.name().to_owned(),
+        Some(Protocol::Udp) => Transport::Udp.name().to_owned(),
+        Some(Protocol::Icmp) => "icmp".to_owned(),
+        Some(Protocol::Icmpv6) => "icmpv6".to_owned(),
+        Some(Protocol::Ipip) | None => number.to_string(),
+    }
+}
+
+fn action_text(action: &Action) -> Option<String> {
+    let jump = |key: String, chain: &String| format!("{key} : jump {chain}");
+    Some(match action {
+        Action::Continue => return None,
+        Action::Verdict(Verdict::Accept) => "accept".to_owned(),
+        Action::Verdict(Verdict::Drop) => "drop".to_owned(),
+        // Not a TCP reset: at the output hook the program would wait for its own time-out.
+        Action::Verdict(Verdict::Reject) => "reject with icmpx admin-prohibited".to_owned(),
+        Action::Jump(chain) => format!("jump {chain}"),
+        Action::Goto(chain) => format!("goto {chain}"),
+        Action::Notrack => "notrack".to_owned(),
+        Action::ByProtocol(chains) => {
+            let jumps: Vec<String> = chains.iter().map(|(number, chain)| jump(protocol(*number), chain)).collect();
+            format!("meta l4proto vmap {{ {} }}", jumps.join(", "))
+        }
+        Action::ByPort { protocol, end, chains } => {
+            let jumps: Vec<String> = chains.iter().map(|(ports, chain)| jump(range(*ports), chain)).collect();
+            format!("{} {} vmap {{ {} }}", protocol.name(), port_field(*end), jumps.join(", "))
+        }
+    })
+}

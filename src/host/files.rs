@@ -1,0 +1,113 @@
+//! Files: read with bounds, written whole or not at all.
+
+// The one place that touches the file system; clippy.toml bans it elsewhere.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the module that may")]
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use crate::source::Source;
+
+/// More than any policy, lockfile or catalog; a device or a mistaken argument ends here, not in swap.
+const LARGEST: u64 = 64 << 20;
+
+/// Why a file could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The system said no.
+    #[error("cannot read `{}`", .0.display())]
+    Io(PathBuf, #[source] std::io::Error),
+    /// It is there, and not a text file that edgeward could use: what it is instead, and where that shows.
+    #[error("`{}` {why}", .path.display())]
+    NotText {
+        /// The path as given.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// Reads a text file of at most 64 MiB.
+///
+/// # Errors
+/// The file cannot be read, is a folder, is too large, or is not UTF-8.
+pub fn read(path: &Path) -> Result<Source, ReadError> {
+    let io = |error| ReadError::Io(path.to_owned(), error);
+    let not_text = |why: String| ReadError::NotText { path: path.to_owned(), why };
+    let file = File::open(path).map_err(io)?;
+    if file.metadata().map_err(io)?.is_dir() {
+        return Err(not_text("is a folder, not a file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(not_text(format!("is larger than {} MiB", LARGEST >> 20)));
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Source::new(path.display().to_string(), text)),
+        Err(error) => {
+            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+            let position = Source::new("", &before).position(before.len());
+            Err(not_text(format!("is not UTF-8 text: see {}:{position}", path.display())))
+        }
+    }
+}
+
+/// Reads a file, or tells that it is not there.
+///
+/// # Errors
+/// As [`read`], but for a file that does not exist.
+pub fn read_if_there(path: &Path) -> Result<Option<Source>, ReadError> {
+    match read(path) {
+        Err(ReadError::Io(_, error)) if error.kind() == ErrorKind::NotFound => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Writes a file so that whoever reads it finds the old or the new text, whenever the machine stops.
+///
+/// # Errors
+/// The folder cannot be written to; the old file is as it was.
+pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    readable_by_all(file.as_file())?;
+    file.persist(path).map_err(|error| error.error)?;
+    // Without this the rename itself may be lost with the machine's power.
+    File::open(folder)?.sync_all()
+}
+
+/// A temporary file is private; a ruleset is no secret, and others audit it.
+fn readable_by_all(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_replaces_the_file_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.nft");
+        write(&path, "one").unwrap();
+        write(&path, "two").unwrap();
+        assert_eq!(read(&path).unwrap().text, "two");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_no_text_says_what_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |path: &Path| read(path).unwrap_err().to_string();
+        assert!(error(folder.path()).ends_with("is a folder, not a file"));
+        let path = folder.path().join("binary");
+        std::fs::write(&path, b"version: 1\n\xff").unwrap();
+        assert!(error(&path).ends_with("binary:2:1"), "{}", error(&path));
+        assert!(read_if_there(&folder.path().join("none")).unwrap().is_none());
+    }
+}

@@ -1,0 +1,3 @@
+//! Everything outside of the process: files, and in time the kernel, the clock and DNS.
+
+pub mod files;

@@ -1,0 +1,467 @@
+//! What a policy means: flows between ends, before and after names became prefixes.
+//!
+//! The stage is a type, so that nothing behind [`Intent::bind`] can meet an unresolved name. [`Intent::admits`] is
+//! the specification that every ruleset must agree with; it knows nothing of chains and sets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::net::{
+    CtState, DomainName, Family, Hook, IcmpTypes, Packet, Payload, PortSet, Prefix, PrefixSet, Traffic, Verdict,
+};
+use crate::resolution::Resolution;
+use crate::site::{Mode, Target};
+use crate::source::Span;
+
+/// Names as the operator and the catalog wrote them.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Declared {}
+
+/// Names replaced by prefixes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resolved {}
+
+/// What the ends of flows hold at a stage.
+pub trait Stage {
+    /// The parts of an end.
+    type Ends: fmt::Debug + Clone + PartialEq;
+}
+
+impl Stage for Declared {
+    type Ends = Vec<Part>;
+}
+
+impl Stage for Resolved {
+    type Ends = Addresses;
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Written in the policy.
+    Policy(Span),
+    /// A row of the catalog.
+    Catalog {
+        /// The document's short name.
+        source: String,
+        /// The section of the document.
+        section: Option<String>,
+        /// When it was read.
+        retrieved: String,
+        /// The document does not say it in so many words.
+        inferred: bool,
+    },
+}
+
+/// A part of an end whose names are not resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What it is.
+    pub kind: PartKind,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// What a part of an end is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartKind {
+    /// Prefixes that no name stands for.
+    Prefixes(PrefixSet),
+    /// A name.
+    Name {
+        /// The name.
+        name: DomainName,
+        /// Whether the compile goes on where it has no answer.
+        optional: bool,
+    },
+}
+
+/// An end whose names are resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// What the policy and the catalog say.
+    pub fixed: PrefixSet,
+    /// What DNS says; `None` where the end has no names, so that a ruleset's shape does not depend on answers.
+    pub named: Option<PrefixSet>,
+}
+
+impl Addresses {
+    /// All of it.
+    pub fn all(&self) -> PrefixSet {
+        self.named.as_ref().map_or_else(|| self.fixed.clone(), |named| self.fixed.union(named))
+    }
+
+    /// Applies an operation to both halves.
+    #[must_use]
+    pub fn map(&self, f: impl Fn(&PrefixSet) -> PrefixSet) -> Self {
+        Self { fixed: f(&self.fixed), named: self.named.as_ref().map(&f) }
+    }
+
+    /// Whether nothing is, or can become, part of it.
+    pub fn is_void(&self) -> bool {
+        self.fixed.is_empty() && self.named.is_none()
+    }
+
+    fn contains(&self, address: std::net::IpAddr) -> bool {
+        self.fixed.contains(address) || self.named.as_ref().is_some_and(|named| named.contains(address))
+    }
+}
+
+/// One end of a flow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End<S: Stage> {
+    /// Every address: the host itself, or whoever comes.
+    Any,
+    /// These.
+    Ends(S::Ends),
+}
+
+impl End<Resolved> {
+    fn contains(&self, address: std::net::IpAddr) -> bool {
+        match self {
+            End::Any => true,
+            End::Ends(addresses) => addresses.contains(address),
+        }
+    }
+}
+
+/// Who begins a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Side {
+    /// The peer.
+    Inbound,
+    /// The local end.
+    Outbound,
+}
+
+impl Side {
+    /// `inbound` or `outbound`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Inbound => "inbound",
+            Side::Outbound => "outbound",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Side::Inbound => Side::Outbound,
+            Side::Outbound => Side::Inbound,
+        }
+    }
+}
+
+/// One permitted conversation, begun by one side.
+#[derive(Clone, Debug)]
+pub struct Flow<S: Stage> {
+    /// Its name; the inbound and the outbound half of a flow share it.
+    pub id: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Who begins.
+    pub side: Side,
+    /// The end at the host or in the data centre.
+    pub local: End<S>,
+    /// The other end.
+    pub peers: End<S>,
+    /// Protocols and destination ports.
+    pub traffic: Traffic,
+    /// Source ports, where they are fixed.
+    pub from_ports: Option<PortSet>,
+    /// The family, where the flow exists in one only.
+    pub family: Option<Family>,
+    /// Permitted whatever conntrack says.
+    pub untracked: bool,
+    /// Where the flow comes from.
+    pub origin: Origin,
+}
+
+/// What an IDC gateway answers for.
+#[derive(Clone, Debug)]
+pub struct Gateway<S: Stage> {
+    /// The addresses of the data centre whose packets are judged.
+    pub covered: S::Ends,
+    /// Those of its hosts.
+    pub hosts: S::Ends,
+    /// Those of its pods.
+    pub pods: S::Ends,
+    /// Whether all other packets are denied, too.
+    pub everything: bool,
+    /// Whether replies are told by their ports, not by conntrack.
+    pub stateless: bool,
+}
+
+/// How packets that no flow permits are denied, by hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denials {
+    /// At the input hook.
+    pub input: Verdict,
+    /// At the output hook.
+    pub output: Verdict,
+    /// At the forward hook.
+    pub forward: Verdict,
+}
+
+impl Denials {
+    /// The denial of a hook.
+    pub fn at(self, hook: Hook) -> Verdict {
+        match hook {
+            Hook::Input => self.input,
+            Hook::Output => self.output,
+            Hook::Forward => self.forward,
+        }
+    }
+}
+
+/// A limit of events per unit of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: u32,
+    /// Per what.
+    pub per: RateUnit,
+}
+
+/// The unit of a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateUnit {
+    /// Per second.
+    Second,
+    /// Per minute.
+    Minute,
+    /// Per hour.
+    Hour,
+    /// Per day.
+    Day,
+}
+
+impl RateUnit {
+    /// Every unit.
+    pub const ALL: [RateUnit; 4] = [RateUnit::Second, RateUnit::Minute, RateUnit::Hour, RateUnit::Day];
+
+    /// The word of the policy and of nftables.
+    pub fn name(self) -> &'static str {
+        match self {
+            RateUnit::Second => "second",
+            RateUnit::Minute => "minute",
+            RateUnit::Hour => "hour",
+            RateUnit::Day => "day",
+        }
+    }
+}
+
+/// What a policy means.
+#[derive(Clone, Debug)]
+pub struct Intent<S: Stage> {
+    /// The policy's name.
+    pub name: String,
+    /// Where the rules run.
+    pub target: Target,
+    /// Whether denied packets are denied.
+    pub mode: Mode,
+    /// How.
+    pub denials: Denials,
+    /// How many denied packets are logged.
+    pub log: Rate,
+    /// What a gateway answers for; there exactly where the target is one.
+    pub gateway: Option<Gateway<S>>,
+    /// The flows, in catalog order, the operator's behind, sorted by id.
+    pub flows: Vec<Flow<S>>,
+}
+
+/// Names that the resolution has no address for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{} of the policy's names have no address in the lockfile", .0.len())]
+pub struct Unresolved(pub Vec<(DomainName, Vec<String>)>);
+
+impl Intent<Declared> {
+    /// The names of the policy; `true` where every flow that uses the name can do without it.
+    pub fn names(&self) -> BTreeMap<&DomainName, bool> {
+        let mut names = BTreeMap::new();
+        for (name, optional, _) in self.uses() {
+            *names.entry(name).or_insert(true) &= optional;
+        }
+        names
+    }
+
+    fn uses(&self) -> impl Iterator<Item = (&DomainName, bool, &str)> {
+        self.flows.iter().flat_map(|flow| {
+            let parts = [&flow.local, &flow.peers].into_iter().flat_map(|end| match end {
+                End::Any => &[][..],
+                End::Ends(parts) => parts,
+            });
+            parts.filter_map(|part| match &part.kind {
+                PartKind::Name { name, optional } => Some((name, *optional, flow.id.as_str())),
+                PartKind::Prefixes(_) => None,
+            })
+        })
+    }
+
+    /// Replaces the names by the addresses of a resolution.
+    ///
+    /// # Errors
+    /// The names without an address that a flow cannot do without, each with its flows.
+    pub fn bind(&self, resolution: &Resolution) -> Result<Intent<Resolved>, Unresolved> {
+        let mut missing: BTreeMap<&DomainName, Vec<String>> = BTreeMap::new();
+        for (name, optional, flow) in self.uses() {
+            if !optional && resolution.addresses(name).next().is_none() {
+                missing.entry(name).or_default().push(flow.to_owned());
+            }
+        }
+        if !missing.is_empty() {
+            let tidy = |mut flows: Vec<String>| {
+                flows.dedup();
+                flows
+            };
+            return Err(Unresolved(missing.into_iter().map(|(name, flows)| (name.clone(), tidy(flows))).collect()));
+        }
+        let end = |end: &End<Declared>| match end {
+            End::Any => End::Any,
+            End::Ends(parts) => End::Ends(addresses(parts, resolution)),
+        };
+        let flow = |flow: &Flow<Declared>| Flow {
+            id: flow.id.clone(),
+            purpose: flow.purpose.clone(),
+            side: flow.side,
+            local: end(&flow.local),
+            peers: end(&flow.peers),
+            traffic: flow.traffic.clone(),
+            from_ports: flow.from_ports.clone(),
+            family: flow.family,
+            untracked: flow.untracked,
+            origin: flow.origin.clone(),
+        };
+        Ok(Intent {
+            name: self.name.clone(),
+            target: self.target,
+            mode: self.mode,
+            denials: self.denials,
+            log: self.log,
+            gateway: self.gateway.as_ref().map(|gateway| Gateway {
+                covered: addresses(&gateway.covered, resolution),
+                hosts: addresses(&gateway.hosts, resolution),
+                pods: addresses(&gateway.pods, resolution),
+                everything: gateway.everything,
+                stateless: gateway.stateless,
+            }),
+            flows: self.flows.iter().map(flow).collect(),
+        })
+    }
+}
+
+fn addresses(parts: &[Part], resolution: &Resolution) -> Addresses {
+    let mut all = Addresses::default();
+    for part in parts {
+        match &part.kind {
+            PartKind::Prefixes(prefixes) => all.fixed = all.fixed.union(prefixes),
+            PartKind::Name { name, .. } => {
+                let answers: PrefixSet = resolution.addresses(name).map(Prefix::from).collect();
+                all.named = Some(all.named.unwrap_or_default().union(&answers));
+            }
+        }
+    }
+    all
+}
+
+/// What the specification says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// The flow that permits it, where one does.
+    pub flow: Option<&'a str>,
+}
+
+impl Flow<Resolved> {
+    /// Whether the flow permits a packet from the side that begins.
+    fn admits(&self, packet: &Packet) -> bool {
+        let (local, peer) = match self.side {
+            Side::Inbound => (packet.destination, packet.source),
+            Side::Outbound => (packet.source, packet.destination),
+        };
+        let from = match (&self.from_ports, packet.ports()) {
+            (Some(ports), Some((sport, _))) => ports.contains(sport),
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        let direction = match packet.hook {
+            Hook::Input => self.side == Side::Inbound,
+            Hook::Output => self.side == Side::Outbound,
+            Hook::Forward => true,
+        };
+        direction
+            && self.family.is_none_or(|family| family == packet.family())
+            && from
+            && self.local.contains(local)
+            && self.peers.contains(peer)
+            && self.traffic.admits(packet)
+    }
+
+    /// The packets that answer this flow, as a flow of the other side; TCP segments that open a connection are not
+    /// among them.
+    fn admits_reply(&self, packet: &Packet) -> bool {
+        let swapped = match packet.payload {
+            // Each direction of an untracked flow is a flow of its own.
+            _ if self.untracked => return false,
+            Payload::Tcp { opens: true, .. } => return false,
+            Payload::Tcp { sport, dport, opens } => Payload::Tcp { sport: dport, dport: sport, opens },
+            Payload::Udp { sport, dport } => Payload::Udp { sport: dport, dport: sport },
+            other => other,
+        };
+        self.admits(&Packet { source: packet.destination, destination: packet.source, payload: swapped, ..*packet })
+    }
+}
+
+impl Intent<Resolved> {
+    /// The verdict on a packet, by the book: the specification that rulesets must agree with.
+    pub fn admits(&self, packet: &Packet) -> Decision<'_> {
+        let accept = |flow| Decision { verdict: Verdict::Accept, flow };
+        let deny = || match self.mode {
+            Mode::Audit => accept(None),
+            Mode::Enforce => Decision { verdict: self.denials.at(packet.hook), flow: None },
+        };
+        let permitted = |flow: &&Flow<Resolved>| flow.admits(packet);
+        match &self.gateway {
+            None => {
+                if packet.hook == Hook::Forward || packet.loopback {
+                    return accept(None);
+                }
+                if matches!(packet.state, CtState::Established | CtState::Related) {
+                    return accept(None);
+                }
+                let invalid = packet.state == CtState::Invalid;
+                match self.flows.iter().filter(|flow| !invalid || flow.untracked).find(permitted) {
+                    Some(flow) => accept(Some(&flow.id)),
+                    // What belongs to no flow is dropped without a word: an answer could be an amplifier.
+                    None if invalid && self.mode == Mode::Enforce => Decision { verdict: Verdict::Drop, flow: None },
+                    None => deny(),
+                }
+            }
+            Some(gateway) => {
+                let ends = [packet.source, packet.destination].map(|end| gateway.covered.contains(end));
+                let ours = ends.contains(&true) && (gateway.everything || ends != [true, true]);
+                if packet.hook != Hook::Forward || (!ours && !gateway.everything) {
+                    return accept(None);
+                }
+                let tracked = !gateway.stateless && matches!(packet.state, CtState::Established | CtState::Related);
+                if ours && tracked {
+                    return accept(None);
+                }
+                let replied = |flow: &&Flow<Resolved>| gateway.stateless && flow.admits_reply(packet);
+                let found = self.flows.iter().find(permitted).or_else(|| self.flows.iter().find(replied));
+                found.map_or_else(deny, |flow| accept(Some(&flow.id)))
+            }
+        }
+    }
+}
+
+/// The ICMP types of a flow in a family.
+pub fn icmp_types(traffic: &Traffic, family: Family) -> IcmpTypes {
+    match (traffic, family) {
+        (Traffic::Any, _) => IcmpTypes::all(),
+        (Traffic::Some { icmp, .. }, Family::V4) => icmp.clone(),
+        (Traffic::Some { icmpv6, .. }, Family::V6) => icmpv6.clone(),
+    }
+}

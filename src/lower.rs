@@ -1,0 +1,252 @@
+//! From flows to chains and sets.
+//!
+//! The shape of a ruleset depends on the policy and the catalog alone, never on answers of DNS: a refresh changes
+//! elements only. The cost of a packet does not grow with the number of prefixes: established traffic leaves in the
+//! first rules, a new packet is dispatched by protocol and port, and only the flows of that port look up its address.
+
+mod dispatch;
+mod sets;
+
+use crate::intent::{Addresses, End, Flow, Gateway, Intent, Resolved, Side};
+use crate::net::{CtState, Family, Hook, PrefixSet, Traffic, Verdict};
+use crate::ruleset::{Action, Base, BaseHook, Chain, Log, Match, PacketEnd, Rule, Ruleset};
+use crate::site::Mode;
+
+use dispatch::{Permit, dispatch, inline};
+use sets::Sets;
+
+/// Compiles flows into a ruleset.
+pub fn lower(intent: &Intent<Resolved>) -> Ruleset {
+    let mut table = Table { intent, ruleset: Ruleset::default(), sets: Sets::new(&intent.flows) };
+    match &intent.gateway {
+        None => table.edge_host(),
+        Some(gateway) => table.gateway(gateway),
+    }
+    let Table { mut ruleset, sets, .. } = table;
+    ruleset.title = format!("ruleset of the policy `{}`, target {}", intent.name, intent.target);
+    ruleset.sets = sets.into_used(&ruleset.chains);
+    ruleset.counters =
+        ruleset.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.counter.clone()).collect();
+    ruleset
+}
+
+/// The ruleset on its way.
+struct Table<'a> {
+    intent: &'a Intent<Resolved>,
+    ruleset: Ruleset,
+    sets: Sets,
+}
+
+/// A rule that decides without a flow.
+fn structural(matches: Vec<Match>, action: Action, comment: &str) -> Rule {
+    Rule { matches, log: None, counter: None, action, comment: Some(comment.to_owned()) }
+}
+
+fn established() -> Rule {
+    let seen = Match::State(vec![CtState::Established, CtState::Related]);
+    structural(vec![seen], Action::Verdict(Verdict::Accept), "established")
+}
+
+impl Table<'_> {
+    fn chain(&mut self, name: &str, base: Option<Base>, rules: Vec<Rule>) {
+        self.ruleset.chains.push(Chain { name: name.to_owned(), base, rules });
+    }
+
+    /// Log, count and deny what got here.
+    fn denial(&self, hook: Hook) -> [Rule; 2] {
+        let intent = self.intent;
+        let (word, verdict) = match intent.mode {
+            Mode::Enforce => ("denied", intent.denials.at(hook)),
+            Mode::Audit => ("audit", Verdict::Accept),
+        };
+        let prefix = format!("edgeward {word} {}: ", hook.name());
+        let log = Log { prefix, count: intent.log.count, per: intent.log.per.name() };
+        let counter = Some(format!("denied_{}", hook.name()));
+        let comment = Some("denied".to_owned());
+        [
+            Rule { matches: vec![], log: Some(log), counter: None, action: Action::Continue, comment: None },
+            Rule { matches: vec![], log: None, counter, action: Action::Verdict(verdict), comment },
+        ]
+    }
+
+    fn edge_host(&mut self) {
+        for (hook, side, end) in
+            [(Hook::Input, Side::Inbound, PacketEnd::Source), (Hook::Output, Side::Outbound, PacketEnd::Destination)]
+        {
+            let flows = self.intent.flows.iter().filter(|flow| flow.side == side);
+            let permits: Vec<Permit> = flows.flat_map(|flow| self.permits(flow, None, false)).collect();
+            let (untracked, tracked): (Vec<Permit>, Vec<Permit>) =
+                permits.into_iter().partition(|permit| permit.untracked);
+            self.notrack(if hook == Hook::Input { BaseHook::RawPrerouting } else { BaseHook::RawOutput }, &untracked);
+            let invalid = Rule {
+                counter: Some(format!("invalid_{}", hook.name())),
+                ..structural(
+                    vec![Match::State(vec![CtState::Invalid])],
+                    Action::Verdict(if self.intent.mode == Mode::Audit { Verdict::Accept } else { Verdict::Drop }),
+                    "invalid",
+                )
+            };
+            // Loopback first: a reject of our own reaches the program through it. What conntrack does not judge
+            // stands before the drop of what conntrack calls invalid.
+            let mut rules = vec![
+                structural(vec![Match::Loopback(end)], Action::Verdict(Verdict::Accept), "loopback"),
+                established(),
+            ];
+            rules.extend(untracked.iter().flat_map(inline));
+            rules.push(invalid);
+            rules.extend(dispatch(hook.name(), &tracked, &mut self.ruleset.chains));
+            rules.extend(self.denial(hook));
+            self.chain(hook.name(), Some(Base { hook: BaseHook::Filter(hook), drops: self.drops() }), rules);
+        }
+    }
+
+    /// Whether base chains drop what falls off their end; nothing does, but a reader of the ruleset looks there.
+    fn drops(&self) -> bool {
+        self.intent.mode == Mode::Enforce
+    }
+
+    fn gateway(&mut self, gateway: &Gateway<Resolved>) {
+        let covered = gateway.covered.all();
+        let ends = self.sets.refer("idc", &gateway.covered, "the data centre's own addresses");
+        let mut entry = Vec::new();
+        // Where all else is left alone, an established packet of others is accepted as well here as at the end.
+        if !gateway.everything && !gateway.stateless {
+            entry.push(established());
+        }
+        let mut raw = Vec::new();
+        for (name, side, end) in [
+            ("forward_outbound", Side::Outbound, PacketEnd::Source),
+            ("forward_inbound", Side::Inbound, PacketEnd::Destination),
+        ] {
+            let mut permits = Vec::new();
+            for flow in &self.intent.flows {
+                let flow = crossing(flow, gateway, &covered);
+                // A reply runs against its flow: it is met in the chain of the other side.
+                if flow.side == side {
+                    if flow.untracked {
+                        raw.extend(self.permits(&flow, None, false));
+                    }
+                    permits.extend(self.permits(&flow, Some(&covered), false));
+                } else if gateway.stateless && !flow.untracked {
+                    permits.extend(self.permits(&flow, Some(&covered), true));
+                }
+            }
+            let mut rules = Vec::new();
+            if gateway.everything && !gateway.stateless {
+                rules.push(established());
+            }
+            if !gateway.everything && side == Side::Outbound {
+                // What stays inside is not ours to judge; `forward_inbound` never sees it.
+                rules.extend(ends.iter().map(|(_, set)| {
+                    let inside = Match::Address(end.other(), set.clone());
+                    structural(vec![inside], Action::Verdict(Verdict::Accept), "inside")
+                }));
+            }
+            rules.extend(dispatch(name, &permits, &mut self.ruleset.chains));
+            if !gateway.everything {
+                rules.extend(self.denial(Hook::Forward));
+            }
+            self.chain(name, None, rules);
+            entry.extend(ends.iter().map(|(_, set)| {
+                let ours = Match::Address(end, set.clone());
+                let action = match gateway.everything {
+                    true => Action::Jump(name.to_owned()),
+                    false => Action::Goto(name.to_owned()),
+                };
+                Rule { matches: vec![ours], log: None, counter: None, action, comment: None }
+            }));
+        }
+        if gateway.everything {
+            entry.extend(self.denial(Hook::Forward));
+        }
+        if !gateway.stateless {
+            self.notrack(BaseHook::RawPrerouting, &raw);
+        }
+        let drops = gateway.everything && self.drops();
+        self.chain("forward", Some(Base { hook: BaseHook::Filter(Hook::Forward), drops }), entry);
+    }
+
+    /// Keeps the UDP of untracked flows from conntrack: a tunnel would fill its table with one-way flows.
+    fn notrack(&mut self, hook: BaseHook, permits: &[Permit]) {
+        let rules: Vec<Rule> = permits
+            .iter()
+            .filter(|permit| {
+                permit.untracked && matches!(&permit.traffic, Traffic::Some { udp, .. } if !udp.is_empty())
+            })
+            .flat_map(inline)
+            .map(|rule| Rule { counter: None, action: Action::Notrack, ..rule })
+            .collect();
+        let name = if hook == BaseHook::RawOutput { "raw_output" } else { "raw_prerouting" };
+        if !rules.is_empty() {
+            self.chain(name, Some(Base { hook, drops: false }), rules);
+        }
+    }
+
+    /// The ways in which a flow permits packets: by family and by set.
+    ///
+    /// `covered` are the addresses that packets in this chain are known to have at their local end.
+    fn permits(&mut self, flow: &Flow<Resolved>, covered: Option<&PrefixSet>, reply: bool) -> Vec<Permit> {
+        let (local_end, peer_end) = match (flow.side, reply) {
+            (Side::Inbound, false) | (Side::Outbound, true) => (PacketEnd::Destination, PacketEnd::Source),
+            (Side::Outbound, false) | (Side::Inbound, true) => (PacketEnd::Source, PacketEnd::Destination),
+        };
+        let known = |end: &End<Resolved>| match (end, covered) {
+            (End::Ends(Addresses { fixed, named: None }), Some(covered)) => covered.is_subset(fixed),
+            (End::Ends(_), _) => false,
+            (End::Any, _) => true,
+        };
+        let local = if known(&flow.local) { None } else { Some(self.sets.local(flow, self.intent.gateway.as_ref())) };
+        let peer = match &flow.peers {
+            End::Any => None,
+            End::Ends(addresses) => Some(self.sets.peer(flow, addresses)),
+        };
+        let mut permits = Vec::new();
+        for family in Family::BOTH.into_iter().filter(|family| flow.family.is_none_or(|only| only == *family)) {
+            let of_family = |refs: &Option<Vec<(Family, String)>>| -> Vec<Option<String>> {
+                match refs {
+                    None => vec![None],
+                    Some(refs) => refs.iter().filter(|(f, _)| *f == family).map(|(_, set)| Some(set.clone())).collect(),
+                }
+            };
+            for local_set in of_family(&local) {
+                for peer_set in of_family(&peer) {
+                    let mut matches: Vec<Match> = Vec::new();
+                    matches.extend(local_set.clone().map(|set| Match::Address(local_end, set)));
+                    matches.extend(peer_set.map(|set| Match::Address(peer_end, set)));
+                    if matches.is_empty() && flow.family.is_some() {
+                        matches.push(Match::Family(family));
+                    }
+                    permits.push(Permit {
+                        flow: flow.id.clone(),
+                        family,
+                        any_family: matches.is_empty(),
+                        matches,
+                        traffic: flow.traffic.clone(),
+                        from_ports: flow.from_ports.clone(),
+                        reply,
+                        untracked: flow.untracked,
+                    });
+                }
+            }
+        }
+        // Without an address to match, one rule serves both families.
+        if permits.iter().all(|permit| permit.any_family) {
+            permits.truncate(1);
+        }
+        permits
+    }
+}
+
+/// The part of a flow that crosses the gateway: what stays inside the data centre does not.
+fn crossing(flow: &Flow<Resolved>, gateway: &Gateway<Resolved>, covered: &PrefixSet) -> Flow<Resolved> {
+    let mut flow = flow.clone();
+    if !gateway.everything {
+        if let End::Ends(addresses) = &mut flow.peers {
+            *addresses = addresses.map(|set| set.difference(covered));
+        }
+        if let End::Ends(addresses) = &mut flow.local {
+            *addresses = addresses.map(|set| set.intersection(covered));
+        }
+    }
+    flow
+}

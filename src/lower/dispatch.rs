@@ -1,0 +1,194 @@
+//! From the ways in which flows permit packets to rules, dispatched by protocol and port.
+
+use std::collections::BTreeMap;
+
+use crate::net::{Family, IcmpTypes, PortSet, Protocol, Traffic, Verdict};
+use crate::ruleset::{Action, Chain, Match, PacketEnd, Rule, Transport};
+
+/// One way in which a flow permits packets.
+#[derive(Clone, Debug)]
+pub(super) struct Permit {
+    pub(super) flow: String,
+    /// The family of the sets, where any is matched.
+    pub(super) family: Family,
+    /// No address is matched, so both families are meant.
+    pub(super) any_family: bool,
+    /// What must hold besides protocol and ports.
+    pub(super) matches: Vec<Match>,
+    pub(super) traffic: Traffic,
+    pub(super) from_ports: Option<PortSet>,
+    /// The packets are replies: their source ports are the flow's destination ports.
+    pub(super) reply: bool,
+    pub(super) untracked: bool,
+}
+
+impl Permit {
+    fn rule(&self, extra: impl IntoIterator<Item = Match>) -> Rule {
+        Rule {
+            matches: self.matches.iter().cloned().chain(extra).collect(),
+            log: None,
+            counter: Some(format!("flow_{}", self.flow)),
+            action: Action::Verdict(Verdict::Accept),
+            comment: Some(self.flow.clone()),
+        }
+    }
+
+    /// The end of a packet whose port is the flow's destination port.
+    fn service_end(&self) -> PacketEnd {
+        if self.reply { PacketEnd::Source } else { PacketEnd::Destination }
+    }
+
+    /// What must hold of a TCP or UDP packet besides the flow's destination port.
+    fn transport_matches(&self, transport: Transport) -> Vec<Match> {
+        let from = self.from_ports.clone().map(|ports| Match::Port(transport, self.service_end().other(), ports));
+        // Without conntrack a reply is told by its port, and the port is the sender's choice: at least it must not
+        // open a connection.
+        let reply = (self.reply && transport == Transport::Tcp).then_some(Match::NotOpening);
+        from.into_iter().chain(reply).collect()
+    }
+
+    fn families(&self) -> &[Family] {
+        match (self.any_family, self.family) {
+            (true, _) => &Family::BOTH,
+            (false, Family::V4) => &[Family::V4],
+            (false, Family::V6) => &[Family::V6],
+        }
+    }
+
+    /// The rules for ICMP and for protocols without ports, by protocol number.
+    fn portless(&self) -> Vec<(u8, Rule)> {
+        let Traffic::Some { icmp, icmpv6, protocols, .. } = &self.traffic else { return Vec::new() };
+        let mut rules: Vec<(u8, Rule)> = Vec::new();
+        for family in self.families() {
+            let (types, number) = match family {
+                Family::V4 => (icmp, Protocol::Icmp.number()),
+                Family::V6 => (icmpv6, Protocol::Icmpv6.number()),
+            };
+            if !types.is_empty() {
+                rules.push((number, self.rule([Match::Icmp(*family, types.clone())])));
+            }
+        }
+        rules.extend(protocols.iter().map(|&number| (number, self.rule([Match::Protocol(number)]))));
+        rules
+    }
+
+    fn ports(&self) -> [(Transport, PortSet); 2] {
+        match &self.traffic {
+            Traffic::Any => [Transport::Tcp, Transport::Udp].map(|transport| (transport, PortSet::default())),
+            Traffic::Some { tcp, udp, .. } => [(Transport::Tcp, tcp.clone()), (Transport::Udp, udp.clone())],
+        }
+    }
+}
+
+/// The rules of a permit in one place, each with all of its matches.
+pub(super) fn inline(permit: &Permit) -> Vec<Rule> {
+    if permit.traffic == Traffic::Any {
+        return vec![permit.rule([])];
+    }
+    let with_ports = permit.ports().into_iter().filter(|(_, ports)| !ports.is_empty()).map(|(transport, ports)| {
+        let port = Match::Port(transport, permit.service_end(), ports);
+        permit.rule(permit.transport_matches(transport).into_iter().chain([port]))
+    });
+    with_ports.chain(permit.portless().into_iter().map(|(_, rule)| rule)).collect()
+}
+
+/// The rules that send packets to the permits of their protocol and port; the chains that they lead to are added.
+pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for permit in permits.iter().filter(|permit| permit.traffic == Traffic::Any) {
+        add(&mut rules, permit.rule([]));
+    }
+    let mut by_protocol = BTreeMap::new();
+    for (transport, index) in [(Transport::Tcp, 0), (Transport::Udp, 1)] {
+        let mut maps = Vec::new();
+        for (end, word) in [(PacketEnd::Destination, ""), (PacketEnd::Source, "reply_")] {
+            let permits: Vec<(&Permit, PortSet)> = permits
+                .iter()
+                .filter(|permit| permit.service_end() == end)
+                .map(|permit| (permit, permit.ports()[index].1.clone()))
+                .filter(|(_, ports)| !ports.is_empty())
+                .collect();
+            let stem = format!("{chain}_{}_{word}", transport.name());
+            maps.extend(by_port(&stem, transport, end, &permits, chains));
+        }
+        if !maps.is_empty() {
+            let name = format!("{chain}_{}", transport.name());
+            chains.push(Chain { name: name.clone(), base: None, rules: maps });
+            by_protocol.insert(transport.protocol().number(), name);
+        }
+    }
+    let mut portless: BTreeMap<u8, Vec<Rule>> = BTreeMap::new();
+    for (number, mut rule) in permits.iter().flat_map(Permit::portless) {
+        // The dispatch has matched the protocol; of an ICMP message all types need no test either, where addresses
+        // tell the family. Without an address the type match is what tells it.
+        let addressed = rule.matches.len() > 1;
+        rule.matches.retain(|condition| match condition {
+            Match::Protocol(_) => false,
+            Match::Icmp(_, types) => !(addressed && *types == IcmpTypes::all()),
+            _ => true,
+        });
+        add(portless.entry(number).or_default(), rule);
+    }
+    for (number, rules) in portless {
+        let name = format!("{chain}_{}", protocol_word(number));
+        chains.push(Chain { name: name.clone(), base: None, rules });
+        by_protocol.insert(number, name);
+    }
+    if !by_protocol.is_empty() {
+        let action = Action::ByProtocol(by_protocol);
+        rules.push(Rule { matches: Vec::new(), log: None, counter: None, action, comment: None });
+    }
+    rules
+}
+
+/// Adds a rule unless it stands there: of a flow without ports the reply looks like the flow.
+fn add(rules: &mut Vec<Rule>, rule: Rule) {
+    if !rules.contains(&rule) {
+        rules.push(rule);
+    }
+}
+
+fn protocol_word(number: u8) -> String {
+    match number {
+        1 => "icmp".to_owned(),
+        4 => "ipip".to_owned(),
+        58 => "icmpv6".to_owned(),
+        _ => format!("protocol_{number}"),
+    }
+}
+
+/// The rule that sends packets to a chain by port; ports with the same permits share a chain.
+fn by_port(
+    stem: &str,
+    transport: Transport,
+    end: PacketEnd,
+    permits: &[(&Permit, PortSet)],
+    chains: &mut Vec<Chain>,
+) -> Option<Rule> {
+    let mut starts: Vec<u16> = permits
+        .iter()
+        .flat_map(|(_, ports)| ports.iter())
+        .flat_map(|(low, high)| [Some(low), high.checked_add(1)])
+        .flatten()
+        .collect();
+    starts.sort_unstable();
+    starts.dedup();
+    let mut names: BTreeMap<Vec<usize>, String> = BTreeMap::new();
+    let mut targets = Vec::new();
+    for (index, &low) in starts.iter().enumerate() {
+        let high = starts.get(index + 1).map_or(u16::MAX, |next| next - 1);
+        let here: Vec<usize> = (0..permits.len()).filter(|&i| permits[i].1.contains(low)).collect();
+        if here.is_empty() {
+            continue;
+        }
+        let name = names.entry(here).or_insert_with_key(|here| {
+            let name = if low == high { format!("{stem}{low}") } else { format!("{stem}{low}-{high}") };
+            let rules = here.iter().map(|&i| permits[i].0.rule(permits[i].0.transport_matches(transport))).collect();
+            chains.push(Chain { name: name.clone(), base: None, rules });
+            name
+        });
+        targets.push(((low, high), name.clone()));
+    }
+    let action = Action::ByPort { protocol: transport, end, chains: targets };
+    (!starts.is_empty()).then_some(Rule { matches: Vec::new(), log: None, counter: None, action, comment: None })
+}

@@ -1,0 +1,87 @@
+//! The names and elements of sets.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::intent::{Addresses, End, Flow, Gateway, Resolved, Side};
+use crate::net::Family;
+use crate::ruleset::{Action, Chain, Match, Set, SetKind};
+
+/// The sets that rules have asked for.
+///
+/// Ids of flows have no underscore, so that names put together with underscores never meet.
+pub(super) struct Sets {
+    sets: BTreeMap<String, Set>,
+    /// Flows whose inbound and outbound peers differ.
+    two_sided: BTreeSet<String>,
+}
+
+impl Sets {
+    pub(super) fn new(flows: &[Flow<Resolved>]) -> Self {
+        let differs = |flow: &&Flow<Resolved>| {
+            flows.iter().any(|other| other.id == flow.id && other.side != flow.side && other.peers != flow.peers)
+        };
+        let two_sided = flows.iter().filter(differs).map(|flow| flow.id.clone()).collect();
+        Self { sets: BTreeMap::new(), two_sided }
+    }
+
+    /// The sets that hold addresses: for each family one of prefixes and one of resolved hosts, where there are such.
+    ///
+    /// Hosts have a set in both families whatever DNS has said, so that later answers change elements only.
+    pub(super) fn refer(&mut self, base: &str, addresses: &Addresses, note: &str) -> Vec<(Family, String)> {
+        let mut refs = Vec::new();
+        for family in Family::BOTH {
+            let fixed = Some(addresses.fixed.only(family)).filter(|set| !set.is_empty());
+            let named = addresses.named.as_ref().map(|set| set.only(family));
+            for (infix, kind, elements) in [("", SetKind::Prefixes, fixed), ("_names", SetKind::Hosts, named)] {
+                let Some(elements) = elements else { continue };
+                let name = format!("{base}{infix}_{}", family.name());
+                refs.push((family, name.clone()));
+                self.sets.insert(name, Set { family, kind, elements, note: note.to_owned() });
+            }
+        }
+        refs
+    }
+
+    pub(super) fn peer(&mut self, flow: &Flow<Resolved>, addresses: &Addresses) -> Vec<(Family, String)> {
+        let base = match self.two_sided.contains(&flow.id) {
+            false => flow.id.clone(),
+            true => format!("{}_{}", flow.id, side_word(flow.side)),
+        };
+        self.refer(&base, addresses, &flow.purpose)
+    }
+
+    pub(super) fn local(
+        &mut self,
+        flow: &Flow<Resolved>,
+        gateway: Option<&Gateway<Resolved>>,
+    ) -> Vec<(Family, String)> {
+        let End::Ends(addresses) = &flow.local else { return Vec::new() };
+        match gateway {
+            Some(gateway) if *addresses == gateway.hosts => {
+                self.refer("idc_hosts", addresses, "the data centre's hosts")
+            }
+            Some(gateway) if *addresses == gateway.pods => self.refer("idc_pods", addresses, "the data centre's pods"),
+            _ => self.refer(&format!("{}_{}_local", flow.id, side_word(flow.side)), addresses, &flow.purpose),
+        }
+    }
+
+    /// The sets that a rule looks into.
+    pub(super) fn into_used(self, chains: &[Chain]) -> BTreeMap<String, Set> {
+        let rules = chains.iter().flat_map(|chain| &chain.rules);
+        let conditions = rules.filter(|rule| rule.action != Action::Continue).flat_map(|rule| &rule.matches);
+        let used: BTreeSet<&str> = conditions
+            .filter_map(|condition| match condition {
+                Match::Address(_, set) => Some(set.as_str()),
+                _ => None,
+            })
+            .collect();
+        self.sets.into_iter().filter(|(name, _)| used.contains(name.as_str())).collect()
+    }
+}
+
+fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Inbound => "in",
+        Side::Outbound => "out",
+    }
+}

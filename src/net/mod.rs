@@ -1,0 +1,15 @@
+//! The vocabulary of packets: prefixes, ports, names, and sets of them.
+
+mod domain_name;
+mod packet;
+mod prefix;
+mod prefix_set;
+mod ranges;
+mod traffic;
+
+pub use domain_name::{DomainName, DomainNameError};
+pub use packet::{CtState, Hook, Packet, Payload, Protocol, Verdict};
+pub use prefix::{Family, Prefix, PrefixError, parse_address};
+pub use prefix_set::PrefixSet;
+pub use ranges::{Bits, Ranges};
+pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError};

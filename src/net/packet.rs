@@ -1,0 +1,176 @@
+//! A packet, as far as a ruleset can tell packets apart.
+
+use std::net::IpAddr;
+
+use super::prefix::Family;
+
+/// Where in its way through the host a packet is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hook {
+    /// To a socket of this host.
+    Input,
+    /// From a socket of this host.
+    Output,
+    /// Through this host.
+    Forward,
+}
+
+impl Hook {
+    /// The name that nftables has for it, and the name of edgeward's base chain.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hook::Input => "input",
+            Hook::Output => "output",
+            Hook::Forward => "forward",
+        }
+    }
+}
+
+/// What conntrack says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CtState {
+    /// The first packet of a flow.
+    New,
+    /// A packet of a flow that has been seen.
+    Established,
+    /// Belongs to a flow that has been seen: an ICMP error, the data connection of a helper.
+    Related,
+    /// Belongs to no flow and cannot begin one.
+    Invalid,
+    /// Not given to conntrack.
+    Untracked,
+}
+
+impl CtState {
+    /// The name that nftables has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CtState::New => "new",
+            CtState::Established => "established",
+            CtState::Related => "related",
+            CtState::Invalid => "invalid",
+            CtState::Untracked => "untracked",
+        }
+    }
+}
+
+/// A protocol above IP that a ruleset names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP of IPv4.
+    Icmp,
+    /// ICMP of IPv6.
+    Icmpv6,
+    /// IPv4 in IP, protocol number 4 (RFC 2003).
+    Ipip,
+}
+
+impl Protocol {
+    /// The protocol number (IANA).
+    pub fn number(self) -> u8 {
+        match self {
+            Protocol::Icmp => 1,
+            Protocol::Ipip => 4,
+            Protocol::Tcp => 6,
+            Protocol::Udp => 17,
+            Protocol::Icmpv6 => 58,
+        }
+    }
+}
+
+/// What is above IP in a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Payload {
+    /// A TCP segment.
+    Tcp {
+        /// Source port.
+        sport: u16,
+        /// Destination port.
+        dport: u16,
+        /// Whether it has neither ACK nor RST, so that it can only open a connection.
+        opens: bool,
+    },
+    /// A UDP datagram.
+    Udp {
+        /// Source port.
+        sport: u16,
+        /// Destination port.
+        dport: u16,
+    },
+    /// A message of the ICMP of the packet's family.
+    Icmp {
+        /// Its type.
+        kind: u8,
+    },
+    /// Any other protocol, by number.
+    Other(u8),
+}
+
+/// A packet at a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Packet {
+    /// Where it is judged.
+    pub hook: Hook,
+    /// Whether it came in through, or leaves through, the loopback interface.
+    pub loopback: bool,
+    /// Source address; of the same family as the destination.
+    pub source: IpAddr,
+    /// Destination address.
+    pub destination: IpAddr,
+    /// What is above IP.
+    pub payload: Payload,
+    /// What conntrack says of it.
+    pub state: CtState,
+}
+
+impl Packet {
+    /// The address family.
+    pub fn family(&self) -> Family {
+        Family::of(self.source)
+    }
+
+    /// The number of the protocol above IP.
+    pub fn protocol(&self) -> u8 {
+        match (self.payload, self.family()) {
+            (Payload::Tcp { .. }, _) => Protocol::Tcp.number(),
+            (Payload::Udp { .. }, _) => Protocol::Udp.number(),
+            (Payload::Icmp { .. }, Family::V4) => Protocol::Icmp.number(),
+            (Payload::Icmp { .. }, Family::V6) => Protocol::Icmpv6.number(),
+            (Payload::Other(number), _) => number,
+        }
+    }
+
+    /// Source and destination port, where the protocol has ports that rulesets look at.
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        match self.payload {
+            Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => Some((sport, dport)),
+            Payload::Icmp { .. } | Payload::Other(_) => None,
+        }
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Goes on.
+    Accept,
+    /// Vanishes.
+    Drop,
+    /// Vanishes, and the sender is told (ICMP administratively prohibited).
+    Reject,
+}
+
+impl Verdict {
+    /// `accept`, `drop` or `reject`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Accept => "accept",
+            Verdict::Drop => "drop",
+            Verdict::Reject => "reject",
+        }
+    }
+}

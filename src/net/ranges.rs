@@ -1,0 +1,187 @@
+//! Sets of integers as sorted, disjoint ranges: the algebra under prefixes, ports and ICMP types.
+
+use std::fmt;
+
+/// An unsigned integer that ranges can be made of.
+pub trait Bits: Copy + Ord + fmt::Debug {
+    /// The smallest value.
+    const MIN: Self;
+    /// The largest value.
+    const MAX: Self;
+    /// The next value, unless this is the largest.
+    fn next(self) -> Option<Self>;
+    /// The value before, unless this is the smallest.
+    fn previous(self) -> Option<Self>;
+}
+
+macro_rules! bits {
+    ($($type:ty),+) => {
+        $(impl Bits for $type {
+            const MIN: Self = <$type>::MIN;
+            const MAX: Self = <$type>::MAX;
+            fn next(self) -> Option<Self> { self.checked_add(1) }
+            fn previous(self) -> Option<Self> { self.checked_sub(1) }
+        })+
+    };
+}
+
+bits!(u8, u16, u32, u128);
+
+/// A set of integers: inclusive ranges, sorted, disjoint, and with a gap between any two.
+///
+/// Equal sets have equal representations, so `==` is set equality.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ranges<T>(Vec<(T, T)>);
+
+impl<T> Default for Ranges<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Bits> fmt::Debug for Ranges<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.iter().map(|(low, high)| low..=high)).finish()
+    }
+}
+
+impl<T: Bits> FromIterator<(T, T)> for Ranges<T> {
+    /// Collects inclusive ranges in any order, overlapping or not. Each must have its ends in order.
+    fn from_iter<I: IntoIterator<Item = (T, T)>>(ranges: I) -> Self {
+        let mut ranges: Vec<(T, T)> = ranges.into_iter().collect();
+        // Registries and vendor lists come sorted more often than not; a sorted check costs one pass.
+        if !ranges.is_sorted() {
+            ranges.sort_unstable();
+        }
+        ranges.dedup_by(|(low, high), (_, last)| {
+            let touches = last.next().is_none_or(|next| *low <= next);
+            if touches {
+                *last = (*last).max(*high);
+            }
+            touches
+        });
+        Self(ranges)
+    }
+}
+
+impl<T: Bits> Ranges<T> {
+    /// Every value.
+    pub fn all() -> Self {
+        Self(vec![(T::MIN, T::MAX)])
+    }
+
+    /// Whether there is no value in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The inclusive ranges, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (T, T)> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// Whether the value is in the set; logarithmic.
+    pub fn contains(&self, value: T) -> bool {
+        let after = self.0.partition_point(|&(low, _)| low <= value);
+        after > 0 && value <= self.0[after - 1].1
+    }
+
+    /// All values that are in either set.
+    pub fn union(&self, other: &Self) -> Self {
+        self.iter().chain(other.iter()).collect()
+    }
+
+    /// All values that are in both sets; linear.
+    pub fn intersection(&self, other: &Self) -> Self {
+        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut common = Vec::new();
+        while let (Some(&&(low, high)), Some(&&(other_low, other_high))) = (left.peek(), right.peek()) {
+            let (start, end) = (low.max(other_low), high.min(other_high));
+            if start <= end {
+                common.push((start, end));
+            }
+            if high < other_high {
+                left.next();
+            } else {
+                right.next();
+            }
+        }
+        Self(common)
+    }
+
+    /// All values that are not in the set; linear.
+    pub fn complement(&self) -> Self {
+        let mut gaps = Vec::with_capacity(self.0.len() + 1);
+        let mut from = Some(T::MIN);
+        for (low, high) in self.iter() {
+            if let (Some(start), Some(end)) = (from, low.previous())
+                && start <= end
+            {
+                gaps.push((start, end));
+            }
+            from = high.next();
+        }
+        gaps.extend(from.map(|start| (start, T::MAX)));
+        Self(gaps)
+    }
+
+    /// All values of this set that the other does not have; linear.
+    pub fn difference(&self, other: &Self) -> Self {
+        self.intersection(&other.complement())
+    }
+
+    /// Whether both sets share a value.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        !self.intersection(other).is_empty()
+    }
+
+    /// Whether all values of this set are in the other.
+    pub fn is_subset(&self, other: &Self) -> bool {
+        self.difference(other).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Subsets of three bits' worth of `u8`, at both ends of its space.
+    fn samples() -> Vec<(Ranges<u8>, Vec<u8>)> {
+        let values = [0, 1, 2, 3, 252, 253, 254, 255];
+        (0..256usize)
+            .map(|mask| {
+                let chosen: Vec<u8> = (0..8).filter(|bit| mask >> bit & 1 == 1).map(|bit| values[bit]).collect();
+                (chosen.iter().rev().map(|&value| (value, value)).collect(), chosen)
+            })
+            .collect()
+    }
+
+    fn members(set: &Ranges<u8>) -> Vec<u8> {
+        (0..=255).filter(|&value| set.contains(value)).collect()
+    }
+
+    #[test]
+    fn algebra_agrees_with_brute_force_at_both_ends() {
+        let samples = samples();
+        for (left, left_values) in &samples {
+            assert_eq!(&members(left), left_values);
+            assert_eq!(left.complement().complement(), *left);
+            for (right, right_values) in &samples {
+                let keep = |test: &dyn Fn(&u8) -> bool| (0..=255).filter(test).collect::<Vec<u8>>();
+                let (l, r) = (|v: &u8| left_values.contains(v), |v: &u8| right_values.contains(v));
+                assert_eq!(members(&left.union(right)), keep(&|v| l(v) || r(v)));
+                assert_eq!(members(&left.intersection(right)), keep(&|v| l(v) && r(v)));
+                assert_eq!(members(&left.difference(right)), keep(&|v| l(v) && !r(v)));
+                assert_eq!(left.is_subset(right), left_values.iter().all(r));
+                assert_eq!(left.overlaps(right), left_values.iter().any(r));
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_are_minimal() {
+        let set: Ranges<u8> = [(5, 9), (0, 3), (4, 4), (200, 255), (100, 255)].into_iter().collect();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [(0, 9), (100, 255)]);
+        assert_eq!(Ranges::<u8>::all().complement(), Ranges::default());
+    }
+}

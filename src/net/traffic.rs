@@ -1,0 +1,226 @@
+//! Which packets of a conversation a flow permits: protocols, ports, ICMP types.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::packet::{Packet, Payload, Protocol};
+use super::prefix::Family;
+use super::ranges::Ranges;
+
+/// A set of TCP or UDP ports.
+pub type PortSet = Ranges<u16>;
+
+/// A set of ICMP or ICMPv6 types.
+pub type IcmpTypes = Ranges<u8>;
+
+/// The protocols of a flow, with their ports and types.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Traffic {
+    /// Every protocol.
+    Any,
+    /// What is listed.
+    Some {
+        /// TCP destination ports.
+        tcp: PortSet,
+        /// UDP destination ports.
+        udp: PortSet,
+        /// ICMP types of IPv4.
+        icmp: IcmpTypes,
+        /// ICMP types of IPv6.
+        icmpv6: IcmpTypes,
+        /// Protocols by number that have no ports.
+        protocols: BTreeSet<u8>,
+    },
+}
+
+/// Why a text is not a protocol and port.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TrafficError {
+    /// No known word and no slash.
+    #[error("`{0}` is not a protocol and port")]
+    Malformed(String),
+    /// What is before the slash has no ports.
+    #[error("`{0}` is not a protocol with ports")]
+    Protocol(String),
+    /// What is behind the slash is no port.
+    #[error("`{0}` is not a port from 1 to 65535")]
+    Port(String),
+    /// The first port is above the last.
+    #[error("the range `{0}` runs backwards")]
+    Reversed(String),
+}
+
+/// What may be written for [`Traffic::parse`]; a help sentence.
+pub const TRAFFIC_FORMS: &str = "`tcp/443`, `udp/5000-5010`, `icmp` or `ipip`";
+
+/// Errors (RFC 792: unreachable, time exceeded, parameter problem; RFC 4443 section 3).
+const ICMP_ERRORS: ([u8; 3], (u8, u8)) = ([3, 11, 12], (1, 4));
+/// Echo reply and request (RFC 792; RFC 4443 section 4).
+const ICMP_ECHO: ([u8; 2], (u8, u8)) = ([0, 8], (128, 129));
+/// Router and neighbour solicitation and advertisement (RFC 4861), and multicast listener messages (RFC 2710 and
+/// RFC 3810), without which switches that snoop lose neighbour discovery itself. Redirects stay out.
+const NEIGHBOUR_DISCOVERY: [(u8, u8); 2] = [(130, 136), (143, 143)];
+
+fn port(text: &str) -> Result<u16, TrafficError> {
+    let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten().ok_or_else(|| TrafficError::Port(text.to_owned()))
+}
+
+fn ports(text: &str) -> Result<PortSet, TrafficError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(TrafficError::Reversed(text.to_owned()));
+    }
+    Ok(PortSet::from_iter([(first, last)]))
+}
+
+impl Traffic {
+    /// No traffic at all: the start of a union.
+    pub fn none() -> Self {
+        Traffic::Some {
+            tcp: PortSet::default(),
+            udp: PortSet::default(),
+            icmp: IcmpTypes::default(),
+            icmpv6: IcmpTypes::default(),
+            protocols: BTreeSet::new(),
+        }
+    }
+
+    /// One TCP port.
+    pub fn tcp(port: u16) -> Self {
+        Self::with(|tcp, _, _, _, _| *tcp = PortSet::from_iter([(port, port)]))
+    }
+
+    fn with(fill: impl FnOnce(&mut PortSet, &mut PortSet, &mut IcmpTypes, &mut IcmpTypes, &mut BTreeSet<u8>)) -> Self {
+        let (mut tcp, mut udp, mut icmp, mut icmpv6) = Default::default();
+        let mut protocols = BTreeSet::new();
+        fill(&mut tcp, &mut udp, &mut icmp, &mut icmpv6, &mut protocols);
+        Traffic::Some { tcp, udp, icmp, icmpv6, protocols }
+    }
+
+    /// Reads what operators write: `tcp/443`, `udp/5000-5010`, `icmp`, `ipip`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text.
+    pub fn parse(text: &str) -> Result<Self, TrafficError> {
+        match text {
+            "icmp" => Ok(Self::with(|_, _, icmp, icmpv6, _| (*icmp, *icmpv6) = (IcmpTypes::all(), IcmpTypes::all()))),
+            "ipip" => Ok(Self::with(|_, _, _, _, protocols| protocols.extend([Protocol::Ipip.number()]))),
+            _ => match text.split_once('/') {
+                Some(("tcp", range)) => ports(range).map(|range| Self::with(|tcp, _, _, _, _| *tcp = range)),
+                Some(("udp", range)) => ports(range).map(|range| Self::with(|_, udp, _, _, _| *udp = range)),
+                Some((protocol, _)) => Err(TrafficError::Protocol(protocol.to_owned())),
+                None => Err(TrafficError::Malformed(text.to_owned())),
+            },
+        }
+    }
+
+    /// Reads what the catalog writes: besides the operator's words `any` and the groups of ICMP types.
+    ///
+    /// # Errors
+    /// Says what is wrong with the text.
+    pub fn parse_catalog(text: &str) -> Result<Self, TrafficError> {
+        let single = |kinds: &[u8]| kinds.iter().map(|&kind| (kind, kind)).collect();
+        match text {
+            "any" => Ok(Traffic::Any),
+            "icmp-errors" => Ok(Self::with(|_, _, icmp, icmpv6, _| {
+                (*icmp, *icmpv6) = (single(&ICMP_ERRORS.0), [ICMP_ERRORS.1].into_iter().collect());
+            })),
+            "icmp-echo" => Ok(Self::with(|_, _, icmp, icmpv6, _| {
+                (*icmp, *icmpv6) = (single(&ICMP_ECHO.0), [ICMP_ECHO.1].into_iter().collect());
+            })),
+            "neighbour-discovery" => {
+                Ok(Self::with(|_, _, _, icmpv6, _| *icmpv6 = NEIGHBOUR_DISCOVERY.into_iter().collect()))
+            }
+            _ => Self::parse(text),
+        }
+    }
+
+    /// All traffic that is in either.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        let (
+            Traffic::Some { tcp, udp, icmp, icmpv6, protocols },
+            Traffic::Some { tcp: tcp2, udp: udp2, icmp: icmp2, icmpv6: icmpv62, protocols: protocols2 },
+        ) = (self, other)
+        else {
+            return Traffic::Any;
+        };
+        Traffic::Some {
+            tcp: tcp.union(tcp2),
+            udp: udp.union(udp2),
+            icmp: icmp.union(icmp2),
+            icmpv6: icmpv6.union(icmpv62),
+            protocols: protocols | protocols2,
+        }
+    }
+
+    /// Whether a packet is of this traffic, sent towards the ports.
+    pub fn admits(&self, packet: &Packet) -> bool {
+        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return true };
+        match packet.payload {
+            Payload::Tcp { dport, .. } => tcp.contains(dport),
+            Payload::Udp { dport, .. } => udp.contains(dport),
+            Payload::Icmp { kind } => match packet.family() {
+                Family::V4 => icmp.contains(kind),
+                Family::V6 => icmpv6.contains(kind),
+            },
+            Payload::Other(number) => protocols.contains(&number),
+        }
+    }
+}
+
+impl fmt::Display for Traffic {
+    /// Shows what operators would write, with commas between.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return f.write_str("any") };
+        let mut words = Vec::new();
+        for (name, ports) in [("tcp", tcp), ("udp", udp)] {
+            words.extend(ports.iter().map(|(low, high)| match low == high {
+                true => format!("{name}/{low}"),
+                false => format!("{name}/{low}-{high}"),
+            }));
+        }
+        for (name, kinds) in [("icmp", icmp), ("icmpv6", icmpv6)] {
+            words.extend(kinds.iter().map(|range| match range {
+                (0, 255) => name.to_owned(),
+                (low, high) if low == high => format!("{name} type {low}"),
+                (low, high) => format!("{name} types {low}-{high}"),
+            }));
+        }
+        words.extend(protocols.iter().map(|&number| match number == Protocol::Ipip.number() {
+            true => "ipip".to_owned(),
+            false => format!("protocol {number}"),
+        }));
+        f.write_str(&words.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_words_show_as_written() {
+        for text in ["tcp/443", "udp/5000-5010", "ipip", "tcp/1-65535"] {
+            assert_eq!(Traffic::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Traffic::parse("icmp").unwrap().to_string(), "icmp, icmpv6");
+    }
+
+    #[test]
+    fn bad_ports_say_what_is_wrong() {
+        let error = |text: &str| Traffic::parse(text).unwrap_err();
+        for text in
+            ["tcp/0", "tcp/65536", "tcp/", "tcp/08", "tcp/+80", "tcp/http", "tcp/1-", "tcp/-1", "tcp/1-2-3", "tcp/ 80"]
+        {
+            assert!(matches!(error(text), TrafficError::Port(_)), "{text}");
+        }
+        assert!(matches!(error("udp/5010-5000"), TrafficError::Reversed(_)));
+        assert!(matches!(error("sctp/80"), TrafficError::Protocol(_)));
+        for text in ["443", "any", "tcp", "", "icmp-echo"] {
+            assert!(matches!(error(text), TrafficError::Malformed(_)), "{text}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! A ruleset: the one table that edgeward owns, as a value.
+//!
+//! It holds only what [`evaluate`](Ruleset::evaluate) understands; there is no raw nft text in it. It knows nothing of
+//! policies.
+
+mod evaluate;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::net::{CtState, Family, Hook, IcmpTypes, PortSet, PrefixSet, Protocol, Verdict};
+
+pub use evaluate::Outcome;
+
+/// The table's name; its family is `inet`.
+pub const TABLE: &str = "edgeward";
+
+/// A table of sets, counters and chains.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruleset {
+    /// What the whole is, for people.
+    pub title: String,
+    /// The sets by name.
+    pub sets: BTreeMap<String, Set>,
+    /// The named counters.
+    pub counters: BTreeSet<String>,
+    /// The chains; a chain stands behind those that it jumps to.
+    pub chains: Vec<Chain>,
+}
+
+/// A named set of addresses of one family.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// The family of its elements.
+    pub family: Family,
+    /// How the kernel keeps it.
+    pub kind: SetKind,
+    /// Its elements.
+    pub elements: PrefixSet,
+    /// What it holds, for people.
+    pub note: String,
+}
+
+/// How the kernel keeps a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetKind {
+    /// Intervals: prefixes of any length.
+    Prefixes,
+    /// A hash of single addresses: constant-time lookup, and elements that can be changed one by one.
+    Hosts,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name.
+    pub name: String,
+    /// Where packets enter it, where they do so by themselves.
+    pub base: Option<Base>,
+    /// Its rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// What makes a chain a base chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The hook.
+    pub hook: BaseHook,
+    /// Whether packets that no rule decides are dropped.
+    pub drops: bool,
+}
+
+/// The hooks that edgeward uses, each at one priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BaseHook {
+    /// Where packets are judged: priority filter (0).
+    Filter(Hook),
+    /// Where packets that come in can be kept from conntrack: hook prerouting, priority raw (-300).
+    RawPrerouting,
+    /// Where packets of this host can be kept from conntrack: hook output, priority raw (-300).
+    RawOutput,
+}
+
+/// A rule: all matches must hold for its action to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The matches.
+    pub matches: Vec<Match>,
+    /// What happens before the action.
+    pub log: Option<Log>,
+    /// The named counter that counts what gets here.
+    pub counter: Option<String>,
+    /// What becomes of the packet.
+    pub action: Action,
+    /// The comment: the flow that the rule belongs to.
+    pub comment: Option<String>,
+}
+
+/// A rate-limited log entry. The limit is a match in nftables: a rule that logs has no verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// What stands before each entry.
+    pub prefix: String,
+    /// How many entries are written.
+    pub count: u32,
+    /// Per unit of time: second, minute, hour or day.
+    pub per: &'static str,
+}
+
+/// What a rule does with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing; the next rule sees it.
+    Continue,
+    /// Decides.
+    Verdict(Verdict),
+    /// Goes to another chain, and comes back where that does not decide.
+    Jump(String),
+    /// Goes to another chain, and does not come back.
+    Goto(String),
+    /// Jumps to the chain of the packet's protocol number, where there is one.
+    ByProtocol(BTreeMap<u8, String>),
+    /// Jumps to the chain of the packet's port, where there is one. The ranges are disjoint.
+    ByPort {
+        /// TCP or UDP.
+        protocol: Transport,
+        /// Which port.
+        end: PacketEnd,
+        /// Chains by range, in order.
+        chains: Vec<((u16, u16), String)>,
+    },
+    /// Keeps the packet from conntrack.
+    Notrack,
+}
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// `tcp` or `udp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        }
+    }
+
+    /// The protocol.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        }
+    }
+}
+
+/// One of the two ends of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PacketEnd {
+    /// Where it comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+}
+
+impl PacketEnd {
+    /// The other end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            PacketEnd::Source => PacketEnd::Destination,
+            PacketEnd::Destination => PacketEnd::Source,
+        }
+    }
+}
+
+/// A condition on a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// It came in through the loopback interface (`Source`), or leaves through it (`Destination`).
+    Loopback(PacketEnd),
+    /// Conntrack says one of these of it.
+    State(Vec<CtState>),
+    /// It is of this family.
+    Family(Family),
+    /// An address of it is in a set; the set's family is implied.
+    Address(PacketEnd, String),
+    /// A port of it is among these.
+    Port(Transport, PacketEnd, PortSet),
+    /// It is an ICMP message of the family with one of these types.
+    Icmp(Family, IcmpTypes),
+    /// It has this protocol number.
+    Protocol(u8),
+    /// It is a TCP segment that cannot open a connection: ACK or RST is set.
+    NotOpening,
+}
+
+impl Ruleset {
+    /// The chain with a name.
+    pub fn chain(&self, name: &str) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.name == name)
+    }
+}
+
+impl Match {
+    /// The protocol that the match implies, so that nothing else need test it.
+    pub fn implied_protocol(&self) -> Option<u8> {
+        match self {
+            Match::Port(transport, ..) => Some(transport.protocol().number()),
+            Match::Icmp(Family::V4, _) => Some(Protocol::Icmp.number()),
+            Match::Icmp(Family::V6, _) => Some(Protocol::Icmpv6.number()),
+            Match::NotOpening => Some(Protocol::Tcp.number()),
+            Match::Protocol(number) => Some(*number),
+            Match::Loopback(_) | Match::State(_) | Match::Family(_) | Match::Address(..) => None,
+        }
+    }
+}

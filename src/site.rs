@@ -1,0 +1,189 @@
+//! What tells one site from another: the words of a policy that choose among the catalog's flows.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::diag::{Code, Problems};
+use crate::yaml::{Node, scalar, words};
+
+words! {
+    /// Where the rules run.
+    pub enum Target {
+        /// On the host itself: hooks input and output.
+        EdgeHost = "edge-host",
+        /// On the Linux firewall gateway in front of a data centre: hook forward.
+        IdcGateway = "idc-gateway",
+    }
+}
+
+words! {
+    /// How the site reaches the cloud.
+    pub enum Connection {
+        /// A leased line.
+        ExpressConnect = "express-connect",
+        /// The public internet.
+        Public = "public",
+    }
+}
+
+words! {
+    /// What the site joins.
+    pub enum ClusterKind {
+        /// An ACK Edge cluster: the control plane is in the cloud.
+        AckEdge = "ack-edge",
+        /// A registered (hybrid) cluster: the control plane and most nodes are in the data centre.
+        Registered = "registered",
+    }
+}
+
+words! {
+    /// The container network.
+    pub enum Cni {
+        /// Flannel in VXLAN mode, ACK Edge.
+        Flannel = "flannel",
+        /// Terway Edge: pod addresses are routed.
+        TerwayEdge = "terway-edge",
+        /// Flannel in VXLAN mode, registered clusters.
+        FlannelVxlan = "flannel-vxlan",
+        /// Calico with IP-in-IP tunnels.
+        CalicoIpip = "calico-ipip",
+        /// Cilium in VXLAN mode.
+        CiliumVxlan = "cilium-vxlan",
+        /// Calico with BGP route reflection: pod addresses are routed.
+        CalicoBgp = "calico-bgp",
+        /// Cilium with BGP: pod addresses are routed.
+        CiliumBgp = "cilium-bgp",
+    }
+}
+
+words! {
+    /// Whether hosts are being installed or upgraded.
+    pub enum Phase {
+        /// The cluster runs.
+        Steady = "steady",
+        /// Hosts are being installed or upgraded: they may fetch packages over the public network, too.
+        Install = "install",
+    }
+}
+
+words! {
+    /// How wide an IDC gateway opens.
+    pub enum Scope {
+        /// The flows, each with its ports.
+        Fine = "fine",
+        /// Besides, everything between the IDC and the cloud's prefixes.
+        Broad = "broad",
+    }
+}
+
+words! {
+    /// Whether denied packets are denied.
+    pub enum Mode {
+        /// They are.
+        Enforce = "enforce",
+        /// They are counted, logged and accepted.
+        Audit = "audit",
+    }
+}
+
+/// The version of a cluster, as far as flows depend on it: major and minor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterVersion {
+    /// Before the first dot.
+    pub major: u32,
+    /// Behind the first dot.
+    pub minor: u32,
+}
+
+impl FromStr for ClusterVersion {
+    type Err = ();
+
+    /// Reads `1.30`, `v1.30.1`, `1.30.1-aliyun.1`; suffixes do not count.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| {
+            let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+            plain.then(|| text.parse::<u32>().ok()).flatten().ok_or(())
+        };
+        let core = text.strip_prefix('v').unwrap_or(text);
+        let (core, suffix) = core.split_at(core.find(['-', '+']).unwrap_or(core.len()));
+        let suffix_is_good = suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte));
+        let parts = core.split('.').map(number).collect::<Result<Vec<u32>, ()>>()?;
+        match parts[..] {
+            [major, minor] | [major, minor, _] if suffix_is_good && suffix.len() != 1 => Ok(Self { major, minor }),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for ClusterVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+scalar!(ClusterVersion, {
+    "type": "string",
+    "description": "The cluster's version in quotes, `\"1.30\"`; suffixes such as `-aliyun.1` do not count.",
+    "pattern": r"^v?\d+\.\d+(\.\d+)?([-+][0-9A-Za-z.+-]+)?$"
+}, "ClusterVersion", |node, problems| decode_version(node, problems));
+
+fn decode_version(node: &Node, problems: &mut Problems) -> Option<ClusterVersion> {
+    let (text, plain) = node.scalar("a version in quotes, `\"1.30\"`", problems)?;
+    // Other readers of the file see a number here, and 1.30 is the number 1.3.
+    if plain && text.parse::<f64>().is_ok() {
+        let message = format!("`{text}` is a number in YAML, which loses the zeros of a version");
+        problems.push_with_help(Code::UnquotedVersion, node.span, message, format!("write `\"{text}\"`"));
+        return None;
+    }
+    let version = text.parse().ok();
+    if version.is_none() {
+        let message = format!("`{}` is not a version of a cluster", text.escape_debug());
+        problems.push_with_help(
+            Code::InvalidVersion,
+            node.span,
+            message,
+            "write it as `\"1.30\"` or `\"1.30.1-aliyun.1\"`",
+        );
+    }
+    version
+}
+
+/// The facts that decide which flows a policy permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Where the rules run.
+    pub target: Target,
+    /// The region's id.
+    pub region: String,
+    /// How the site reaches the cloud.
+    pub connection: Connection,
+    /// What it joins.
+    pub cluster: ClusterKind,
+    /// In which version.
+    pub version: ClusterVersion,
+    /// The container network.
+    pub cni: Cni,
+    /// Whether that routes pod addresses beyond the hosts.
+    pub routed: bool,
+    /// Whether hosts are being installed.
+    pub phase: Phase,
+    /// How wide a gateway opens.
+    pub scope: Scope,
+    /// Whether the hosts keep their clocks without the cloud's NTP names.
+    pub self_host_ntp: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_with_suffixes() {
+        for text in ["1.30", "v1.30", "1.30.1", "1.30.1-aliyun.1", "1.30.0+build", "1.30-rc1"] {
+            assert_eq!(text.parse(), Ok(ClusterVersion { major: 1, minor: 30 }), "{text}");
+        }
+        for text in ["", "1", "1.", ".30", "1.30.1.1", "1.030", "1.30-", "1.x", "1.30 ", "1.30;", "99999999999.1"] {
+            assert_eq!(text.parse::<ClusterVersion>(), Err(()), "{text}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The scalars that several formats share.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::decode::{Decode, scalar};
+use super::tree::Node;
+use crate::diag::{Code, Problems};
+use crate::net::{DomainName, Prefix, PrefixError, parse_address};
+
+impl Decode for String {
+    /// Reads a text that shows up in output: no control characters, which could end a comment line, and none of the
+    /// invisible ones that make a text read otherwise than it is.
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let (text, _) = node.scalar("text", problems)?;
+        let hidden = |c: char| {
+            c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        };
+        if let Some(bad) = text.chars().find(|&c| hidden(c)) {
+            let message = format!("the character U+{:04X} is not part of a text", u32::from(bad));
+            problems.push_with_help(Code::InvalidText, node.span, message, "write one line of visible characters");
+            return None;
+        }
+        Some(text.to_owned())
+    }
+}
+
+fn report_prefix_error(error: &PrefixError, code: Code, node: &Node, problems: &mut Problems) {
+    let message = match error {
+        PrefixError::Address(text) => format!("`{}` is not an IP address", text.escape_debug()),
+        other => other.to_string(),
+    };
+    match error {
+        PrefixError::HostBits(_, truncated) => {
+            let help = format!("write `{truncated}` for the whole network, or the address without a length");
+            problems.push_with_help(Code::HostBits, node.span, message, help);
+        }
+        PrefixError::Mapped(_, v4) => problems.push_with_help(code, node.span, message, format!("write `{v4}`")),
+        PrefixError::LeadingZero(_) => {
+            problems.push_with_help(code, node.span, message, "write the number without the zero");
+        }
+        PrefixError::Address(_) | PrefixError::Length(..) => problems.push(code, node.span, message),
+    }
+}
+
+/// Reads a prefix, or an address as the prefix of full length.
+pub fn decode_prefix(node: &Node, problems: &mut Problems) -> Option<Prefix> {
+    let (text, _) = node.scalar("a prefix, `10.0.0.0/8`, or an address", problems)?;
+    match text.parse() {
+        Ok(prefix) => Some(prefix),
+        Err(error) => {
+            report_prefix_error(&error, Code::InvalidPrefix, node, problems);
+            None
+        }
+    }
+}
+
+scalar!(Prefix, {
+    "type": "string",
+    "description": "An IPv4 or IPv6 prefix without host bits, `10.0.0.0/8`, or an address."
+}, "Prefix", |node, problems| decode_prefix(node, problems));
+
+impl Decode for IpAddr {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let (text, _) = node.scalar("an address", problems)?;
+        match parse_address(text) {
+            Ok(address) => Some(address),
+            Err(error) => {
+                report_prefix_error(&error, Code::InvalidAddress, node, problems);
+                None
+            }
+        }
+    }
+}
+
+scalar!(DomainName, {
+    "type": "string",
+    "description": "An absolute host name, `host.example.com`."
+}, "DomainName", |node, problems| {
+    let (text, _) = node.scalar("a host name", problems)?;
+    match DomainName::from_str(text) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let help = error.help();
+            let message = error.to_string().replace(text, &text.escape_debug().to_string());
+            problems.push_with_help(Code::InvalidHostName, node.span, message, help);
+            None
+        }
+    }
+});
+
+/// A peer as written: an address or prefix, or a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrefixOrName {
+    /// Addresses.
+    Prefix(Prefix),
+    /// A name, resolved later.
+    Name(DomainName),
+}
+
+/// Whether a text is meant as an address: it has a colon or a slash, or nothing but digits and dots.
+fn looks_like_address(text: &str) -> bool {
+    text.contains([':', '/']) || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+scalar!(PrefixOrName, {
+    "type": "string",
+    "description": "A prefix, an address or an absolute host name."
+}, "PrefixOrName", |node, problems| {
+    let (text, _) = node.scalar("a prefix, an address or a host name", problems)?;
+    if looks_like_address(text) {
+        Prefix::decode(node, problems).map(PrefixOrName::Prefix)
+    } else {
+        DomainName::decode(node, problems).map(PrefixOrName::Name)
+    }
+});
+
+/// One machine as written: an address or a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressOrName {
+    /// Its address.
+    Address(IpAddr),
+    /// Its name, resolved later.
+    Name(DomainName),
+}
+
+scalar!(AddressOrName, {
+    "type": "string",
+    "description": "An address or an absolute host name."
+}, "AddressOrName", |node, problems| {
+    let (text, _) = node.scalar("an address or a host name", problems)?;
+    if looks_like_address(text) {
+        IpAddr::decode(node, problems).map(AddressOrName::Address)
+    } else {
+        DomainName::decode(node, problems).map(AddressOrName::Name)
+    }
+});
