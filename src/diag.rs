@@ -184,7 +184,7 @@ pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a 
 }
 
 /// The same, and all candidates where none is near.
-pub fn suggest<'a>(written: &Spanned<String>, candidates: &[&'a str]) -> String {
+pub fn suggest(written: &Spanned<String>, candidates: &[&str]) -> String {
     did_you_mean(&written.value, candidates.iter().copied()).unwrap_or_else(|| one_of(candidates))
 }
 

@@ -267,7 +267,7 @@ pub struct Intent<S: Stage> {
     pub log: Rate,
     /// What a gateway answers for; there exactly where the target is one.
     pub gateway: Option<Gateway<S>>,
-    /// The flows, in catalog order, the operator's behind, sorted by id.
+    /// The flows, in catalog order, the operator's behind, sorted by id; those of any traffic last.
     pub flows: Vec<Flow<S>>,
 }
 

@@ -118,18 +118,20 @@ impl Table<'_> {
             ("forward_outbound", Side::Outbound, PacketEnd::Source),
             ("forward_inbound", Side::Inbound, PacketEnd::Destination),
         ] {
-            let mut permits = Vec::new();
-            for flow in &self.intent.flows {
-                let flow = crossing(flow, gateway, &covered);
-                // A reply runs against its flow: it is met in the chain of the other side.
-                if flow.side == side {
-                    if flow.untracked {
-                        raw.extend(self.permits(&flow, None, false));
-                    }
-                    permits.extend(self.permits(&flow, Some(&covered), false));
-                } else if gateway.stateless && !flow.untracked {
-                    permits.extend(self.permits(&flow, Some(&covered), true));
-                }
+            let crossing = |wanted: Side| {
+                let flows = self.intent.flows.iter().filter(move |flow| flow.side == wanted);
+                flows.map(|flow| crossing(flow, gateway, &covered)).collect::<Vec<_>>()
+            };
+            let (flows, answered) = (crossing(side), crossing(side.reversed()));
+            let mut permits: Vec<Permit> =
+                flows.iter().flat_map(|flow| self.permits(flow, Some(&covered), false)).collect();
+            // A reply runs against its flow: it is met in the chain of the other side.
+            if gateway.stateless {
+                let answered = answered.iter().filter(|flow| !flow.untracked);
+                permits.extend(answered.flat_map(|flow| self.permits(flow, Some(&covered), true)));
+            }
+            for flow in flows.iter().filter(|flow| flow.untracked) {
+                raw.extend(self.permits(flow, None, false));
             }
             let mut rules = Vec::new();
             if gateway.everything && !gateway.stateless {

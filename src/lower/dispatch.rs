@@ -95,9 +95,6 @@ pub(super) fn inline(permit: &Permit) -> Vec<Rule> {
 /// The rules that send packets to the permits of their protocol and port; the chains that they lead to are added.
 pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>) -> Vec<Rule> {
     let mut rules = Vec::new();
-    for permit in permits.iter().filter(|permit| permit.traffic == Traffic::Any) {
-        add(&mut rules, permit.rule([]));
-    }
     let mut by_protocol = BTreeMap::new();
     for (transport, index) in [(Transport::Tcp, 0), (Transport::Udp, 1)] {
         let mut maps = Vec::new();
@@ -137,6 +134,9 @@ pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>)
     if !by_protocol.is_empty() {
         let action = Action::ByProtocol(by_protocol);
         rules.push(Rule { matches: Vec::new(), log: None, counter: None, action, comment: None });
+    }
+    for permit in permits.iter().filter(|permit| permit.traffic == Traffic::Any) {
+        add(&mut rules, permit.rule([]));
     }
     rules
 }

@@ -46,6 +46,8 @@ pub fn check(
     let mut builder = Builder { policy, site: &site, region, oss: oss_names(policy, region), gaps: Gaps::default() };
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     flows.extend(operators_flows(policy, catalog, target, problems));
+    // The flow that names a packet's port is the one to blame or thank, before one that opens everything.
+    flows.sort_by_key(|flow| flow.traffic == Traffic::Any);
     if policy.networks.value.hosts.is_empty() {
         builder.gaps.zones.entry(Zone::Hosts).or_default();
     }
