@@ -450,7 +450,16 @@ impl Intent<Resolved> {
                     return accept(None);
                 }
                 let replied = |flow: &&Flow<Resolved>| gateway.stateless && flow.admits_reply(packet);
-                let found = self.flows.iter().find(permitted).or_else(|| self.flows.iter().find(replied));
+                // Several flows may permit the packet. The one to name is found among those that its source begins,
+                // or answers, before those that its destination answers for; flows of any traffic come last.
+                let found = [Side::Outbound, Side::Inbound].into_iter().find_map(|side| {
+                    let of = |side: Side, any: bool| {
+                        let flows = self.flows.iter();
+                        flows.filter(move |flow| flow.side == side && any == (flow.traffic == Traffic::Any))
+                    };
+                    let named = of(side, false).find(permitted).or_else(|| of(side.reversed(), false).find(replied));
+                    named.or_else(|| of(side, true).find(permitted))
+                });
                 found.map_or_else(deny, |flow| accept(Some(&flow.id)))
             }
         }
