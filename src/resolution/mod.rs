@@ -2,10 +2,14 @@
 //!
 //! The format is described in `docs/lockfile.md`.
 
+mod reply;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use jiff::Timestamp;
+
+pub use reply::{Answer, Question, Reply};
 
 use crate::diag::{Code, Problems};
 use crate::net::DomainName;
