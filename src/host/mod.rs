@@ -1,3 +1,4 @@
 //! Everything outside of the process: files, and in time the kernel, the clock and DNS.
 
+pub mod clock;
 pub mod files;

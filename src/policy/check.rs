@@ -32,6 +32,7 @@ pub fn check(
     problems: &mut Problems,
 ) -> Option<Intent<Declared>> {
     let target = target.unwrap_or(policy.target);
+    policy.check_resolve(problems);
     let Some(region) = catalog.region(&policy.region.value) else {
         let message = format!("`{}` is not a region of the catalog", policy.region.value.escape_debug());
         let help = catalog.suggest_region(&policy.region.value);
