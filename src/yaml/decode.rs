@@ -9,6 +9,12 @@ pub trait Decode: Sized {
     /// Decodes a node; `None` means that a problem was recorded.
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self>;
 
+    /// Decodes what is good in a node and leaves out the rest: for checks that can say more about a document that is
+    /// wrong elsewhere.
+    fn salvage(node: &Node) -> Option<Self> {
+        Self::decode(node, &mut Problems::default())
+    }
+
     /// The value where the field is not written; `None` where it must be written.
     fn absent() -> Option<Self> {
         None
@@ -18,6 +24,10 @@ pub trait Decode: Sized {
 impl<T: Decode> Decode for Spanned<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         Some(Spanned { value: T::decode(node, problems)?, span: node.span })
+    }
+
+    fn salvage(node: &Node) -> Option<Self> {
+        Some(Spanned { value: T::salvage(node)?, span: node.span })
     }
 }
 
@@ -44,6 +54,11 @@ impl<T: Decode> Decode for Vec<T> {
                 None
             }
         }
+    }
+
+    fn salvage(node: &Node) -> Option<Self> {
+        let Value::Sequence(items) = &node.value else { return None };
+        Some(items.iter().filter_map(T::salvage).collect())
     }
 
     fn absent() -> Option<Self> {
@@ -143,6 +158,13 @@ macro_rules! record {
                 let mut index = 0..;
                 // Every field is decoded before the first failure counts, so that all problems are found.
                 $(let $field = index.next().and_then(|index| fields.take::<$type>(index, problems));)+
+                Some($name { $($field: $field?,)+ })
+            }
+
+            fn salvage(node: &$crate::yaml::Node) -> Option<Self> {
+                $(let $field = node.field(&$crate::yaml::field_name(stringify!($field)))
+                    .and_then(<$type as $crate::yaml::Decode>::salvage)
+                    .or_else(<$type as $crate::yaml::Decode>::absent);)+
                 Some($name { $($field: $field?,)+ })
             }
 
