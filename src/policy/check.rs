@@ -128,6 +128,10 @@ pub(super) fn check_offer(
 fn overlap(networks: &Networks, one: Zone, other: Zone, code: Code, help: &str, problems: &mut Problems) -> bool {
     let others = networks.zone(other);
     let mut found = false;
+    // Nearly always; the pairs are looked for only where there is one.
+    if !prefixes(networks.zone(one)).overlaps(&prefixes(others)) {
+        return found;
+    }
     for prefix in networks.zone(one) {
         let set = PrefixSet::from_iter([prefix.value]);
         if let Some(twin) = others.iter().find(|twin| set.overlaps(&PrefixSet::from_iter([twin.value]))) {

@@ -1,5 +1,7 @@
 //! Trees decoded into types, every problem reported.
 
+use std::collections::BTreeSet;
+
 use super::tree::{Node, Value};
 use crate::diag::{Code, Problems, did_you_mean, one_of};
 use crate::source::{Span, Spanned};
@@ -94,7 +96,7 @@ pub fn decode_number(node: &Node, low: u64, high: u64, problems: &mut Problems) 
 /// The fields of a mapping on their way into a record.
 pub struct Fields<'a> {
     span: Span,
-    pairs: Vec<(&'a Spanned<String>, &'a Node)>,
+    pairs: &'a [(Spanned<String>, Node)],
     known: &'a [String],
 }
 
@@ -105,9 +107,9 @@ impl<'a> Fields<'a> {
             node.wrong_type("a mapping", problems);
             return None;
         };
-        let mut kept: Vec<(&Spanned<String>, &Node)> = Vec::new();
-        for (key, value) in pairs {
-            if kept.iter().any(|(earlier, _)| earlier.value == key.value) {
+        let mut seen = BTreeSet::new();
+        for (key, _) in pairs {
+            if !seen.insert(&key.value) {
                 problems.push(Code::DuplicateKey, key.span, format!("`{}` stands here a second time", key.value));
             } else if !known.contains(&key.value) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -116,9 +118,8 @@ impl<'a> Fields<'a> {
                 let message = format!("`{}` is not a field here", key.value.escape_debug());
                 problems.push_with_help(Code::UnknownField, key.span, message, help);
             }
-            kept.push((key, value));
         }
-        Some(Self { span: node.span, pairs: kept, known })
+        Some(Self { span: node.span, pairs, known })
     }
 
     /// Decodes the `index`-th field of the record.
