@@ -1,5 +1,13 @@
 //! What several tests share.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are no part of the core")]
+#![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
+pub mod compile;
 pub mod netns;
+pub mod probes;
+pub mod programs;
 pub mod random;
+pub mod sample;
+pub mod scenario;

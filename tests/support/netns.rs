@@ -44,6 +44,7 @@ pub fn available() -> Result<(), String> {
     static ANSWER: OnceLock<Result<(), String>> = OnceLock::new();
     let ask = || {
         let namespace = Namespace::new().map_err(|error| format!("no namespace: {error}"))?;
+        namespace.succeed(&["ip", "-V"], "")?;
         namespace.succeed(&["nft", "-c", "-f", "-"], "table inet probe {}")
     };
     ANSWER.get_or_init(ask).clone()
@@ -97,6 +98,10 @@ pub enum Hook {
 pub enum Proto {
     /// A SYN.
     Tcp,
+    /// A SYN with ACK, as from a server; conntrack calls it invalid unless it answers a SYN.
+    ///
+    /// A reset in answer to it does not tell which probe it answers, and is not seen as a reject.
+    TcpReply,
     /// A datagram.
     Udp,
     /// An echo request of ICMP or ICMPv6, by the family of the addresses; `sport` is its identifier.
@@ -254,6 +259,15 @@ impl Topology {
     /// As `load`.
     pub fn check(&self, ruleset: &str) -> Result<(), String> {
         self.namespaces[0].succeed(&["nft", "-c", "-f", "-"], ruleset)
+    }
+
+    /// Asks nft and the kernel whether they would take nft JSON, without loading it.
+    ///
+    /// # Errors
+    ///
+    /// As `load`.
+    pub fn check_json(&self, ruleset: &str) -> Result<(), String> {
+        self.namespaces[0].succeed(&["nft", "-j", "-c", "-f", "-"], ruleset)
     }
 
     /// Returns the packets of every named counter under test, by name.

@@ -143,7 +143,7 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
     ];
     let allow = (0..dice.below(5)).map(|index| AllowText {
         id: format!("row-{}", 9 - index),
-        direction: *dice.pick(&["inbound", "outbound"]),
+        direction: dice.pick::<&str>(&["inbound", "outbound"]),
         peers: owned(dice.some(&PEERS, 1)),
         ports: owned(dice.some(&PORTS, 1)),
     });
@@ -218,9 +218,12 @@ pub fn resolution(intent: &Intent<Declared>, dice: &mut Dice) -> Resolution {
 
 /// The values at which a ruleset can change its mind.
 pub struct CutPoints {
-    v4: Vec<IpAddr>,
-    v6: Vec<IpAddr>,
-    ports: Vec<u16>,
+    /// Addresses of v4.
+    pub v4: Vec<IpAddr>,
+    /// Addresses of v6.
+    pub v6: Vec<IpAddr>,
+    /// Ports of TCP and UDP.
+    pub ports: Vec<u16>,
     types: Vec<u8>,
 }
 
@@ -286,7 +289,8 @@ impl CutPoints {
     }
 }
 
-fn neighbours(address: IpAddr) -> Vec<IpAddr> {
+/// The addresses before and behind an address.
+pub fn neighbours(address: IpAddr) -> Vec<IpAddr> {
     match address {
         IpAddr::V4(v4) => {
             let bits = v4.to_bits();

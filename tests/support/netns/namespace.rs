@@ -90,17 +90,21 @@ impl Namespace {
     }
 
     pub fn run(&self, argv: &[&str], input: &str) -> Output {
+        self.output(argv, input).expect("timeout(1) could not be started")
+    }
+
+    fn output(&self, argv: &[&str], input: &str) -> io::Result<Output> {
         // Not a pipe: nft reads malformed JSON a second time, as text, and an empty one is no error.
         let memory = memfd_create("input", MemfdFlags::CLOEXEC).expect("no memory file");
         let mut stdin = File::from(memory);
         stdin.write_all(input.as_bytes()).and_then(|()| stdin.rewind()).expect("no room for input");
         let mut command = Command::new("timeout");
         command.args(["--kill-after=1", COMMAND_LIMIT]).args(argv).stdin(stdin);
-        self.enter(|| command.output()).expect("timeout(1) could not be started")
+        self.enter(|| command.output())
     }
 
     pub fn succeed(&self, argv: &[&str], input: &str) -> Result<(), String> {
-        let output = self.run(argv, input);
+        let output = self.output(argv, input).map_err(|error| format!("timeout(1): {error}"))?;
         if output.status.success() {
             return Ok(());
         }

@@ -19,6 +19,7 @@ const EMPTY_V4: [u8; 16] = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 59, 0, 0, 192, 0, 2,
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
+const SYN_ACK: u8 = SYN | ACK;
 
 /// Writes a probe with its IP header.
 ///
@@ -28,8 +29,9 @@ pub fn packet(probe: &Probe, sport: u16, id: u32) -> Vec<u8> {
     let (sport, id) = (sport.to_be_bytes(), id.to_be_bytes());
     let ports = [sport, probe.dport.to_be_bytes()].concat();
     let (protocol, mut body) = match (probe.proto, probe.from) {
-        (Proto::Tcp, _) => {
-            let rest = [5 << 4, SYN, 0xfa, 0xf0, 0, 0, 0, 0];
+        (Proto::Tcp | Proto::TcpReply, _) => {
+            let flags = if probe.proto == Proto::Tcp { SYN } else { SYN_ACK };
+            let rest = [5 << 4, flags, 0xfa, 0xf0, 0, 0, 0, 0];
             (TCP, [&ports, &id[..], &[0; 4], &rest].concat())
         }
         (Proto::Udp, _) => (UDP, [&ports, &[0, 12, 0, 0][..], &id].concat()),
@@ -79,7 +81,8 @@ pub fn recognise(protocol: u8, payload: &[u8]) -> Option<(u32, Verdict)> {
     let rejected = |id| Some((id, Verdict::Reject));
     match (protocol, *payload.first()?) {
         (TCP, _) => match *payload.get(13)? & (SYN | RST | ACK) {
-            SYN => accepted(),
+            // Those of real sockets begin with a random number, hardly ever that of a probe at work.
+            SYN | SYN_ACK => accepted(),
             // A reset acknowledges the SYN that it answers: its sequence number plus one.
             flags if flags & RST != 0 => rejected(word(payload, 8)?.wrapping_sub(1)),
             _ => None,
