@@ -175,8 +175,9 @@ impl Problems {
 
 /// What a candidate for a typing error suggests, as a help sentence.
 pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    // Longer than any word of the language: no typing error, and the distance costs the product of the lengths.
+    let candidates = candidates.into_iter().filter(|_| written.len() <= 64);
     candidates
-        .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(written, candidate), candidate))
         .filter(|&(distance, candidate)| distance <= 1 + candidate.len() / 5)
         .min()

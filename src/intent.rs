@@ -351,18 +351,21 @@ impl Intent<Declared> {
     }
 }
 
+/// One pass over all parts: a policy may list tens of thousands of prefixes.
 fn addresses(parts: &[Part], resolution: &Resolution) -> Addresses {
-    let mut all = Addresses::default();
-    for part in parts {
-        match &part.kind {
-            PartKind::Prefixes(prefixes) => all.fixed = all.fixed.union(prefixes),
-            PartKind::Name { name, .. } => {
-                let answers: PrefixSet = resolution.addresses(name).map(Prefix::from).collect();
-                all.named = Some(all.named.unwrap_or_default().union(&answers));
-            }
-        }
-    }
-    all
+    let fixed = parts.iter().flat_map(|part| match &part.kind {
+        PartKind::Prefixes(prefixes) => Some(prefixes.prefixes()).into_iter().flatten(),
+        PartKind::Name { .. } => None.into_iter().flatten(),
+    });
+    let names: Vec<&DomainName> = parts
+        .iter()
+        .filter_map(|part| match &part.kind {
+            PartKind::Name { name, .. } => Some(name),
+            PartKind::Prefixes(_) => None,
+        })
+        .collect();
+    let answers = || names.iter().flat_map(|name| resolution.addresses(name)).map(Prefix::from).collect();
+    Addresses { fixed: fixed.collect(), named: (!names.is_empty()).then(answers) }
 }
 
 /// What the specification says of a packet.
@@ -450,7 +453,16 @@ impl Intent<Resolved> {
                     return accept(None);
                 }
                 let replied = |flow: &&Flow<Resolved>| gateway.stateless && flow.admits_reply(packet);
-                let found = self.flows.iter().find(permitted).or_else(|| self.flows.iter().find(replied));
+                // Several flows may permit the packet. The one to name is found among those that its source begins,
+                // or answers, before those that its destination answers for; flows of any traffic come last.
+                let found = [Side::Outbound, Side::Inbound].into_iter().find_map(|side| {
+                    let of = |side: Side, any: bool| {
+                        let flows = self.flows.iter();
+                        flows.filter(move |flow| flow.side == side && any == (flow.traffic == Traffic::Any))
+                    };
+                    let named = of(side, false).find(permitted).or_else(|| of(side.reversed(), false).find(replied));
+                    named.or_else(|| of(side, true).find(permitted))
+                });
                 found.map_or_else(deny, |flow| accept(Some(&flow.id)))
             }
         }

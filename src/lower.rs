@@ -108,6 +108,8 @@ impl Table<'_> {
     fn gateway(&mut self, gateway: &Gateway<Resolved>) {
         let covered = gateway.covered.all();
         let ends = self.sets.refer("idc", &gateway.covered, "the data centre's own addresses");
+        // What packets in a chain are known to have at their local end. Answers must not decide which rules there are.
+        let known = gateway.covered.named.is_none().then_some(&covered);
         let mut entry = Vec::new();
         // Where all else is left alone, an established packet of others is accepted as well here as at the end.
         if !gateway.everything && !gateway.stateless {
@@ -123,12 +125,11 @@ impl Table<'_> {
                 flows.map(|flow| crossing(flow, gateway, &covered)).collect::<Vec<_>>()
             };
             let (flows, answered) = (crossing(side), crossing(side.reversed()));
-            let mut permits: Vec<Permit> =
-                flows.iter().flat_map(|flow| self.permits(flow, Some(&covered), false)).collect();
+            let mut permits: Vec<Permit> = flows.iter().flat_map(|flow| self.permits(flow, known, false)).collect();
             // A reply runs against its flow: it is met in the chain of the other side.
             if gateway.stateless {
                 let answered = answered.iter().filter(|flow| !flow.untracked);
-                permits.extend(answered.flat_map(|flow| self.permits(flow, Some(&covered), true)));
+                permits.extend(answered.flat_map(|flow| self.permits(flow, known, true)));
             }
             for flow in flows.iter().filter(|flow| flow.untracked) {
                 raw.extend(self.permits(flow, None, false));
@@ -139,8 +140,8 @@ impl Table<'_> {
             }
             if !gateway.everything && side == Side::Outbound {
                 // What stays inside is not ours to judge; `forward_inbound` never sees it.
-                rules.extend(ends.iter().map(|(_, set)| {
-                    let inside = Match::Address(end.other(), set.clone());
+                rules.extend(ends.iter().map(|(family, set)| {
+                    let inside = Match::Address(end.other(), *family, set.clone());
                     structural(vec![inside], Action::Verdict(Verdict::Accept), "inside")
                 }));
             }
@@ -149,8 +150,8 @@ impl Table<'_> {
                 rules.extend(self.denial(Hook::Forward));
             }
             self.chain(name, None, rules);
-            entry.extend(ends.iter().map(|(_, set)| {
-                let ours = Match::Address(end, set.clone());
+            entry.extend(ends.iter().map(|(family, set)| {
+                let ours = Match::Address(end, *family, set.clone());
                 let action = match gateway.everything {
                     true => Action::Jump(name.to_owned()),
                     false => Action::Goto(name.to_owned()),
@@ -186,18 +187,18 @@ impl Table<'_> {
 
     /// The ways in which a flow permits packets: by family and by set.
     ///
-    /// `covered` are the addresses that packets in this chain are known to have at their local end.
-    fn permits(&mut self, flow: &Flow<Resolved>, covered: Option<&PrefixSet>, reply: bool) -> Vec<Permit> {
+    /// `known` are the addresses one of which packets in the chain are known to have at their local end.
+    fn permits(&mut self, flow: &Flow<Resolved>, known: Option<&PrefixSet>, reply: bool) -> Vec<Permit> {
         let (local_end, peer_end) = match (flow.side, reply) {
             (Side::Inbound, false) | (Side::Outbound, true) => (PacketEnd::Destination, PacketEnd::Source),
             (Side::Outbound, false) | (Side::Inbound, true) => (PacketEnd::Source, PacketEnd::Destination),
         };
-        let known = |end: &End<Resolved>| match (end, covered) {
-            (End::Ends(Addresses { fixed, named: None }), Some(covered)) => covered.is_subset(fixed),
+        let implied = match (&flow.local, known) {
+            (End::Ends(Addresses { fixed, named: None }), Some(known)) => known.is_subset(fixed),
             (End::Ends(_), _) => false,
             (End::Any, _) => true,
         };
-        let local = if known(&flow.local) { None } else { Some(self.sets.local(flow, self.intent.gateway.as_ref())) };
+        let local = if implied { None } else { Some(self.sets.local(flow, self.intent.gateway.as_ref())) };
         let peer = match &flow.peers {
             End::Any => None,
             End::Ends(addresses) => Some(self.sets.peer(flow, addresses)),
@@ -213,8 +214,8 @@ impl Table<'_> {
             for local_set in of_family(&local) {
                 for peer_set in of_family(&peer) {
                     let mut matches: Vec<Match> = Vec::new();
-                    matches.extend(local_set.clone().map(|set| Match::Address(local_end, set)));
-                    matches.extend(peer_set.map(|set| Match::Address(peer_end, set)));
+                    matches.extend(local_set.clone().map(|set| Match::Address(local_end, family, set)));
+                    matches.extend(peer_set.map(|set| Match::Address(peer_end, family, set)));
                     if matches.is_empty() && flow.family.is_some() {
                         matches.push(Match::Family(family));
                     }

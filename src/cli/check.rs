@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, PolicyTarget, load_catalog, load_policy, render};
+use super::{Failure, Loaded, PolicyTarget, load_catalog, load_policy, render};
 use crate::diag::Severity;
 
 #[derive(Debug, clap::Args)]
@@ -19,7 +19,7 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let mut worst = Ok(());
     for path in &arguments.policies {
         match load_policy(path, &catalog, arguments.target.target, Severity::Note) {
-            Ok((source, intent)) => {
+            Ok(Loaded { source, intent, .. }) => {
                 let (flows, names) = (intent.flows.len(), intent.names().len());
                 render::output(&format!("{}: good; {flows} flows, {names} names to resolve\n", source.name))?;
             }

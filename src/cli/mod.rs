@@ -3,8 +3,11 @@
 mod catalog;
 mod check;
 mod compile;
+mod hosts;
 mod init;
+mod lock;
 mod render;
+mod resolve;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +19,7 @@ use crate::catalog::{Catalog, FILES};
 use crate::diag::{Problems, Severity};
 use crate::host::files::{self, ReadError};
 use crate::intent::{Declared, Intent};
-use crate::policy;
+use crate::policy::{self, syntax::Policy};
 use crate::site::Target;
 use crate::source::Source;
 
@@ -37,6 +40,10 @@ enum Verb {
     Check(check::Arguments),
     /// Print a commented starter policy
     Init(init::Arguments),
+    /// Ask DNS for the names of a policy, and write the answers to its lockfile
+    Resolve(resolve::Arguments),
+    /// Print the lockfile's addresses as a hosts file or as dnsmasq records
+    Hosts(hosts::Arguments),
     /// Print the ruleset of a policy; touches neither network nor kernel
     Compile(compile::Arguments),
     /// List the regions, or show all that is known of one
@@ -125,6 +132,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match verb {
         Verb::Check(arguments) => check::run(&arguments, catalog),
         Verb::Init(arguments) => init::run(&arguments, catalog),
+        Verb::Resolve(arguments) => resolve::run(&arguments, catalog),
+        Verb::Hosts(arguments) => hosts::run(&arguments, catalog),
         Verb::Compile(arguments) => compile::run(&arguments, catalog),
         Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
         Verb::Schema => schema(),
@@ -164,17 +173,18 @@ fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
     })
 }
 
+/// A policy that has been read and checked.
+struct Loaded {
+    source: Source,
+    policy: Policy,
+    intent: Intent<Declared>,
+}
+
 /// Reads and checks a policy; what is wrong or worth knowing is shown, down to a severity.
-fn load_policy(
-    path: &Path,
-    catalog: &Catalog,
-    target: Option<Target>,
-    shown: Severity,
-) -> Result<(Source, Intent<Declared>), Failure> {
+fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Severity) -> Result<Loaded, Failure> {
     let source = files::read(path)?;
     let mut problems = Problems::default();
-    let intent =
-        policy::parse(&source, &mut problems).and_then(|policy| policy::check(&policy, catalog, target, &mut problems));
+    let loaded = policy::load(&source, catalog, target, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);
-    intent.map(|intent| (source, intent)).ok_or(Failure::Reported)
+    loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Reported)
 }

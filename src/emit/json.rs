@@ -161,8 +161,8 @@ fn match_statement(condition: &Match) -> Statement<'_> {
         }
         Match::Family(Family::V4) => equal(meta(MetaKey::Nfproto), text("ipv4")),
         Match::Family(Family::V6) => equal(meta(MetaKey::Nfproto), text("ipv6")),
-        Match::Address(end, set) => {
-            let header = if set.ends_with(Family::V4.name()) { "ip" } else { "ip6" };
+        Match::Address(end, family, set) => {
+            let header = super::header(*family);
             let field = match end {
                 PacketEnd::Source => "saddr",
                 PacketEnd::Destination => "daddr",

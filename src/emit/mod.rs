@@ -8,7 +8,7 @@ pub use nft::nft;
 
 use std::net::IpAddr;
 
-use crate::net::{Bits, Prefix, Ranges};
+use crate::net::{Bits, Family, Prefix, Ranges};
 use crate::ruleset::{Set, SetKind};
 
 /// The elements of a set as the kernel wants them: prefixes, or addresses one by one.
@@ -30,6 +30,14 @@ fn addresses(low: IpAddr, high: IpAddr) -> Vec<Prefix> {
         };
     }
     all
+}
+
+/// The header that a family's addresses stand in.
+fn header(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    }
 }
 
 /// A range of numbers, for either format.

@@ -110,8 +110,8 @@ fn match_text(condition: &Match) -> String {
         }
         Match::Family(Family::V4) => "meta nfproto ipv4".to_owned(),
         Match::Family(Family::V6) => "meta nfproto ipv6".to_owned(),
-        Match::Address(end, set) => {
-            let header = if set.ends_with(Family::V4.name()) { "ip" } else { "ip6" };
+        Match::Address(end, family, set) => {
+            let header = super::header(*family);
             format!("{header} {} @{set}", address_field(*end))
         }
         Match::Port(transport, end, ports) => format!("{} {} {}", transport.name(), port_field(*end), numbers(ports)),

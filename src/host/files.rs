@@ -70,7 +70,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Source>, ReadError> {
 /// # Errors
 /// The folder cannot be written to; the old file is as it was.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -84,6 +84,24 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
 fn readable_by_all(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+/// Holds a folder against other runs until dropped; the system lets go of it when the process dies.
+#[derive(Debug)]
+pub struct FolderLock(#[expect(dead_code, reason = "holding it is its use")] File);
+
+/// Waits until no other run holds the folder of a file, and holds it.
+///
+/// # Errors
+/// The folder cannot be opened, or does not know locks.
+pub fn lock_folder_of(path: &Path) -> std::io::Result<FolderLock> {
+    let folder = File::open(folder_of(path))?;
+    folder.lock()?;
+    Ok(FolderLock(folder))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

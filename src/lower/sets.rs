@@ -71,7 +71,7 @@ impl Sets {
         let conditions = rules.filter(|rule| rule.action != Action::Continue).flat_map(|rule| &rule.matches);
         let used: BTreeSet<&str> = conditions
             .filter_map(|condition| match condition {
-                Match::Address(_, set) => Some(set.as_str()),
+                Match::Address(_, _, set) => Some(set.as_str()),
                 _ => None,
             })
             .collect();

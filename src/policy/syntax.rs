@@ -122,11 +122,13 @@ record! {
         /// How often a question is asked. Default: 2.
         pub attempts: Option<Attempts>,
         /// How long an address stays after answers no longer have it. Default: 24h.
-        pub linger: Option<WrittenDuration>,
+        pub linger: Option<Spanned<WrittenDuration>>,
         /// How long the last answers of a silent server stay. Default: 7d.
-        pub max_stale: Option<WrittenDuration>,
+        pub max_stale: Option<Spanned<WrittenDuration>>,
         /// Public names whose private answers are wanted.
         pub allow_private: Vec<Spanned<DomainName>>,
+        /// More addresses than this in one answer are not believed. Default: 64.
+        pub max_addresses: Option<MaxAddresses>,
     }
 }
 
@@ -274,6 +276,14 @@ pub struct Attempts(pub u8);
 
 scalar!(Attempts, { "type": "integer", "minimum": 1, "maximum": 10 }, "Attempts", |node, problems| {
     decode_number(node, 1, 10, problems).and_then(|attempts| attempts.try_into().ok()).map(Attempts)
+});
+
+/// How many addresses one answer may have, 1 to 4096.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MaxAddresses(pub u16);
+
+scalar!(MaxAddresses, { "type": "integer", "minimum": 1, "maximum": 4096 }, "MaxAddresses", |node, problems| {
+    decode_number(node, 1, 4096, problems).and_then(|count| count.try_into().ok()).map(MaxAddresses)
 });
 
 /// A duration with its unit: `500ms`, `2s`, `10m`, `24h`, `7d`.

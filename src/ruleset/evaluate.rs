@@ -72,12 +72,12 @@ impl Ruleset {
             Match::Loopback(_) => packet.loopback,
             Match::State(states) => states.contains(&packet.state),
             Match::Family(family) => packet.family() == *family,
-            Match::Address(end, set) => {
+            Match::Address(end, family, set) => {
                 let address = match end {
                     PacketEnd::Source => packet.source,
                     PacketEnd::Destination => packet.destination,
                 };
-                self.sets.get(set).is_some_and(|set| set.elements.contains(address))
+                packet.family() == *family && self.sets.get(set).is_some_and(|set| set.elements.contains(address))
             }
             Match::Port(transport, end, ports) => {
                 packet.protocol() == transport.protocol().number()
@@ -118,7 +118,7 @@ mod tests {
             elements: "10.0.0.0/8".parse().unwrap(),
             note: String::new(),
         };
-        let inside = Match::Address(PacketEnd::Source, "inside".to_owned());
+        let inside = Match::Address(PacketEnd::Source, Family::V4, "inside".to_owned());
         let chain = |name: &str, base, rules| Chain { name: name.to_owned(), base, rules };
         let ruleset = |action| Ruleset {
             sets: [("inside".to_owned(), set.clone())].into(),

@@ -188,8 +188,8 @@ pub enum Match {
     State(Vec<CtState>),
     /// It is of this family.
     Family(Family),
-    /// An address of it is in a set; the set's family is implied.
-    Address(PacketEnd, String),
+    /// It is of the family, and an address of it is in a set of that family.
+    Address(PacketEnd, Family, String),
     /// A port of it is among these.
     Port(Transport, PacketEnd, PortSet),
     /// It is an ICMP message of the family with one of these types.

@@ -1,5 +1,7 @@
 //! Trees decoded into types, every problem reported.
 
+use std::collections::BTreeSet;
+
 use super::tree::{Node, Value};
 use crate::diag::{Code, Problems, did_you_mean, one_of};
 use crate::source::{Span, Spanned};
@@ -8,6 +10,12 @@ use crate::source::{Span, Spanned};
 pub trait Decode: Sized {
     /// Decodes a node; `None` means that a problem was recorded.
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self>;
+
+    /// Decodes what is good in a node and leaves out the rest: for checks that can say more about a document that is
+    /// wrong elsewhere.
+    fn salvage(node: &Node) -> Option<Self> {
+        Self::decode(node, &mut Problems::default())
+    }
 
     /// The value where the field is not written; `None` where it must be written.
     fn absent() -> Option<Self> {
@@ -18,6 +26,10 @@ pub trait Decode: Sized {
 impl<T: Decode> Decode for Spanned<T> {
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         Some(Spanned { value: T::decode(node, problems)?, span: node.span })
+    }
+
+    fn salvage(node: &Node) -> Option<Self> {
+        Some(Spanned { value: T::salvage(node)?, span: node.span })
     }
 }
 
@@ -44,6 +56,11 @@ impl<T: Decode> Decode for Vec<T> {
                 None
             }
         }
+    }
+
+    fn salvage(node: &Node) -> Option<Self> {
+        let Value::Sequence(items) = &node.value else { return None };
+        Some(items.iter().filter_map(T::salvage).collect())
     }
 
     fn absent() -> Option<Self> {
@@ -79,7 +96,7 @@ pub fn decode_number(node: &Node, low: u64, high: u64, problems: &mut Problems) 
 /// The fields of a mapping on their way into a record.
 pub struct Fields<'a> {
     span: Span,
-    pairs: Vec<(&'a Spanned<String>, &'a Node)>,
+    pairs: &'a [(Spanned<String>, Node)],
     known: &'a [String],
 }
 
@@ -90,9 +107,9 @@ impl<'a> Fields<'a> {
             node.wrong_type("a mapping", problems);
             return None;
         };
-        let mut kept: Vec<(&Spanned<String>, &Node)> = Vec::new();
-        for (key, value) in pairs {
-            if kept.iter().any(|(earlier, _)| earlier.value == key.value) {
+        let mut seen = BTreeSet::new();
+        for (key, _) in pairs {
+            if !seen.insert(&key.value) {
                 problems.push(Code::DuplicateKey, key.span, format!("`{}` stands here a second time", key.value));
             } else if !known.contains(&key.value) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -101,9 +118,8 @@ impl<'a> Fields<'a> {
                 let message = format!("`{}` is not a field here", key.value.escape_debug());
                 problems.push_with_help(Code::UnknownField, key.span, message, help);
             }
-            kept.push((key, value));
         }
-        Some(Self { span: node.span, pairs: kept, known })
+        Some(Self { span: node.span, pairs, known })
     }
 
     /// Decodes the `index`-th field of the record.
@@ -143,6 +159,13 @@ macro_rules! record {
                 let mut index = 0..;
                 // Every field is decoded before the first failure counts, so that all problems are found.
                 $(let $field = index.next().and_then(|index| fields.take::<$type>(index, problems));)+
+                Some($name { $($field: $field?,)+ })
+            }
+
+            fn salvage(node: &$crate::yaml::Node) -> Option<Self> {
+                $(let $field = node.field(&$crate::yaml::field_name(stringify!($field)))
+                    .and_then(<$type as $crate::yaml::Decode>::salvage)
+                    .or_else(<$type as $crate::yaml::Decode>::absent);)+
                 Some($name { $($field: $field?,)+ })
             }
 

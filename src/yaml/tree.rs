@@ -39,6 +39,14 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
+    /// The value of a field of a mapping; the first, where the key repeats.
+    pub fn field(&self, name: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Mapping(pairs) => pairs.iter().find(|(key, _)| key.value == name).map(|(_, value)| value),
+            Value::Scalar { .. } | Value::Sequence(_) => None,
+        }
+    }
+
     /// What the node is, for messages.
     fn kind(&self) -> &'static str {
         match &self.value {

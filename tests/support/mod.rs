@@ -1,5 +1,5 @@
-//! What the integration tests share.
-
-#![allow(dead_code)] // each test binary uses its own part
+//! What several tests share.
+#![allow(dead_code)]
 
 pub mod netns;
+pub mod random;

@@ -1,0 +1,52 @@
+//! `edgeward hosts`.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::lock::{LockArguments, load_if_there};
+use super::{Failure, load_catalog, load_policy, render};
+use crate::diag::Severity;
+use crate::net::DomainName;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The policy file
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    #[command(flatten)]
+    lock: LockArguments,
+    /// A hosts file or dnsmasq's configuration
+    #[arg(long, value_enum, default_value_t)]
+    format: HostsFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum HostsFormat {
+    /// Lines for `/etc/hosts`.
+    #[default]
+    Hosts,
+    /// `host-record` lines.
+    Dnsmasq,
+}
+
+pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(catalog)?;
+    let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
+    // Names without an address are an error here, too: a client must not find them elsewhere.
+    arguments.lock.bind(&arguments.policy, &loaded.intent)?;
+    let resolution = load_if_there(&arguments.lock.path(&arguments.policy))?.unwrap_or_default();
+    let mut text = format!("# edgeward: the addresses that the policy `{}` allows\n", loaded.intent.name);
+    for name in loaded.intent.names().into_keys() {
+        text.extend(resolution.addresses(name).map(|address| line(arguments.format, name, address)));
+    }
+    render::output(&text)
+}
+
+fn line(format: HostsFormat, name: &DomainName, address: IpAddr) -> String {
+    match format {
+        HostsFormat::Hosts => format!("{address}\t{name}\n"),
+        HostsFormat::Dnsmasq => format!("host-record={name},{address}\n"),
+    }
+}

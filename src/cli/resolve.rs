@@ -1,0 +1,258 @@
+//! `edgeward resolve`.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+
+use super::lock::{LockArguments, load_if_there};
+use super::{Failure, ListFormat, Loaded, load_catalog, load_policy, render};
+use crate::diag::Severity;
+use crate::host::dns::{Hickory, Resolver, Settings, system_servers};
+use crate::host::{clock, files};
+use crate::net::{DomainName, Family, parse_address};
+use crate::resolution::{Answer, Change, Question, Reply, Resolution, Summary, update};
+
+const DNS_PORT: u16 = 53;
+/// Questions under way at once: enough to hide the distance, few enough for a small server.
+const CONCURRENCY: usize = 64;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The policy file
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    #[command(flatten)]
+    lock: LockArguments,
+    /// Ask this server in place of the policy's `dns.servers`; may be given several times
+    #[arg(long = "server", value_name = "ADDR[:PORT]", value_parser = parse_server)]
+    servers: Vec<SocketAddr>,
+    /// Ask nobody; show what the lockfile has, and how old it is
+    #[arg(long)]
+    offline: bool,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
+}
+
+fn parse_server(text: &str) -> Result<SocketAddr, String> {
+    text.parse().or_else(|_| {
+        let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        parse_address(address).map(|address| (address, DNS_PORT).into()).map_err(|error| error.to_string())
+    })
+}
+
+pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(catalog)?;
+    let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
+    let path = arguments.lock.path(&arguments.policy);
+    // Held from reading the old answers to writing the new: two runs would each lose what the other learnt.
+    let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
+    let old = load_if_there(&path)?.unwrap_or_default();
+    let now = clock::now();
+    let names = loaded.intent.names();
+    let questions: Vec<Question> =
+        names.keys().flat_map(|&name| Family::BOTH.map(|family| Question { name: name.clone(), family })).collect();
+    let rules = loaded.policy.resolution_rules();
+    let answers: Vec<(Question, Answer)> = if arguments.offline || questions.is_empty() {
+        let silent = |question| (question, Answer { reply: Reply::Timeout, server: None });
+        questions.into_iter().map(silent).collect()
+    } else {
+        let answers = ask(arguments, &loaded, &questions)?;
+        questions.into_iter().zip(answers).collect()
+    };
+    let (new, summary) = update(&old, &answers, now, &rules);
+    if !arguments.offline && new != old {
+        files::write(&path, &new.yaml()).map_err(|error| cannot("write", &path, error))?;
+    }
+    let shown = match arguments.format {
+        ListFormat::Text => text(&summary, &new, now, arguments.offline),
+        ListFormat::Json => json_text(&summary, &new)?,
+    };
+    render::output(&shown)?;
+    failed(&names, &summary, &new, arguments.offline, &path, now)
+}
+
+fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
+    Failure::System(anyhow::Error::from(error).context(format!("cannot {what} `{}`", path.display())))
+}
+
+fn ask(arguments: &Arguments, loaded: &Loaded, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+    let written = loaded.policy.dns.iter().flat_map(|dns| &dns.value.servers);
+    let mut servers: Vec<SocketAddr> = arguments.servers.clone();
+    if servers.is_empty() {
+        servers = written.map(|server| (server.value, DNS_PORT).into()).collect();
+    }
+    if servers.is_empty() {
+        servers = system_servers().context("cannot read the system's DNS servers").map_err(Failure::System)?;
+    }
+    let settings = Settings {
+        servers,
+        timeout: loaded.policy.dns_timeout(),
+        attempts: loaded.policy.dns_attempts(),
+        concurrency: CONCURRENCY,
+    };
+    let resolver = Hickory::new(settings).map_err(Failure::System)?;
+    let on_terminal = std::io::stderr().is_terminal();
+    let total = questions.len();
+    let answers = resolver.ask(questions, &mut |done| {
+        if on_terminal {
+            anstream::eprint!("\r{done} of {total} questions answered");
+        }
+    });
+    if on_terminal {
+        anstream::eprint!("\r\x1b[K");
+    }
+    Ok(answers)
+}
+
+/// The end of the command: names that a flow cannot do without, and that DNS gave no address for in this run.
+fn failed(
+    names: &BTreeMap<&DomainName, bool>,
+    summary: &Summary,
+    new: &Resolution,
+    offline: bool,
+    path: &Path,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);
+    let without = |name: &DomainName| match offline {
+        true => new.addresses(name).next().is_none(),
+        false => !summary.get(name).is_some_and(Change::answered),
+    };
+    let missing: Vec<&DomainName> = required.filter(|name| without(name)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = missing
+        .iter()
+        .map(|name| match summary.get(*name) {
+            Some(change) if !change.lingering.is_empty() => {
+                format!("  {name}: {}; {}", outcome(change), age(name, change, new, now))
+            }
+            Some(change) => {
+                format!("  {name}: {}; no address is known, and no policy compiles with it", outcome(change))
+            }
+            None => format!("  {name}"),
+        })
+        .collect();
+    Err(Failure::Unresolved(anyhow::anyhow!(
+        "{} names could not be resolved; what `{}` knows of them stays:\n{}",
+        missing.len(),
+        path.display(),
+        lines.join("\n"),
+    )))
+}
+
+/// How old the addresses of a name are, and when they go stale.
+fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> String {
+    let newest =
+        new.names.get(name).into_iter().flat_map(|record| record.addresses.values()).map(|seen| seen.last).max();
+    let age = newest.map_or_else(|| "never".to_owned(), |newest| span(now.duration_since(newest)));
+    let stale = change
+        .stale_at
+        .map_or_else(String::new, |stale| format!(", stale at {stale} (in {})", span(stale.duration_since(now))));
+    format!("{} addresses stay, seen {age} ago{stale}", change.lingering.len())
+}
+
+/// A duration in its two largest units.
+fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
+    let parts: Vec<String> = units[first..]
+        .iter()
+        .take(2)
+        .scan(seconds, |left, (size, unit)| {
+            let count = *left / size;
+            *left %= size;
+            Some((count, unit))
+        })
+        .filter(|(count, unit)| *count > 0 || **unit == "s" && seconds == 0)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    parts.join(" ")
+}
+
+/// What DNS said of a name, both families in one line.
+fn outcome(change: &Change) -> String {
+    let word = |reply: &Reply| match reply {
+        Reply::Addresses { addresses, .. } => format!("{} addresses", addresses.len()),
+        Reply::NoData => "no data".to_owned(),
+        Reply::NxDomain => "no such name".to_owned(),
+        Reply::ServFail => "the server failed".to_owned(),
+        Reply::Refused => "the server refused".to_owned(),
+        Reply::Timeout => "no answer in time".to_owned(),
+        Reply::Truncated => "a truncated answer".to_owned(),
+        Reply::Loop => "a loop of names".to_owned(),
+        Reply::Broken(why) => format!("a broken answer ({})", why.escape_debug()),
+    };
+    let key = |family: &Family| if *family == Family::V4 { "A" } else { "AAAA" };
+    let words: Vec<String> =
+        change.replies.iter().map(|(family, reply)| format!("{} {}", key(family), word(reply))).collect();
+    words.join(", ")
+}
+
+fn text(summary: &Summary, new: &Resolution, now: Timestamp, offline: bool) -> String {
+    let mut text = String::new();
+    for (name, change) in summary {
+        let outcome = if offline { age(name, change, new, now) } else { outcome(change) };
+        text.push_str(&format!("{name}: {outcome}\n"));
+        let seen = new.names.get(name).map(|record| &record.addresses);
+        let ttl = |address: &IpAddr| {
+            let ttl = seen.and_then(|seen| seen.get(address)).and_then(|seen| seen.ttl);
+            ttl.map_or_else(String::new, |ttl| format!(" (ttl {ttl})"))
+        };
+        let marks = [
+            ("+", &change.added, "added"),
+            ("=", &change.kept, "kept"),
+            ("~", &change.lingering, "not in the answer, stays"),
+            ("-", &change.expired, "expired"),
+        ];
+        for (mark, addresses, word) in marks {
+            text.extend(addresses.iter().map(|address| format!("  {mark} {address}{} {word}\n", ttl(address))));
+        }
+        text.extend(change.refused.iter().map(|(address, why)| format!("  ! {address} refused: {why}\n")));
+        text.extend(change.too_many.iter().map(|count| {
+            format!("  ! {count} addresses in one answer, refused; `resolve.max-addresses` permits more\n")
+        }));
+    }
+    text
+}
+
+fn json_text(summary: &Summary, new: &Resolution) -> Result<String, Failure> {
+    let rows: Vec<serde_json::Value> = summary
+        .iter()
+        .map(|(name, change)| {
+            let list = |addresses: &std::collections::BTreeSet<IpAddr>| {
+                addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
+            };
+            let refused: Vec<_> = change
+                .refused
+                .iter()
+                .map(|(address, why)| json!({"address": address.to_string(), "why": why.to_string()}))
+                .collect();
+            let servers: BTreeMap<&str, String> =
+                change.servers.iter().map(|(family, server)| (family.name(), server.to_string())).collect();
+            json!({
+                "name": name.as_str(),
+                "said": outcome(change),
+                "servers": servers,
+                "added": list(&change.added),
+                "kept": list(&change.kept),
+                "lingering": list(&change.lingering),
+                "expired": list(&change.expired),
+                "refused": refused,
+                "too-many": change.too_many,
+                "stale-at": change.stale_at.map(|time| time.to_string()),
+                "addresses": new.addresses(name).map(|address| address.to_string()).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::System(error.into()))?;
+    Ok(format!("{text}\n"))
+}

@@ -1,0 +1,161 @@
+//! Which addresses a name may answer with. Answers come from the network, and are suspects.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::net::{DomainName, PrefixSet};
+
+/// What a policy says of the answers that it trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The prefixes of the cloud as reached over a leased line; `None` over the public network.
+    pub cloud: Option<PrefixSet>,
+    /// The prefixes of the site and its VPC.
+    pub own: PrefixSet,
+    /// Names of the site's own machines, which answer inside of its own prefixes.
+    pub machines: BTreeSet<DomainName>,
+    /// Names that may answer with private addresses.
+    pub allow_private: BTreeSet<DomainName>,
+}
+
+/// Why an address is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Distrust {
+    /// `0.0.0.0` or `::`.
+    Unspecified,
+    /// The host itself.
+    Loopback,
+    /// The link, and with it the metadata service of most clouds.
+    LinkLocal,
+    /// Alibaba Cloud's metadata service.
+    Metadata,
+    /// Many hosts.
+    Multicast,
+    /// Addresses that no host of the internet has (RFC 6890).
+    Reserved,
+    /// Private addresses from a public name.
+    Private,
+    /// A name of the VPC that answers outside of the cloud's prefixes.
+    OutsideCloud,
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Distrust::Unspecified => "an unspecified address",
+            Distrust::Loopback => "a loopback address",
+            Distrust::LinkLocal => "a link-local address",
+            Distrust::Metadata => "the address of a metadata service",
+            Distrust::Multicast => "a multicast address",
+            Distrust::Reserved => "a reserved address",
+            Distrust::Private => "a private address from a public name; `resolve.allow-private` permits it by name",
+            Distrust::OutsideCloud => "outside of `networks.cloud-services` and `networks.vpc`",
+        })
+    }
+}
+
+impl Trust {
+    /// Why an answer of a name is not believed; `None` where it is.
+    pub fn distrusts(&self, name: &DomainName, address: IpAddr) -> Option<Distrust> {
+        if let Some(never) = never(address) {
+            return Some(never);
+        }
+        if let Some(cloud) = self.cloud.as_ref().filter(|_| is_of_vpc(name)) {
+            return (!cloud.contains(address)).then_some(Distrust::OutsideCloud);
+        }
+        let own = self.machines.contains(name) && self.own.contains(address);
+        (is_private(address) && !own && !self.allow_private.contains(name)).then_some(Distrust::Private)
+    }
+}
+
+/// Whether a name is one that the cloud answers for inside of VPCs: a label of it ends in `-vpc` or `-internal`.
+fn is_of_vpc(name: &DomainName) -> bool {
+    name.as_str().split('.').any(|label| label.ends_with("-vpc") || label.ends_with("-internal"))
+}
+
+/// What no name may answer with, whatever the policy says.
+fn never(address: IpAddr) -> Option<Distrust> {
+    if address.is_unspecified() {
+        return Some(Distrust::Unspecified);
+    }
+    if address.is_loopback() {
+        return Some(Distrust::Loopback);
+    }
+    if address.is_multicast() {
+        return Some(Distrust::Multicast);
+    }
+    match address {
+        // design: the metadata service of ECS answers at this address inside of every VPC.
+        IpAddr::V4(v4) if v4 == Ipv4Addr::new(100, 100, 100, 200) => Some(Distrust::Metadata),
+        IpAddr::V4(v4) if v4.is_link_local() => Some(Distrust::LinkLocal),
+        // RFC 1122 section 3.2.1.3 (0/8) and RFC 1112 section 4 (240/4, the broadcast address among them).
+        IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some(Distrust::Reserved),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(Distrust::LinkLocal),
+        // An IPv4 address in IPv6 notation is in no packet; the translation prefixes reach IPv4 by a detour, and
+        // would reach what is refused above.
+        IpAddr::V6(v6) if v6.to_ipv4().is_some() || is_translated(v6) => Some(Distrust::Reserved),
+        _ => None,
+    }
+}
+
+/// NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056) and Teredo (RFC 4380).
+fn is_translated(address: Ipv6Addr) -> bool {
+    let [a, b, c, ..] = address.segments();
+    (a, b) == (0x64, 0xff9b) && matches!(c, 0 | 1) || a == 0x2002 || (a, b) == (0x2001, 0)
+}
+
+/// RFC 1918, RFC 6598 (shared) and RFC 4193.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
+        IpAddr::V6(v6) => v6.is_unique_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_suspects() {
+        let name = |text: &str| text.parse::<DomainName>().unwrap();
+        let trust = Trust {
+            cloud: Some("100.0.0.0/8, 192.168.0.0/16".parse().unwrap()),
+            own: "192.168.0.0/16, 10.0.0.0/8".parse().unwrap(),
+            machines: [name("api.example.com")].into(),
+            allow_private: [name("mirror.example.com")].into(),
+        };
+        let why = |who: &str, address: &str| trust.distrusts(&name(who), address.parse().unwrap());
+        for (who, address, expected) in [
+            ("ntp.example.com", "203.0.113.7", None),
+            ("ntp.example.com", "2001:db8::7", None),
+            ("ntp.example.com", "10.1.2.3", Some(Distrust::Private)),
+            ("ntp.example.com", "172.31.255.255", Some(Distrust::Private)),
+            ("ntp.example.com", "100.64.0.1", Some(Distrust::Private)),
+            ("ntp.example.com", "fd00::1", Some(Distrust::Private)),
+            ("mirror.example.com", "10.1.2.3", None),
+            ("mirror.example.com", "127.0.0.1", Some(Distrust::Loopback)),
+            ("mirror.example.com", "169.254.169.254", Some(Distrust::LinkLocal)),
+            ("mirror.example.com", "100.100.100.200", Some(Distrust::Metadata)),
+            ("mirror.example.com", "::ffff:10.0.0.1", Some(Distrust::Reserved)),
+            ("mirror.example.com", "64:ff9b::a9fe:a9fe", Some(Distrust::Reserved)),
+            ("mirror.example.com", "0.0.0.0", Some(Distrust::Unspecified)),
+            ("mirror.example.com", "255.255.255.255", Some(Distrust::Reserved)),
+            ("mirror.example.com", "ff02::1", Some(Distrust::Multicast)),
+            ("mirror.example.com", "fe80::1", Some(Distrust::LinkLocal)),
+            ("api.example.com", "192.168.10.20", None),
+            ("api.example.com", "172.16.0.1", Some(Distrust::Private)),
+            ("cs-anony-vpc.cn-hangzhou.aliyuncs.com", "100.103.42.233", None),
+            ("cs-anony-vpc.cn-hangzhou.aliyuncs.com", "192.168.3.3", None),
+            ("cs-anony-vpc.cn-hangzhou.aliyuncs.com", "203.0.113.7", Some(Distrust::OutsideCloud)),
+            ("x.oss-cn-hangzhou-internal.aliyuncs.com", "10.0.0.1", Some(Distrust::OutsideCloud)),
+            ("x.oss-cn-hangzhou-internal.aliyuncs.com", "100.100.100.200", Some(Distrust::Metadata)),
+        ] {
+            assert_eq!(why(who, address), expected, "{who} {address}");
+        }
+        let public = Trust { cloud: None, ..trust };
+        let internal = name("x.oss-cn-hangzhou-internal.aliyuncs.com");
+        assert_eq!(public.distrusts(&internal, "100.118.28.1".parse().unwrap()), Some(Distrust::Private));
+    }
+}

@@ -1,0 +1,183 @@
+//! The failure rules: a table of what DNS can say, and laws over simulated weeks.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use edgeward::diag::Problems;
+use edgeward::net::{DomainName, Family};
+use edgeward::resolution::{Answer, Question, Reply, Resolution, Rules, Trust, update};
+use edgeward::source::Source;
+use jiff::{SignedDuration, Timestamp};
+use support::random::Dice;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn rules() -> Rules {
+    Rules { linger: 24 * HOUR, max_stale: 7 * 24 * HOUR, max_addresses: 8, trust: Trust::default() }
+}
+
+fn start() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn at(hours: i64) -> Timestamp {
+    start() + SignedDuration::from_hours(hours)
+}
+
+fn name() -> DomainName {
+    "a.example.com".parse().unwrap()
+}
+
+fn addresses(list: &[&str]) -> Reply {
+    let addresses = list.iter().map(|text| text.parse().unwrap()).collect();
+    Reply::Addresses { addresses, ttl: 60, chain: Vec::new() }
+}
+
+fn said(v4: Reply, v6: Reply) -> Vec<(Question, Answer)> {
+    let server = Some("10.0.0.53:53".parse().unwrap());
+    [(Family::V4, v4), (Family::V6, v6)]
+        .into_iter()
+        .map(|(family, reply)| (Question { name: name(), family }, Answer { reply, server }))
+        .collect()
+}
+
+fn known(resolution: &Resolution) -> Vec<String> {
+    resolution.addresses(&name()).map(|address| address.to_string()).collect()
+}
+
+/// What is left of `1.1.1.1, 1.1.1.2, 2001:db8::1` some hours after they were seen, when DNS says this.
+#[track_caller]
+fn check(v4: Reply, v6: Reply, hours: i64, expected: &[&str]) {
+    let first = said(addresses(&["1.1.1.1", "1.1.1.2"]), addresses(&["2001:db8::1"]));
+    let (before, _) = update(&Resolution::default(), &first, at(0), &rules());
+    let (after, _) = update(&before, &said(v4.clone(), v6.clone()), at(hours), &rules());
+    assert_eq!(known(&after), expected, "{v4:?} and {v6:?} after {hours} h");
+}
+
+#[test]
+fn what_dns_says_and_what_stays() {
+    let all = ["1.1.1.1", "1.1.1.2", "2001:db8::1"];
+    let same = || addresses(&["2001:db8::1"]);
+    // An answer without the addresses: they linger, then they leave.
+    check(addresses(&["1.1.1.3"]), same(), 24, &["1.1.1.1", "1.1.1.2", "1.1.1.3", "2001:db8::1"]);
+    check(addresses(&["1.1.1.3"]), same(), 25, &["1.1.1.3", "2001:db8::1"]);
+    check(addresses(&["1.1.1.1"]), same(), 25, &["1.1.1.1", "2001:db8::1"]);
+    // One family has gone: that is an answer.
+    check(Reply::NoData, same(), 24, &all);
+    check(Reply::NoData, same(), 25, &["2001:db8::1"]);
+    // The whole name has gone, or nobody answers: nothing leaves before `max-stale`, and then all of it does.
+    for reply in [
+        Reply::NoData,
+        Reply::NxDomain,
+        Reply::ServFail,
+        Reply::Refused,
+        Reply::Timeout,
+        Reply::Truncated,
+        Reply::Loop,
+        Reply::Broken("nonsense".to_owned()),
+    ] {
+        check(reply.clone(), reply.clone(), 7 * 24, &all);
+        check(reply.clone(), reply, 7 * 24 + 1, &[]);
+    }
+    // Half an answer: the silent half stays whole.
+    for reply in [Reply::ServFail, Reply::Timeout, Reply::NxDomain] {
+        check(addresses(&["1.1.1.1"]), reply, 25, &["1.1.1.1", "2001:db8::1"]);
+    }
+}
+
+#[test]
+fn an_answer_that_is_not_believed_removes_nothing() {
+    check(addresses(&["10.0.0.1"]), Reply::NoData, 25, &["1.1.1.1", "1.1.1.2", "2001:db8::1"]);
+    let many: Vec<String> = (0..9).map(|last| format!("2.2.2.{last}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    check(addresses(&many), Reply::Timeout, 25, &["1.1.1.1", "1.1.1.2", "2001:db8::1"]);
+    let (_, summary) = update(&Resolution::default(), &said(addresses(&many), Reply::NoData), at(0), &rules());
+    assert_eq!(summary[&name()].too_many, Some(9));
+    let (_, summary) = update(&Resolution::default(), &said(addresses(&["10.0.0.1"]), Reply::NoData), at(0), &rules());
+    assert_eq!(summary[&name()].refused.len(), 1);
+    assert!(!summary[&name()].answered());
+}
+
+#[test]
+fn a_failure_of_everything_changes_nothing() {
+    let (before, _) = update(&Resolution::default(), &said(addresses(&["1.1.1.1"]), Reply::NoData), at(0), &rules());
+    let (after, summary) = update(&before, &said(Reply::Timeout, Reply::ServFail), at(100), &rules());
+    assert_eq!(before, after);
+    assert_eq!(summary[&name()].stale_at, Some(at(7 * 24)));
+}
+
+fn random_reply(dice: &mut Dice, family: Family) -> Reply {
+    let pool: &[&str] = match family {
+        Family::V4 => &["1.1.1.1", "1.1.1.2", "1.1.1.3", "1.1.1.4", "10.0.0.1", "127.0.0.1"],
+        Family::V6 => &["2001:db8::1", "2001:db8::2", "2001:db8::3", "fe80::1", "::ffff:1.1.1.1"],
+    };
+    match dice.below(12) {
+        0..=5 => addresses(&dice.some(pool, 1)),
+        6 => Reply::NoData,
+        7 => Reply::NxDomain,
+        8 => Reply::ServFail,
+        9 => Reply::Timeout,
+        10 => Reply::Truncated,
+        _ => Reply::Broken(String::new()),
+    }
+}
+
+fn of_family(addresses: impl Iterator<Item = IpAddr>, family: Family) -> BTreeSet<IpAddr> {
+    addresses.filter(|address| Family::of(*address) == family).collect()
+}
+
+#[test]
+fn laws_over_simulated_weeks() {
+    let rules = rules();
+    for seed in 0..400 {
+        let mut dice = Dice::new(seed);
+        let mut now = start();
+        let mut resolution = Resolution::default();
+        let mut answered: BTreeMap<IpAddr, Timestamp> = BTreeMap::new();
+        for _ in 0..60 {
+            now += SignedDuration::from_mins(1 + dice.below(600) as i64);
+            let answers = said(random_reply(&mut dice, Family::V4), random_reply(&mut dice, Family::V6));
+            let (next, _) = update(&resolution, &answers, now, &rules);
+            for (question, answer) in &answers {
+                if let Reply::Addresses { addresses, .. } = &answer.reply {
+                    let good = addresses.iter().filter(|address| rules.trust.distrusts(&name(), **address).is_none());
+                    answered.extend(good.map(|address| (*address, now)));
+                } else if answer.reply != Reply::NoData {
+                    // A failure never shrinks the set before `max-stale`.
+                    let (before, after) = (&resolution, &next);
+                    let before = of_family(before.addresses(&name()), question.family);
+                    let newest = before.iter().filter_map(|address| answered.get(address)).max();
+                    if newest.is_some_and(|newest| now.duration_since(*newest) <= SignedDuration::from_hours(7 * 24)) {
+                        let after = of_family(after.addresses(&name()), question.family);
+                        assert!(after.is_superset(&before), "seed {seed} at {now}: {before:?} became {after:?}");
+                    }
+                }
+            }
+            // What answered within `linger` is never absent, and what was never believed never present.
+            let present: BTreeSet<IpAddr> = next.addresses(&name()).collect();
+            for (address, last) in &answered {
+                if now.duration_since(*last) <= SignedDuration::from_hours(24) {
+                    assert!(present.contains(address), "seed {seed} at {now}: {address} is absent");
+                }
+            }
+            assert!(present.iter().all(|address| answered.contains_key(address)), "seed {seed} at {now}: {present:?}");
+            // The order of answers, and of the addresses in them, means nothing.
+            let mut shuffled = dice.some(&answers, answers.len());
+            for (_, answer) in &mut shuffled {
+                if let Reply::Addresses { addresses, .. } = &mut answer.reply {
+                    addresses.reverse();
+                }
+            }
+            assert_eq!(update(&resolution, &shuffled, now, &rules).0, next);
+            resolution = next;
+        }
+        // The lockfile holds all of it.
+        let mut problems = Problems::default();
+        let read = Resolution::parse(&Source::new("x.lock.yaml", &resolution.yaml()), &mut problems);
+        assert_eq!(read.as_ref(), Some(&resolution), "{problems:?}\n{}", resolution.yaml());
+        assert_eq!(read.map(|read| read.yaml()), Some(resolution.yaml()));
+    }
+}
