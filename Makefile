@@ -1,0 +1,84 @@
+# What people type; `make help` lists it.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+CHECKS ?= advisories bans licenses sources
+FUZZ ?= policy
+FUZZ_SECONDS ?= 60
+
+# Namespaces and nft need root. As somebody else, cargo still builds as that user, and only what it runs gets root.
+ifeq ($(shell id -u),0)
+AS_ROOT :=
+RUN_AS_ROOT :=
+else
+AS_ROOT := sudo
+RUN_AS_ROOT := --config 'target."cfg(all())".runner = "sudo -E"'
+endif
+
+BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench audit fuzz build install clean system lint-tools
+
+help: ## Lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: system ## Shows edgeward at work in throw-away network namespaces; nothing of this machine is changed
+	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
+
+test: system ## Runs all tests, those with real packets included
+	REQUIRE_NETNS=1 $(CARGO) test --locked $(RUN_AS_ROOT)
+
+lint: lint-tools ## Checks format, lints and documentation; warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
+
+bench: ## Measures the hot functions
+	$(CARGO) bench --locked --bench hot
+
+audit: ## Checks the dependencies (CHECKS="bans licenses sources" where there is no internet)
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check $(CHECKS)
+
+fuzz: ## Looks for texts that make edgeward panic (FUZZ=policy|lockfile FUZZ_SECONDS=60; needs a nightly toolchain)
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked
+	@mkdir -p fuzz/corpus/$(FUZZ)
+	$(CARGO) +nightly fuzz run $(FUZZ) fuzz/corpus/$(FUZZ) policies -- \
+		-dict=fuzz/words.dict -max_len=4096 -max_total_time=$(FUZZ_SECONDS)
+
+build: ## Builds the program for release
+	$(CARGO) build --locked --release
+
+install: build ## Installs program, manual page, completions and example policies (DESTDIR= PREFIX=/usr/local)
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/edgeward
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/edgeward.1
+	$(BINARY) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/edgeward
+	$(BINARY) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_edgeward
+	$(BINARY) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/edgeward.fish
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies policies/*.yaml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies/catalog policies/catalog/*.yaml
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+
+clean: ## Removes what was built
+	$(CARGO) clean
+	rm -rf fuzz/target
+
+# nft and ip, from the distribution's packages where they are not there.
+system:
+	@if ! PATH="$$PATH:/usr/sbin:/sbin" command -v nft >/dev/null || \
+	    ! PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null; then \
+		echo 'installing nftables and iproute2' && \
+		$(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends nftables iproute2; \
+	fi
+
+lint-tools:
+	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || \
+		rustup component add rustfmt clippy

@@ -1,0 +1,151 @@
+//! The hot functions: `make bench`.
+//!
+//! What an operator waits for is a policy of some kilobytes; what grows is the number of prefixes.
+
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark reads files of the repository")]
+
+use std::fs;
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use edgeward::catalog::Catalog;
+use edgeward::diag::Problems;
+use edgeward::intent::{Declared, Intent, Resolved};
+use edgeward::lower::lower;
+use edgeward::net::{Prefix, PrefixSet};
+use edgeward::resolution::Resolution;
+use edgeward::ruleset::{Ruleset, SetKind};
+use edgeward::source::Source;
+use edgeward::{emit, policy};
+use ipnet::{Ipv4Net, Ipv6Net};
+
+fn main() {
+    divan::main();
+}
+
+/// Policies of the repository, one per target.
+const POLICIES: [&str; 2] = ["express-connect-flannel", "idc-gateway-fine"];
+
+fn file(name: &str) -> Source {
+    let path = format!("{}/policies/{name}", env!("CARGO_MANIFEST_DIR"));
+    Source::new(name, &fs::read_to_string(&path).unwrap())
+}
+
+fn resolved(name: &str) -> Intent<Resolved> {
+    let mut problems = Problems::default();
+    let policy = policy::parse(&file(&format!("{name}.yaml")), &mut problems).unwrap();
+    let intent = policy::check(&policy, &Catalog::embedded().unwrap(), None, &mut problems).unwrap();
+    let resolution = Resolution::parse(&file(&format!("{name}.lock.yaml")), &mut problems).unwrap();
+    intent.bind(&resolution).unwrap()
+}
+
+/// A policy whose operator opens a port to many prefixes.
+fn wide(prefixes: usize) -> Intent<Declared> {
+    let mut text = file("registered-calico-bgp.yaml").text;
+    let peers: Vec<String> = spread().take(prefixes).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
+    let peers = peers.join(", ");
+    text += &format!("allow:\n- {{id: wide, direction: outbound, peers: [{peers}], ports: [tcp/443]}}\n");
+    let mut problems = Problems::default();
+    let policy = policy::parse(&Source::new("wide.yaml", &text), &mut problems).unwrap();
+    policy::check(&policy, &Catalog::embedded().unwrap(), None, &mut problems).unwrap()
+}
+
+/// A ruleset with a set of 100,000 prefixes.
+fn wide_ruleset() -> Ruleset {
+    let mut ruleset = lower(&resolved(POLICIES[0]));
+    let set = ruleset.sets.values_mut().find(|set| set.kind == SetKind::Prefixes).unwrap();
+    set.elements = spread().take(100_000).map(|bits| Prefix::from(v4(bits, 24))).collect();
+    ruleset
+}
+
+/// Numbers without a pattern, the same in every run (the multiplier of Knuth's MMIX generator).
+fn spread() -> impl Iterator<Item = u128> {
+    let mut state = 1u64;
+    let mut next = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u128::from(state >> 32)
+    };
+    std::iter::repeat_with(move || next() << 96 | next() << 64 | next() << 32 | next())
+}
+
+fn v4(bits: u128, length: u8) -> Ipv4Net {
+    Ipv4Net::new(((bits >> 96) as u32).into(), length).unwrap()
+}
+
+#[divan::bench]
+fn catalog_parse() -> Catalog {
+    Catalog::embedded().unwrap()
+}
+
+#[divan::bench(args = POLICIES)]
+fn policy_parse_and_check(bencher: Bencher, name: &str) {
+    let (source, catalog) = (file(&format!("{name}.yaml")), Catalog::embedded().unwrap());
+    bencher.counter(BytesCount::new(source.text.len())).bench(|| {
+        let mut problems = Problems::default();
+        let policy = policy::parse(black_box(&source), &mut problems).unwrap();
+        policy::check(&policy, &catalog, None, &mut problems).unwrap()
+    });
+}
+
+#[divan::bench(sample_count = 5)]
+fn bind_10k_prefixes(bencher: Bencher) {
+    let intent = wide(10_000);
+    bencher.bench(|| intent.bind(&Resolution::default()).unwrap());
+}
+
+#[divan::bench(args = POLICIES)]
+fn lower_flows(bencher: Bencher, name: &str) {
+    let intent = resolved(name);
+    bencher.bench(|| lower(black_box(&intent)));
+}
+
+#[divan::bench(args = POLICIES)]
+fn emit_nft(bencher: Bencher, name: &str) {
+    let ruleset = lower(&resolved(name));
+    bencher.bench(|| emit::nft(black_box(&ruleset)));
+}
+
+#[divan::bench(args = POLICIES)]
+fn emit_json(bencher: Bencher, name: &str) {
+    let ruleset = lower(&resolved(name));
+    bencher.bench(|| emit::json(black_box(&ruleset)).unwrap());
+}
+
+#[divan::bench(sample_count = 10)]
+fn emit_nft_100k_prefixes(bencher: Bencher) {
+    let ruleset = wide_ruleset();
+    bencher.counter(BytesCount::new(emit::nft(&ruleset).len())).bench(|| emit::nft(black_box(&ruleset)));
+}
+
+#[divan::bench(sample_count = 10)]
+fn emit_json_100k_prefixes(bencher: Bencher) {
+    let ruleset = wide_ruleset();
+    bencher.bench(|| emit::json(black_box(&ruleset)).unwrap());
+}
+
+/// Prefixes in random order, of `shortest` bits and up.
+fn million(make: fn(u128, u8) -> Prefix, shortest: u8, lengths: u128) -> Vec<Prefix> {
+    spread().take(1_000_000).map(|bits| make(bits, shortest + (bits % lengths) as u8)).collect()
+}
+
+fn bench_million(bencher: Bencher, prefixes: Vec<Prefix>) {
+    bencher
+        .counter(ItemsCount::new(prefixes.len()))
+        .bench(|| black_box(&prefixes).iter().copied().collect::<PrefixSet>());
+}
+
+#[divan::bench(sample_count = 10)]
+fn prefix_set_from_1m_random_v4(bencher: Bencher) {
+    bench_million(bencher, million(|bits, length| v4(bits, length).into(), 16, 17));
+}
+
+#[divan::bench(sample_count = 10)]
+fn prefix_set_from_1m_random_v6(bencher: Bencher) {
+    bench_million(bencher, million(|bits, length| Ipv6Net::new(bits.into(), length).unwrap().into(), 32, 33));
+}
+
+#[divan::bench(sample_count = 10)]
+fn prefix_set_from_1m_sorted_v4(bencher: Bencher) {
+    let set: PrefixSet = (0..1_000_000).map(|index| Prefix::from(v4(index << 105, 24))).collect();
+    bench_million(bencher, set.prefixes().collect());
+}

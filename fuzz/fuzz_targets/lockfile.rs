@@ -1,0 +1,18 @@
+//! Whatever a lockfile holds, edgeward answers with diagnostics or with addresses; it never panics.
+
+#![no_main]
+
+use edgeward::diag::Problems;
+use edgeward::resolution::Resolution;
+use edgeward::source::Source;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let source = Source::new("policy.lock.yaml", text);
+    let mut problems = Problems::default();
+    let resolution = Resolution::parse(&source, &mut problems);
+    assert_eq!(resolution.is_none(), problems.has_errors());
+    for diagnostic in problems.into_sorted() {
+        assert!(diagnostic.span.end <= source.text.len(), "{diagnostic:?} is outside of the file");
+    }
+});

@@ -1,0 +1,54 @@
+//! Whatever a policy file holds, edgeward answers with diagnostics or with a ruleset; it never panics.
+
+#![no_main]
+
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use edgeward::catalog::Catalog;
+use edgeward::diag::Problems;
+use edgeward::intent::{Declared, Intent};
+use edgeward::lower::lower;
+use edgeward::resolution::Resolution;
+use edgeward::site::Target;
+use edgeward::source::Source;
+use edgeward::{emit, policy};
+use libfuzzer_sys::fuzz_target;
+
+static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::embedded().unwrap());
+
+/// Answers for every name, in both families.
+fn answers(intent: &Intent<Declared>) -> Resolution {
+    let mut text = "version: 1\nnames:\n".to_owned();
+    let seen = "first-seen: 2026-01-31T08:00:00Z, last-seen: 2026-01-31T08:00:00Z";
+    for name in intent.names().keys() {
+        let both = format!("[{{address: 203.0.113.9, {seen}}}, {{address: \"2001:db8::9\", {seen}}}]");
+        writeln!(text, "- {{name: {name}, addresses: {both}}}").unwrap();
+    }
+    if intent.names().is_empty() {
+        return Resolution::default();
+    }
+    Resolution::parse(&Source::new("lock", &text), &mut Problems::default()).expect("a name is good in a lockfile, too")
+}
+
+fuzz_target!(|text: &str| {
+    let source = Source::new("policy.yaml", text);
+    let mut problems = Problems::default();
+    let Some(parsed) = policy::parse(&source, &mut problems) else {
+        assert!(problems.has_errors(), "a policy that cannot be read has a reason");
+        return;
+    };
+    for target in [None, Some(Target::EdgeHost), Some(Target::IdcGateway)] {
+        let mut problems = problems.clone();
+        let Some(intent) = policy::check(&parsed, &CATALOG, target, &mut problems) else {
+            assert!(problems.has_errors(), "a policy that does not compile has a reason");
+            continue;
+        };
+        for diagnostic in problems.into_sorted() {
+            assert!(diagnostic.span.end <= source.text.len(), "{diagnostic:?} is outside of the file");
+        }
+        let ruleset = lower(&intent.bind(&answers(&intent)).unwrap());
+        assert!(emit::nft(&ruleset).is_ascii() || !text.is_ascii());
+        emit::json(&ruleset).unwrap();
+    }
+});
