@@ -107,7 +107,7 @@ impl Table<'_> {
 
     fn gateway(&mut self, gateway: &Gateway<Resolved>) {
         let covered = gateway.covered.all();
-        let ends = self.sets.refer("idc", &gateway.covered, "the data centre's own addresses");
+        let ends = self.sets.refer("zone_idc", &gateway.covered, "the data centre's own addresses");
         // What packets in a chain are known to have at their local end. Answers must not decide which rules there are.
         let known = gateway.covered.named.is_none().then_some(&covered);
         let mut entry = Vec::new();
