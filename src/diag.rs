@@ -114,7 +114,7 @@ codes! {
     /// Services share addresses with hosts, pods or the cloud.
     ServicesOverlap = "services-overlap", Error;
     /// Nothing says where the cloud's services answer over a leased line.
-    NoCloudServices = "no-cloud-services", Warning;
+    NoCloudServices = "no-cloud-services", Note;
     /// A vSwitch that is not inside the VPC.
     VswitchOutsideVpc = "vswitch-outside-vpc", Warning;
     /// The API server of a registered cluster is not one of the hosts.
