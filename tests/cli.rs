@@ -128,7 +128,7 @@ fn filled_in(starter: &str) -> String {
             "registry" => "[100.100.0.200]",
             "oss" => "[100.115.200.0/24]",
             "oss-endpoint" => "oss.example.com",
-            _ => panic!("a blank that this test cannot fill: {line}"),
+            _ => unreachable!("a blank that this test cannot fill: {line}"),
         };
         format!("  {key}: {value}")
     };
@@ -157,10 +157,10 @@ fn init_prints_a_policy_for_every_site_that_is_offered() {
                 let starter = edgeward(["init", "--target", target].iter().chain(&site)).ends(0).out;
                 assert!(is_good(&catalog, &starter).is_err(), "{site:?} {target}: good without its blanks");
                 let filled = filled_in(&starter);
-                is_good(&catalog, &filled).unwrap_or_else(|problems| panic!("{site:?} {target}: {problems:#?}"));
+                assert_eq!(is_good(&catalog, &filled), Ok(()), "{site:?} {target}");
                 // The same blanks are enough while hosts are being installed.
                 let install = filled.replace("phase: steady ", "phase: install");
-                is_good(&catalog, &install).unwrap_or_else(|problems| panic!("{site:?} install: {problems:#?}"));
+                assert_eq!(is_good(&catalog, &install), Ok(()), "{site:?} {target} install");
             }
         }
     }
@@ -251,6 +251,18 @@ fn compile_writes_through_links_and_into_devices() {
     edgeward([OsStr::new("compile"), policy.as_os_str(), OsStr::new("-o"), link.as_os_str()]).ends(0);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::read_to_string(&real).unwrap().starts_with("# edgeward"));
+}
+
+#[test]
+#[ignore = "a row with the id `idc` replaces the addresses that the gateway judges, and with them the filter"]
+fn no_id_takes_the_place_of_a_set() {
+    let (_folder, policy) = folder_with_policy();
+    let rows = "allow:\n- {id: idc, direction: outbound, peers: [198.51.100.0/24], ports: [tcp/443]}\n";
+    fs::write(&policy, fs::read_to_string(&policy).unwrap() + rows).unwrap();
+    let target = ["--target", "idc-gateway"].map(OsStr::new);
+    let run = edgeward([OsStr::new("compile"), policy.as_os_str()].into_iter().chain(target));
+    let packed: String = run.out.split_whitespace().collect();
+    assert!(run.code == Some(2) || packed.contains("setidc_v4{typeipv4_addrflagsintervalelements={10.0.0.0/8}}"));
 }
 
 // ── catalog ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -393,7 +405,7 @@ fn documented_examples_are_good() {
     let [policies, lockfiles] = ["docs/policy.md", "docs/lockfile.md"].map(examples);
     assert!(!policies.is_empty() && !lockfiles.is_empty());
     for text in policies {
-        is_good(&catalog, &text).unwrap_or_else(|problems| panic!("{text}\n{problems:#?}"));
+        assert_eq!(is_good(&catalog, &text), Ok(()), "{text}");
     }
     for text in lockfiles {
         let mut problems = Problems::default();
