@@ -2,6 +2,8 @@
 //!
 //! Paths are read from the text of the sources, tests and macros included, so nothing that is switched off escapes.
 
+#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads files of the repository")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
