@@ -111,6 +111,10 @@ codes! {
     PodsOverlap = "pods-overlap", Error;
     /// Pods share addresses with hosts or the VPC of a registered cluster, but with no vSwitch.
     PodsInsideVpc = "pods-inside-vpc", Warning;
+    /// Services share addresses with hosts, pods or the cloud.
+    ServicesOverlap = "services-overlap", Error;
+    /// Nothing says where the cloud's services answer over a leased line.
+    NoCloudServices = "no-cloud-services", Note;
     /// A vSwitch that is not inside the VPC.
     VswitchOutsideVpc = "vswitch-outside-vpc", Warning;
     /// The API server of a registered cluster is not one of the hosts.
@@ -141,35 +145,59 @@ pub struct Diagnostic {
 }
 
 /// The diagnostics of one run, in the order in which they were found.
+///
+/// Beyond a bound they are not kept: a file of ten million mistakes is a mistake of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Problems(Vec<Diagnostic>);
+pub struct Problems {
+    found: Vec<Diagnostic>,
+    has_errors: bool,
+}
+
+const MOST_PROBLEMS: usize = 1_000;
+const LONGEST_SENTENCE: usize = 400;
+
+/// A sentence as a terminal may show it: it quotes input, which may hold control characters, or a megabyte.
+pub fn legible(sentence: &str) -> String {
+    let escaped = |text: &str| -> String {
+        let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        text.chars().map(escape).collect()
+    };
+    if sentence.len() <= LONGEST_SENTENCE {
+        return escaped(sentence);
+    }
+    let head = sentence.floor_char_boundary(LONGEST_SENTENCE / 2);
+    let tail = sentence.ceil_char_boundary(sentence.len() - LONGEST_SENTENCE / 4);
+    format!("{}…{}", escaped(&sentence[..head]), escaped(&sentence[tail..]))
+}
 
 impl Problems {
     /// Adds a diagnostic without help.
-    pub fn push(&mut self, code: Code, span: Span, message: impl Into<String>) {
-        self.0.push(Diagnostic { code, span, message: message.into(), help: None });
+    pub fn push(&mut self, code: Code, span: Span, message: impl AsRef<str>) {
+        self.add(code, span, message.as_ref(), None);
     }
 
     /// Adds a diagnostic that says the way out.
-    pub fn push_with_help(&mut self, code: Code, span: Span, message: impl Into<String>, help: impl Into<String>) {
-        self.0.push(Diagnostic { code, span, message: message.into(), help: Some(help.into()) });
+    pub fn push_with_help(&mut self, code: Code, span: Span, message: impl AsRef<str>, help: impl AsRef<str>) {
+        self.add(code, span, message.as_ref(), Some(help.as_ref()));
     }
 
-    /// Takes the value of a result, or records its error.
-    pub fn take<T>(&mut self, result: Result<T, Diagnostic>) -> Option<T> {
-        result.map_err(|diagnostic| self.0.push(diagnostic)).ok()
+    fn add(&mut self, code: Code, span: Span, message: &str, help: Option<&str>) {
+        self.has_errors |= code.severity() == Severity::Error;
+        if self.found.len() < MOST_PROBLEMS {
+            self.found.push(Diagnostic { code, span, message: legible(message), help: help.map(legible) });
+        }
     }
 
     /// Whether anything in here forbids to go on.
     pub fn has_errors(&self) -> bool {
-        self.0.iter().any(|diagnostic| diagnostic.code.severity() == Severity::Error)
+        self.has_errors
     }
 
     /// The diagnostics, sorted by place: what the user reads from top to bottom.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
-        self.0.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
-        self.0.dedup();
-        self.0
+        self.found.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
+        self.found.dedup();
+        self.found
     }
 }
 

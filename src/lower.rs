@@ -54,19 +54,31 @@ impl Table<'_> {
 
     /// Log, count and deny what got here.
     fn denial(&self, hook: Hook) -> [Rule; 2] {
-        let intent = self.intent;
-        let (word, verdict) = match intent.mode {
-            Mode::Enforce => ("denied", intent.denials.at(hook)),
-            Mode::Audit => ("audit", Verdict::Accept),
-        };
-        let prefix = format!("edgeward {word} {}: ", hook.name());
-        let log = Log { prefix, count: intent.log.count, per: intent.log.per.name() };
         let counter = Some(format!("denied_{}", hook.name()));
+        let action = Action::Verdict(self.verdict(self.intent.denials.at(hook)));
         let comment = Some("denied".to_owned());
-        [
-            Rule { matches: vec![], log: Some(log), counter: None, action: Action::Continue, comment: None },
-            Rule { matches: vec![], log: None, counter, action: Action::Verdict(verdict), comment },
-        ]
+        [self.log(hook, Vec::new()), Rule { matches: Vec::new(), log: None, counter, action, comment }]
+    }
+
+    /// The verdict of a denial: none is carried out in audit mode.
+    fn verdict(&self, denied: Verdict) -> Verdict {
+        if self.intent.mode == Mode::Audit { Verdict::Accept } else { denied }
+    }
+
+    fn log(&self, hook: Hook, matches: Vec<Match>) -> Rule {
+        let word = if self.intent.mode == Mode::Audit { "audit" } else { "denied" };
+        let prefix = format!("edgeward {word} {}: ", hook.name());
+        let log = Log { prefix, count: self.intent.log.count, per: self.intent.log.per.name() };
+        Rule { matches, log: Some(log), counter: None, action: Action::Continue, comment: None }
+    }
+
+    /// Count and drop what conntrack calls invalid, without a word; in audit mode it would have been, and is logged.
+    fn invalid(&self, hook: Hook) -> Vec<Rule> {
+        let matches = vec![Match::State(vec![CtState::Invalid])];
+        let log = (self.intent.mode == Mode::Audit).then(|| self.log(hook, matches.clone()));
+        let action = Action::Verdict(self.verdict(Verdict::Drop));
+        let rule = Rule { counter: Some(format!("invalid_{}", hook.name())), ..structural(matches, action, "invalid") };
+        log.into_iter().chain([rule]).collect()
     }
 
     fn edge_host(&mut self) {
@@ -78,14 +90,6 @@ impl Table<'_> {
             let (untracked, tracked): (Vec<Permit>, Vec<Permit>) =
                 permits.into_iter().partition(|permit| permit.untracked);
             self.notrack(if hook == Hook::Input { BaseHook::RawPrerouting } else { BaseHook::RawOutput }, &untracked);
-            let invalid = Rule {
-                counter: Some(format!("invalid_{}", hook.name())),
-                ..structural(
-                    vec![Match::State(vec![CtState::Invalid])],
-                    Action::Verdict(if self.intent.mode == Mode::Audit { Verdict::Accept } else { Verdict::Drop }),
-                    "invalid",
-                )
-            };
             // Loopback first: a reject of our own reaches the program through it. What conntrack does not judge
             // stands before the drop of what conntrack calls invalid.
             let mut rules = vec![
@@ -93,7 +97,7 @@ impl Table<'_> {
                 established(),
             ];
             rules.extend(untracked.iter().flat_map(inline));
-            rules.push(invalid);
+            rules.extend(self.invalid(hook));
             rules.extend(dispatch(hook.name(), &tracked, &mut self.ruleset.chains));
             rules.extend(self.denial(hook));
             self.chain(hook.name(), Some(Base { hook: BaseHook::Filter(hook), drops: self.drops() }), rules);
@@ -107,7 +111,7 @@ impl Table<'_> {
 
     fn gateway(&mut self, gateway: &Gateway<Resolved>) {
         let covered = gateway.covered.all();
-        let ends = self.sets.refer("idc", &gateway.covered, "the data centre's own addresses");
+        let ends = self.sets.refer("zone_idc", &gateway.covered, "the data centre's own addresses");
         // What packets in a chain are known to have at their local end. Answers must not decide which rules there are.
         let known = gateway.covered.named.is_none().then_some(&covered);
         let mut entry = Vec::new();
@@ -203,8 +207,13 @@ impl Table<'_> {
             End::Any => None,
             End::Ends(addresses) => Some(self.sets.peer(flow, addresses)),
         };
+        let families: Vec<Family> = Family::BOTH
+            .into_iter()
+            .filter(|family| flow.family.is_none_or(|only| only == *family))
+            .filter(|family| known.is_none_or(|known| !known.only(*family).is_empty()))
+            .collect();
         let mut permits = Vec::new();
-        for family in Family::BOTH.into_iter().filter(|family| flow.family.is_none_or(|only| only == *family)) {
+        for &family in &families {
             let of_family = |refs: &Option<Vec<(Family, String)>>| -> Vec<Option<String>> {
                 match refs {
                     None => vec![None],
@@ -222,7 +231,7 @@ impl Table<'_> {
                     permits.push(Permit {
                         flow: flow.id.clone(),
                         family,
-                        any_family: matches.is_empty(),
+                        any_family: matches.is_empty() && families.len() == Family::BOTH.len(),
                         matches,
                         traffic: flow.traffic.clone(),
                         from_ports: flow.from_ports.clone(),

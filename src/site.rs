@@ -132,12 +132,13 @@ fn decode_version(node: &Node, problems: &mut Problems) -> Option<ClusterVersion
     // Other readers of the file see a number here, and 1.30 is the number 1.3.
     if plain && text.parse::<f64>().is_ok() {
         let message = format!("`{text}` is a number in YAML, which loses the zeros of a version");
-        problems.push_with_help(Code::UnquotedVersion, node.span, message, format!("write `\"{text}\"`"));
+        let example = if text.parse::<ClusterVersion>().is_ok() { text } else { "1.30" };
+        problems.push_with_help(Code::UnquotedVersion, node.span, message, format!("write it as `\"{example}\"`"));
         return None;
     }
     let version = text.parse().ok();
     if version.is_none() {
-        let message = format!("`{}` is not a version of a cluster", text.escape_debug());
+        let message = format!("`{}` is not a version of a cluster", text);
         problems.push_with_help(
             Code::InvalidVersion,
             node.span,

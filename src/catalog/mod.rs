@@ -182,7 +182,7 @@ pub struct OssNames {
 }
 
 /// Says that a catalog row is wrong.
-fn bad_row(problems: &mut Problems, span: Span, message: impl Into<String>) {
+fn bad_row(problems: &mut Problems, span: Span, message: impl AsRef<str>) {
     problems.push(Code::UnknownValue, span, message);
 }
 

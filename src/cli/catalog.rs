@@ -24,7 +24,7 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         None => catalog.regions.iter().collect(),
         Some(id) => vec![catalog.region(id).ok_or_else(|| {
             let help = catalog.suggest_region(id);
-            Failure::Usage(anyhow::anyhow!("`{}` is not a region of the catalog; {help}", id.escape_debug()))
+            Failure::Usage(anyhow::anyhow!("`{}` is not a region of the catalog; {help}", id))
         })?],
     };
     let text = match (arguments.format, &arguments.region) {

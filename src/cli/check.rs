@@ -16,20 +16,18 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
-    let mut worst = Ok(());
+    let mut worst: Option<Failure> = None;
     for path in &arguments.policies {
         match load_policy(path, &catalog, arguments.target.target, Severity::Note) {
             Ok(Loaded { source, intent, .. }) => {
                 let (flows, names) = (intent.flows.len(), intent.names().len());
                 render::output(&format!("{}: good; {flows} flows, {names} names to resolve\n", source.name))?;
             }
-            // The others are checked, too; a policy error outranks nothing else here, so the last one stands.
-            Err(failure @ (Failure::Usage(_) | Failure::System(_))) => {
-                let _ = failure.report();
-                worst = Err(Failure::Reported);
+            // The others are checked, too. A file that cannot be read is the graver failure: it tells nothing.
+            Err(failure) => {
+                worst = [Some(failure.told()), worst].into_iter().flatten().max_by_key(Failure::code);
             }
-            Err(failure) => worst = Err(failure),
         }
     }
-    worst
+    worst.map_or(Ok(()), Err)
 }

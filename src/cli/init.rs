@@ -34,11 +34,11 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let catalog = load_catalog(catalog)?;
     let region = catalog.region(&arguments.region).ok_or_else(|| {
         let help = catalog.suggest_region(&arguments.region);
-        Failure::Usage(anyhow::anyhow!("`{}` is not a region of the catalog; {help}", arguments.region.escape_debug()))
+        Failure::Usage(anyhow::anyhow!("`{}` is not a region of the catalog; {help}", arguments.region))
     })?;
     let cluster = cluster_kind(&catalog, arguments)?;
     if !crate::catalog::is_id(&arguments.name) || arguments.name.len() > 32 {
-        let name = arguments.name.escape_debug();
+        let name = &arguments.name;
         return Err(Failure::Usage(anyhow::anyhow!("`{name}` is not the name of a policy: `[a-z][a-z0-9-]{{0,31}}`")));
     }
     render::output(&starter(arguments, region, cluster, &catalog))
@@ -91,23 +91,26 @@ cluster:
         text.push_str("  self-host-ntp: false   # true: the hosts keep their clocks without the cloud's NTP names\n");
     }
     text.push_str("\nnetworks:\n");
-    let mut zone = |wanted: bool, name: &str, comment: &str| {
-        let mark = if wanted { "FILL IN: " } else { "" };
-        text.push_str(&format!("  {:<22} # {mark}{comment}\n", format!("{name}: []")));
+    let zone_with = |text: &mut String, name: &str, value: &str, comment: &str| {
+        text.push_str(&format!("  {:<22} # {comment}\n", format!("{name}: {value}")));
     };
-    zone(true, "hosts", "the prefixes of the site's hosts, `[10.0.0.0/8]`");
-    zone(on_host || routed, "pods", "the edge container prefixes");
-    zone(false, "services", "the cluster's Service prefixes");
+    let zone = |text: &mut String, wanted: bool, name: &str, comment: &str| {
+        let mark = if wanted { "FILL IN: " } else { "" };
+        zone_with(text, name, "[]", &format!("{mark}{comment}"));
+    };
+    zone(&mut text, true, "hosts", "the prefixes of the site's hosts, `[10.0.0.0/8]`");
+    zone(&mut text, on_host || routed, "pods", "the edge container prefixes");
+    zone(&mut text, false, "services", "the cluster's Service prefixes");
     if leased {
-        zone(true, "vpc", "the VPC's prefixes");
-        zone(false, "vswitches", "the cluster's vSwitches, where they shall narrow the VPC");
-        zone(false, "cloud-services", "the cloud's services, `[100.0.0.0/8]`; needed by `scope: broad`");
+        zone(&mut text, true, "vpc", "the VPC's prefixes");
+        zone(&mut text, false, "vswitches", "the cluster's vSwitches, where they shall narrow the VPC");
+        zone_with(&mut text, "cloud-services", "[100.0.0.0/8]", "where the cloud's services answer over a leased line");
     }
     if !edge {
-        zone(false, "pod-vswitches", "the vSwitches of pods");
+        zone(&mut text, false, "pod-vswitches", "the vSwitches of pods");
     }
     if routed {
-        zone(true, "bgp-peers", "the switches or route reflectors that the hosts speak BGP with");
+        zone(&mut text, true, "bgp-peers", "the switches or route reflectors that the hosts speak BGP with");
     }
     text.push_str(
         "
@@ -136,15 +139,17 @@ allow: []
 ",
     );
     if !leased {
-        text.push_str(
+        let oss = region.oss(OssNetwork::Internal).and_then(|row| row.public_endpoint.as_ref());
+        let oss = oss.map_or_else(|| "OSS-ENDPOINT".to_owned(), ToString::to_string);
+        text.push_str(&format!(
             "\
 # - id: image-layers
 #   direction: outbound
-#   peers: [bucket.oss-cn-hangzhou.aliyuncs.com]
+#   peers: [BUCKET.{oss}]
 #   ports: [tcp/443]
 #   purpose: image layers may come from OSS hosts that no document names; the container runtime's errors name them
-",
-        );
+"
+        ));
     }
     if leased {
         text.push_str(

@@ -44,7 +44,7 @@ fn parse(source: &crate::source::Source) -> Result<Resolution, Failure> {
     let mut problems = Problems::default();
     let resolution = Resolution::parse(source, &mut problems);
     render::diagnostics(source, problems.into_sorted(), Severity::Warning);
-    resolution.ok_or(Failure::Reported)
+    resolution.ok_or(Failure::Told(2))
 }
 
 fn unresolved(missing: &Unresolved, policy: &Path, lock: &Path) -> Failure {

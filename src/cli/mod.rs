@@ -84,9 +84,9 @@ enum ListFormat {
 /// Why a command ends without having done its work; the variants are the exit codes of the contract.
 #[derive(Debug)]
 enum Failure {
-    /// The policy, the lockfile or the catalog is wrong, and the user has been told: 2.
-    Reported,
-    /// The same, to be told: 2.
+    /// The user has been told.
+    Told(u8),
+    /// The policy, the lockfile, the catalog or an argument is wrong: 2.
     Usage(anyhow::Error),
     /// Names without an address: 3.
     Unresolved(anyhow::Error),
@@ -98,21 +98,38 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Io(..) => Failure::System(error.into()),
-            ReadError::NotText { .. } => Failure::Usage(error.into()),
+            ReadError::Unusable(unusable) => {
+                render::diagnostics(&unusable.source, vec![unusable.diagnostic], Severity::Error);
+                Failure::Told(2)
+            }
         }
     }
 }
 
 impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Told(code) => *code,
+            Failure::Usage(_) => 2,
+            Failure::Unresolved(_) => 3,
+            Failure::System(_) => 4,
+        }
+    }
+
+    /// Tells the user, once.
+    fn told(self) -> Self {
+        let code = self.code();
+        match self {
+            Failure::Told(_) => {}
+            Failure::Usage(error) | Failure::Unresolved(error) | Failure::System(error) => {
+                render::error(&format!("{error:#}"));
+            }
+        }
+        Failure::Told(code)
+    }
+
     fn report(self) -> ExitCode {
-        let (code, error) = match self {
-            Failure::Reported => return ExitCode::from(2),
-            Failure::Usage(error) => (2, error),
-            Failure::Unresolved(error) => (3, error),
-            Failure::System(error) => (4, error),
-        };
-        render::error(&format!("{error:#}"));
-        ExitCode::from(code)
+        ExitCode::from(self.told().code())
     }
 }
 
@@ -169,7 +186,7 @@ fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
     };
     catalog.map_err(|error| {
         render::diagnostics(&error.source, error.diagnostics, Severity::Note);
-        Failure::Reported
+        Failure::Told(2)
     })
 }
 
@@ -186,5 +203,5 @@ fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Se
     let mut problems = Problems::default();
     let loaded = policy::load(&source, catalog, target, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);
-    loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Reported)
+    loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Told(2))
 }

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::Failure;
-use crate::diag::{Diagnostic, Severity};
+use crate::diag::{Diagnostic, Severity, legible};
 use crate::source::Source;
 
 /// A longer line is named, not shown.
@@ -26,7 +26,9 @@ pub(super) fn output(text: &str) -> Result<(), Failure> {
 
 /// Shows an error without a place.
 pub(super) fn error(message: &str) {
-    let title = Level::ERROR.primary_title(message);
+    // Lines are meant here; what is between them may quote input.
+    let message = message.lines().map(legible).collect::<Vec<_>>().join("\n");
+    let title = Level::ERROR.primary_title(message.as_str());
     show(&[Group::with_title(title)]);
 }
 

@@ -189,7 +189,7 @@ fn outcome(change: &Change) -> String {
         Reply::Timeout => "no answer in time".to_owned(),
         Reply::Truncated => "a truncated answer".to_owned(),
         Reply::Loop => "a loop of names".to_owned(),
-        Reply::Broken(why) => format!("a broken answer ({})", why.escape_debug()),
+        Reply::Broken(why) => format!("a broken answer ({})", why),
     };
     let key = |family: &Family| if *family == Family::V4 { "A" } else { "AAAA" };
     let words: Vec<String> =

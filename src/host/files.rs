@@ -7,7 +7,8 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::source::Source;
+use crate::diag::{Code, Diagnostic};
+use crate::source::{Source, Span};
 
 /// More than any policy, lockfile or catalog; a device or a mistaken argument ends here, not in swap.
 const LARGEST: u64 = 64 << 20;
@@ -18,14 +19,26 @@ pub enum ReadError {
     /// The system said no.
     #[error("cannot read `{}`", .0.display())]
     Io(PathBuf, #[source] std::io::Error),
-    /// It is there, and not a text file that edgeward could use: what it is instead, and where that shows.
-    #[error("`{}` {why}", .path.display())]
-    NotText {
-        /// The path as given.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    /// It is there, and not a text file that edgeward could use.
+    #[error("{}", .0.diagnostic.message)]
+    Unusable(Box<Unusable>),
+}
+
+/// What a file is instead of a text, and where that shows.
+#[derive(Debug)]
+pub struct Unusable {
+    /// The file, as far as it is text.
+    pub source: Source,
+    /// What is wrong.
+    pub diagnostic: Diagnostic,
+}
+
+fn unusable(path: &Path, text: &str, code: Code, message: &str, help: &str) -> ReadError {
+    let source = Source::new(path.display().to_string(), text);
+    let at = source.text.len();
+    let span = Span { start: at, end: at };
+    let diagnostic = Diagnostic { code, span, message: message.to_owned(), help: Some(help.to_owned()) };
+    ReadError::Unusable(Box::new(Unusable { source, diagnostic }))
 }
 
 /// Reads a text file of at most 64 MiB.
@@ -34,22 +47,23 @@ pub enum ReadError {
 /// The file cannot be read, is a folder, is too large, or is not UTF-8.
 pub fn read(path: &Path) -> Result<Source, ReadError> {
     let io = |error| ReadError::Io(path.to_owned(), error);
-    let not_text = |why: String| ReadError::NotText { path: path.to_owned(), why };
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.is_dir() {
-        return Err(not_text("is a folder, not a file".to_owned()));
+        let help = "name the file in it";
+        return Err(unusable(path, "", Code::NotText, "this is a folder, not a file", help));
     }
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(not_text(format!("is larger than {} MiB", LARGEST >> 20)));
+        let message = format!("the file is larger than {} MiB", LARGEST >> 20);
+        return Err(unusable(path, "", Code::TooLarge, &message, "no policy is: name another file"));
     }
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Source::new(path.display().to_string(), text)),
         Err(error) => {
             let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let position = Source::new("", &before).position(before.len());
-            Err(not_text(format!("is not UTF-8 text: see {}:{position}", path.display())))
+            let message = format!("the byte 0x{:02x} here is not UTF-8 text", bytes[error.valid_up_to()]);
+            Err(unusable(path, &before, Code::NotText, &message, "save the file as UTF-8"))
         }
     }
 }
@@ -70,6 +84,11 @@ pub fn read_if_there(path: &Path) -> Result<Option<Source>, ReadError> {
 /// # Errors
 /// The folder cannot be written to; the old file is as it was.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    // What a link stands for is written, not the link; a device or a pipe takes the text as it is.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    }
     let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
@@ -122,10 +141,10 @@ mod tests {
     fn what_is_no_text_says_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let error = |path: &Path| read(path).unwrap_err().to_string();
-        assert!(error(folder.path()).ends_with("is a folder, not a file"));
+        assert_eq!(error(folder.path()), "this is a folder, not a file");
         let path = folder.path().join("binary");
         std::fs::write(&path, b"version: 1\n\xff").unwrap();
-        assert!(error(&path).ends_with("binary:2:1"), "{}", error(&path));
+        assert_eq!(error(&path), "the byte 0xff here is not UTF-8 text");
         assert!(read_if_there(&folder.path().join("none")).unwrap().is_none());
     }
 }

@@ -8,7 +8,8 @@ use crate::ruleset::{Action, Chain, Match, Set, SetKind};
 
 /// The sets that rules have asked for.
 ///
-/// Ids of flows have no underscore, so that names put together with underscores never meet.
+/// Ids of flows have no underscore, and a zone's set has one before the family's: no id takes the place of a zone,
+/// whatever the operator calls a row.
 pub(super) struct Sets {
     sets: BTreeMap<String, Set>,
     /// Flows whose inbound and outbound peers differ.
@@ -36,7 +37,8 @@ impl Sets {
                 let Some(elements) = elements else { continue };
                 let name = format!("{base}{infix}_{}", family.name());
                 refs.push((family, name.clone()));
-                self.sets.insert(name, Set { family, kind, elements, note: note.to_owned() });
+                // The first row of a flow says what the flow is for.
+                self.sets.entry(name).or_insert(Set { family, kind, elements, note: note.to_owned() });
             }
         }
         refs
@@ -58,9 +60,9 @@ impl Sets {
         let End::Ends(addresses) = &flow.local else { return Vec::new() };
         match gateway {
             Some(gateway) if *addresses == gateway.hosts => {
-                self.refer("idc_hosts", addresses, "the data centre's hosts")
+                self.refer("zone_hosts", addresses, "the data centre's hosts")
             }
-            Some(gateway) if *addresses == gateway.pods => self.refer("idc_pods", addresses, "the data centre's pods"),
+            Some(gateway) if *addresses == gateway.pods => self.refer("zone_pods", addresses, "the data centre's pods"),
             _ => self.refer(&format!("{}_{}_local", flow.id, side_word(flow.side)), addresses, &flow.purpose),
         }
     }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::flows::{Builder, gateway, operators_flows};
-use super::syntax::{Allow, Networks, Policy};
+use super::syntax::{Allow, Covers, Networks, Policy};
 use super::zones::{prefixes, zone, zone_field};
 use crate::catalog::{Catalog, Region, Zone};
 use crate::diag::{Code, Problems};
@@ -13,7 +13,7 @@ use crate::intent::{Declared, Denials, Flow, Intent, Rate, RateUnit};
 use crate::net::{Prefix, PrefixSet, Traffic, Verdict};
 use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Mode, Phase, Scope, Site, Target};
 use crate::source::{Span, Spanned};
-use crate::yaml::AddressOrName;
+use crate::yaml::{AddressOrName, PrefixOrName};
 
 /// The first cluster version without tunnel servers (public-network, "During ongoing cluster operations").
 const NO_TUNNEL_SERVERS: ClusterVersion = ClusterVersion { major: 1, minor: 26 };
@@ -31,8 +31,10 @@ pub fn check(
     let target = target.unwrap_or(policy.target);
     policy.check_resolve(problems);
     let Some(region) = find_region(&policy.region, catalog, problems) else {
-        // What follows depends on the region's row, but not the checks of the networks.
+        // The flows depend on the region's row; these checks do not.
+        check_offer(policy.cluster.kind, policy.connection, policy.cni, catalog, problems);
         check_networks(&policy.networks.value, policy.cluster.kind, problems);
+        check_allow(&policy.allow, catalog, problems);
         return None;
     };
     let site = site(policy, catalog, target, problems);
@@ -41,6 +43,7 @@ pub fn check(
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
+    check_crossing(policy, &site, problems);
     flows.extend(operators_flows(policy, target));
     // The flow that names a packet's port is the one to blame or thank, before one that opens everything.
     flows.sort_by_key(|flow| flow.traffic == Traffic::Any);
@@ -72,7 +75,7 @@ pub(super) fn find_region<'a>(
 ) -> Option<&'a Region> {
     let region = catalog.region(&written.value);
     if region.is_none() {
-        let message = format!("`{}` is not a region of the catalog", written.value.escape_debug());
+        let message = format!("`{}` is not a region of the catalog", written.value);
         problems.push_with_help(Code::UnknownRegion, written.span, message, catalog.suggest_region(&written.value));
     }
     region
@@ -151,7 +154,7 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
     for cloud in [Zone::Vpc, Zone::Vswitches, Zone::PodVswitches, Zone::CloudServices] {
         overlap(networks, Zone::Hosts, cloud, Code::HostsOverlap, HOSTS_HELP, problems);
     }
-    const PODS_HELP: &str = "pods need addresses of their own";
+    const PODS_HELP: &str = "pods need addresses of their own; inside of the VPC only where no vSwitch has them";
     let registered = cluster == ClusterKind::Registered;
     let mut vswitches = false;
     for cloud in [Zone::Vswitches, Zone::PodVswitches] {
@@ -161,6 +164,15 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
         let code = if registered { Code::PodsInsideVpc } else { Code::PodsOverlap };
         for other in [Zone::Vpc, Zone::Hosts] {
             overlap(networks, Zone::Pods, other, code, PODS_HELP, problems);
+        }
+    }
+    overlap(networks, Zone::Pods, Zone::CloudServices, Code::PodsOverlap, PODS_HELP, problems);
+    // Both zones open every protocol: what else is in them is open, too.
+    const SERVICES_HELP: &str =
+        "write the cluster's Service prefix (`--service-cluster-ip-range`), which nothing else has";
+    for other in [Zone::Hosts, Zone::Pods, Zone::Vpc, Zone::Vswitches, Zone::PodVswitches, Zone::CloudServices] {
+        if overlap(networks, Zone::Services, other, Code::ServicesOverlap, SERVICES_HELP, problems) {
+            break;
         }
     }
     let vpc = prefixes(&networks.vpc);
@@ -205,6 +217,11 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
         let help = "its control plane is in the data centre: add its prefix to `networks.hosts`";
         problems.push_with_help(Code::ApiServerOutsideHosts, cluster.api_server.span, message, help);
     }
+    if leased && site.cluster == ClusterKind::AckEdge && policy.networks.value.cloud_services.is_empty() {
+        let message = "`networks.cloud-services` is empty: the cloud's names are believed inside of the VPC only";
+        let help = "write `cloud-services: [100.0.0.0/8]`, or the ranges of your region, so that `resolve` knows them";
+        problems.push_with_help(Code::NoCloudServices, policy.networks.span, message, help);
+    }
     if site.target == Target::EdgeHost {
         let section = |span: Option<Span>| span.unwrap_or(policy.name.span);
         if zone(policy, Zone::Management).is_empty() {
@@ -224,8 +241,8 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
     let foreign = PrefixSet::from_iter(cloud).difference(&PrefixSet::from_iter(shared));
     let public = |prefix: &&Spanned<Prefix>| PrefixSet::from_iter([prefix.value]).overlaps(&foreign);
     if let (Scope::Broad, Some(wide)) = (site.scope, policy.networks.value.cloud_services.iter().find(public)) {
-        let message = format!("`{}` holds public addresses outside of 100.64.0.0/10", wide.value);
-        let help = "`scope: fine` opens only the prefixes that the cluster needs";
+        let message = format!("`{}` holds public addresses outside of `100.64.0.0/10`", wide.value);
+        let help = "write `100.64.0.0/10`, which holds every prefix of the catalog, or `scope: fine`";
         problems.push_with_help(Code::BroadPublic, wide.span, message, help);
     }
     if site.connection == Connection::Public && site.cluster == ClusterKind::AckEdge {
@@ -235,12 +252,36 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
     }
 }
 
+/// Operator's rows that a gateway never sees, because both ends are in the data centre.
+fn check_crossing(policy: &Policy, site: &Site, problems: &mut Problems) {
+    if site.target != Target::IdcGateway || policy.gateway.covers == Some(Covers::Everything) {
+        return;
+    }
+    let zones: &[Zone] = if site.routed { &[Zone::Hosts, Zone::Pods] } else { &[Zone::Hosts] };
+    let inside: PrefixSet =
+        zones.iter().flat_map(|&name| policy.networks.value.zone(name)).map(|prefix| prefix.value).collect();
+    for row in &policy.allow {
+        let outside = row.peers.value.iter().any(|peer| match &peer.value {
+            PrefixOrName::Prefix(prefix) => !PrefixSet::from_iter([*prefix]).is_subset(&inside),
+            PrefixOrName::Name(_) => true,
+        });
+        if !outside && !row.peers.value.is_empty() {
+            let message =
+                format!("all peers of `{}` are inside of the data centre: the flow crosses no gateway", row.id.value.0);
+            let help = "remove the row from the gateway's policy, or write `gateway: {covers: everything}`";
+            problems.push_with_help(Code::EmptyPeers, row.peers.span, message, help);
+        }
+    }
+}
+
 /// The checks among the operator's rows.
 pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Problems) {
     for (index, row) in rows.iter().enumerate() {
         let id = &row.id.value.0;
         if rows[..index].iter().any(|earlier| earlier.id.value == row.id.value) {
-            problems.push(Code::DuplicateId, row.id.span, format!("the id `{id}` stands here a second time"));
+            let message = format!("the id `{id}` stands here a second time");
+            let help = "join the two rows, or give one another id: counters and explanations go by it";
+            problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
         }
         if catalog.flows.iter().any(|flow| flow.id.value == *id) {
             let message = format!("`{id}` is a flow of the catalog");
@@ -252,7 +293,8 @@ pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Prob
             ("ports", row.ports.span, row.ports.value.is_empty()),
         ] {
             if empty {
-                problems.push(Code::EmptyList, span, format!("`{what}` is empty: the flow `{id}` would open nothing"));
+                let message = format!("`{what}` is empty: the flow `{id}` would open nothing");
+                problems.push_with_help(Code::EmptyList, span, message, format!("fill `{what}` in, or remove the row"));
             }
         }
     }

@@ -255,7 +255,7 @@ fn decode_id(node: &Node, longest: usize, what: &str, problems: &mut Problems) -
     let (text, _) = node.scalar(what, problems)?;
     let good = text.len() <= longest && is_id(text);
     if !good {
-        let message = format!("`{}` is not {what}", text.escape_debug());
+        let message = format!("`{}` is not {what}", text);
         let help = format!("a lower-case letter, then letters, digits and hyphens, {longest} characters at most");
         problems.push_with_help(Code::InvalidName, node.span, message, help);
     }
@@ -298,7 +298,7 @@ scalar!(WrittenDuration, {
     let (text, _) = node.scalar("a duration", problems)?;
     let duration = parse_duration(text);
     if duration.is_none() {
-        let message = format!("`{}` is not a duration", text.escape_debug());
+        let message = format!("`{}` is not a duration", text);
         problems.push_with_help(Code::InvalidDuration, node.span, message, "a number and its unit: `500ms`, `2s`, `10m`, `24h`, `7d`");
     }
     duration.map(WrittenDuration)
@@ -329,7 +329,7 @@ scalar!(Rate, {
     let (text, _) = node.scalar("a rate", problems)?;
     let rate = parse_rate(text);
     if rate.is_none() {
-        let message = format!("`{}` is not a rate", text.escape_debug());
+        let message = format!("`{}` is not a rate", text);
         problems.push_with_help(Code::InvalidRate, node.span, message, "a number from 1 to 1000000 and `/second`, `/minute`, `/hour` or `/day`");
     }
     rate
@@ -359,7 +359,7 @@ scalar!(Traffic, {
                 },
                 _ => format!("write {TRAFFIC_FORMS}"),
             };
-            let message = error.to_string().replace(text, &text.escape_debug().to_string());
+            let message = error.to_string();
             problems.push_with_help(Code::InvalidPort, node.span, message, help);
             None
         }

@@ -29,7 +29,7 @@ scalar!(FormatVersion, { "const": 1, "description": "The version of the format: 
     let (text, plain) = node.scalar("the number 1", problems)?;
     let known = plain && text == "1";
     if !known {
-        let message = format!("`{}` is not a version of this format that this edgeward reads", text.escape_debug());
+        let message = format!("`{}` is not a version of this format that this edgeward reads", text);
         problems.push_with_help(Code::UnsupportedVersion, node.span, message, "write `version: 1`, or upgrade edgeward");
     }
     known.then_some(FormatVersion)
@@ -43,7 +43,7 @@ scalar!(Time, { "type": "string", "format": "date-time" }, "Time", |node, proble
     let (text, _) = node.scalar("a point in time", problems)?;
     let time = text.parse().ok().map(Time);
     if time.is_none() {
-        let message = format!("`{}` is not a point in time", text.escape_debug());
+        let message = format!("`{}` is not a point in time", text);
         problems.push_with_help(Code::InvalidTime, node.span, message, "write it as `2026-01-31T08:15:00Z`");
     }
     time
@@ -65,7 +65,7 @@ scalar!(Server, { "type": "string" }, "Server", |node, problems| {
     let (text, _) = node.scalar("the address and port of a server", problems)?;
     let server = text.parse().ok().map(Server);
     if server.is_none() {
-        let message = format!("`{}` is not the address and port of a server", text.escape_debug());
+        let message = format!("`{}` is not the address and port of a server", text);
         problems.push_with_help(Code::InvalidAddress, node.span, message, "write it as `10.0.0.53:53` or `[fd00::53]:53`");
     }
     server
@@ -222,6 +222,11 @@ fn record_of(row: &NameRow, problems: &mut Problems) -> NameRecord {
                 address.span,
                 format!("the address `{}` stands here twice", address.value),
             );
+        }
+        if let Some(why) = trust::never(address.value) {
+            let message = format!("`{}` is {why}, which no name answers with", address.value);
+            let help = "remove the line: an answer like this is an attack or a mistake, and would be opened";
+            problems.push_with_help(Code::InvalidAddress, address.span, message, help);
         }
         if last < first {
             let message = format!("`{}` was seen last before it was seen first", address.value);

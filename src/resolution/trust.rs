@@ -75,7 +75,7 @@ fn is_of_vpc(name: &DomainName) -> bool {
 }
 
 /// What no name may answer with, whatever the policy says.
-fn never(address: IpAddr) -> Option<Distrust> {
+pub(super) fn never(address: IpAddr) -> Option<Distrust> {
     if address.is_unspecified() {
         return Some(Distrust::Unspecified);
     }

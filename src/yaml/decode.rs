@@ -73,9 +73,10 @@ impl Decode for bool {
         match node.scalar("`true` or `false`", problems)? {
             ("true", true) => Some(true),
             ("false", true) => Some(false),
-            (text, _) => {
-                let message = format!("`{text}` is neither `true` nor `false`");
-                problems.push(Code::UnknownValue, node.span, message);
+            (text, plain) => {
+                let quotes = if plain { "" } else { " in quotes, which make it text," };
+                let message = format!("`{text}`{quotes} is neither `true` nor `false`");
+                problems.push_with_help(Code::UnknownValue, node.span, message, "write `true` or `false`");
                 None
             }
         }
@@ -88,7 +89,9 @@ pub fn decode_number(node: &Node, low: u64, high: u64, problems: &mut Problems) 
     let digits = plain && text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
     let number = digits.then(|| text.parse().ok()).flatten().filter(|number| (low..=high).contains(number));
     if number.is_none() {
-        problems.push(Code::InvalidNumber, node.span, format!("`{text}` is not a number from {low} to {high}"));
+        let quotes = if plain { "" } else { " in quotes, which make it text," };
+        let message = format!("`{text}`{quotes} is not a number from {low} to {high}");
+        problems.push_with_help(Code::InvalidNumber, node.span, message, "write digits only, without a leading zero");
     }
     number
 }
@@ -110,12 +113,13 @@ impl<'a> Fields<'a> {
         let mut seen = BTreeSet::new();
         for (key, _) in pairs {
             if !seen.insert(&key.value) {
-                problems.push(Code::DuplicateKey, key.span, format!("`{}` stands here a second time", key.value));
+                let message = format!("`{}` stands here a second time", key.value);
+                problems.push_with_help(Code::DuplicateKey, key.span, message, "remove one of the two, or join them");
             } else if !known.contains(&key.value) {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let help = did_you_mean(&key.value, known.iter().copied())
                     .unwrap_or_else(|| format!("the fields here are {}", one_of(&known).trim_start_matches("one of ")));
-                let message = format!("`{}` is not a field here", key.value.escape_debug());
+                let message = format!("`{}` is not a field here", key.value);
                 problems.push_with_help(Code::UnknownField, key.span, message, help);
             }
         }
@@ -130,7 +134,8 @@ impl<'a> Fields<'a> {
             None => {
                 let absent = T::absent();
                 if absent.is_none() {
-                    problems.push(Code::MissingField, self.span, format!("the field `{name}` is missing"));
+                    let message = format!("the field `{name}` is missing");
+                    problems.push_with_help(Code::MissingField, self.span, message, format!("add `{name}: …`"));
                 }
                 absent
             }
@@ -154,6 +159,10 @@ macro_rules! record {
 
         impl $crate::yaml::Decode for $name {
             fn decode(node: &$crate::yaml::Node, problems: &mut $crate::diag::Problems) -> Option<Self> {
+                // A section with nothing in it is a section that is not written.
+                if let (true, Some(absent)) = (node.is_null(), Self::absent()) {
+                    return Some(absent);
+                }
                 let known = [$($crate::yaml::field_name(stringify!($field)),)+];
                 let fields = $crate::yaml::Fields::open(node, &known, problems)?;
                 let mut index = 0..;
@@ -239,7 +248,7 @@ macro_rules! words {
                 let known = Self::ALL.iter().copied().find(|value| value.word() == text);
                 if known.is_none() {
                     let written = $crate::source::Spanned { value: text.to_owned(), span: node.span };
-                    let message = format!("`{}` is not known here", text.escape_debug());
+                    let message = format!("`{}` is not known here", text);
                     let help = $crate::diag::suggest(&written, WORDS);
                     problems.push_with_help($crate::diag::Code::UnknownValue, node.span, message, help);
                 }

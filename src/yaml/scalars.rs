@@ -15,7 +15,7 @@ impl Decode for String {
         let (text, _) = node.scalar("text", problems)?;
         let hidden = |c: char| {
             c.is_control()
-                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+                || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
         };
         if let Some(bad) = text.chars().find(|&c| hidden(c)) {
             let message = format!("the character U+{:04X} is not part of a text", u32::from(bad));
@@ -28,7 +28,7 @@ impl Decode for String {
 
 fn report_prefix_error(error: &PrefixError, code: Code, node: &Node, problems: &mut Problems) {
     let message = match error {
-        PrefixError::Address(text) => format!("`{}` is not an IP address", text.escape_debug()),
+        PrefixError::Address(text) => format!("`{}` is not an IP address", text),
         other => other.to_string(),
     };
     match error {
@@ -83,7 +83,7 @@ scalar!(DomainName, {
         Ok(name) => Some(name),
         Err(error) => {
             let help = error.help();
-            let message = error.to_string().replace(text, &text.escape_debug().to_string());
+            let message = error.to_string();
             problems.push_with_help(Code::InvalidHostName, node.span, message, help);
             None
         }

@@ -1,10 +1,12 @@
 //! YAML read into a tree with places.
 
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 
 use crate::diag::{Code, Problems};
 use crate::source::{Source, Span, Spanned};
 
+/// The way out where a value is written once and used twice.
+const WRITE_OUT: &str = "write the value out where it is needed";
 /// Deeper nesting than any format of edgeward has, and no stack to overflow.
 const MAX_DEPTH: usize = 16;
 
@@ -89,7 +91,10 @@ pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
             Err(error) => {
                 let at = error.marker().byte_offset().unwrap_or(0).min(source.text.len());
                 let at = Span { start: at, end: at };
-                reader.problems.push(Code::YamlSyntax, at, format!("this is not YAML: {}", error.info()));
+                match error.kind() {
+                    ErrorKind::RecursionLimitExceeded => reader.too_deep(at),
+                    _ => problems.push(Code::YamlSyntax, at, format!("this is not YAML: {}", error.info())),
+                }
                 return None;
             }
         }
@@ -127,8 +132,7 @@ impl Reader<'_> {
             Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => {
                 self.plain_node(anchor, tag.is_some(), span)?;
                 if self.open.len() == MAX_DEPTH {
-                    let message = format!("nested more than {MAX_DEPTH} levels deep");
-                    self.problems.push(Code::YamlFeature, span, message);
+                    self.too_deep(span);
                     return None;
                 }
                 self.open.push(Open { span, items: Vec::new() });
@@ -136,23 +140,29 @@ impl Reader<'_> {
             }
             Event::SequenceEnd => self.close(false),
             Event::MappingEnd => self.close(true),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => self.unsupported("an alias", span),
-            Event::DocumentStart(..) if self.root.is_some() => self.unsupported("a second document", span),
-            Event::DocumentStart(_, Some(_)) => self.unsupported("a directive", span),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => self.unsupported("an alias", WRITE_OUT, span),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                self.unsupported("a second document", "put it into a file of its own", span)
+            }
+            Event::DocumentStart(_, Some(_)) => self.unsupported("a directive", "remove the line", span),
             _ => Some(()),
         }
+    }
+
+    fn too_deep(&mut self, span: Span) {
+        let message = format!("nested more than {MAX_DEPTH} levels deep");
+        self.problems.push_with_help(Code::YamlFeature, span, message, "no format of edgeward is: close what is open");
     }
 
     fn plain_node(&mut self, anchor: usize, tagged: bool, span: Span) -> Option<()> {
         match (anchor, tagged) {
             (0, false) => Some(()),
-            (0, true) => self.unsupported("a tag", span),
-            _ => self.unsupported("an anchor", span),
+            (0, true) => self.unsupported("a tag", "remove the tag", span),
+            _ => self.unsupported("an anchor", WRITE_OUT, span),
         }
     }
 
-    fn unsupported(&mut self, what: &str, span: Span) -> Option<()> {
-        let help = "write the value out where it is needed; plain mappings, lists and values are all there is";
+    fn unsupported(&mut self, what: &str, help: &str, span: Span) -> Option<()> {
         self.problems.push_with_help(Code::YamlFeature, span, format!("{what} stands here"), help);
         None
     }

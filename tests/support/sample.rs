@@ -133,7 +133,7 @@ fn leads(ruleset: &Ruleset, usable: impl Fn(&IpAddr) -> bool) -> Vec<Lead> {
         let (sports, dports) = (ports(PacketEnd::Source), ports(PacketEnd::Destination));
         let mut fars: Vec<Option<(PacketEnd, Vec<IpAddr>)>> = Vec::new();
         for condition in &rule.matches {
-            let Match::Address(end, set) = condition else { continue };
+            let Match::Address(end, _, set) = condition else { continue };
             let addresses: Vec<IpAddr> = ends(&ruleset.sets[set].elements).into_iter().filter(&usable).collect();
             fars.extend((!addresses.is_empty()).then_some(Some((*end, addresses))));
         }
