@@ -1,4 +1,5 @@
-//! Whatever a lockfile holds, edgeward answers with diagnostics or with addresses; it never panics.
+//! Whatever a lockfile holds, edgeward answers with diagnostics or with addresses; it never panics, and what it
+//! writes it reads again.
 
 #![no_main]
 
@@ -12,6 +13,10 @@ fuzz_target!(|text: &str| {
     let mut problems = Problems::default();
     let resolution = Resolution::parse(&source, &mut problems);
     assert_eq!(resolution.is_none(), problems.has_errors());
+    if let Some(resolution) = resolution {
+        let again = Source::new("again.lock.yaml", &resolution.yaml());
+        assert_eq!(Resolution::parse(&again, &mut Problems::default()), Some(resolution));
+    }
     for diagnostic in problems.into_sorted() {
         assert!(diagnostic.span.end <= source.text.len(), "{diagnostic:?} is outside of the file");
     }
