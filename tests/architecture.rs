@@ -41,7 +41,7 @@ const TABLE: &[Row] = &[
     row("emit", &["net", "ruleset"], &["nftables", "serde_json"]),
     row(
         "host",
-        &["source", "net", "resolution"],
+        &["source", "diag", "net", "resolution"],
         &["anyhow", "futures_util", "hickory_net", "jiff", "resolv_conf", "tempfile", "thiserror", "tokio"],
     ),
     row(
