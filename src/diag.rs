@@ -183,9 +183,14 @@ impl Problems {
 
     fn add(&mut self, code: Code, span: Span, message: &str, help: Option<&str>) {
         self.has_errors |= code.severity() == Severity::Error;
-        if self.found.len() < MOST_PROBLEMS {
+        if !self.is_full() {
             self.found.push(Diagnostic { code, span, message: legible(message), help: help.map(legible) });
         }
+    }
+
+    /// Whether further diagnostics are not kept, so that nothing need be spent on them.
+    pub fn is_full(&self) -> bool {
+        self.found.len() >= MOST_PROBLEMS
     }
 
     /// Whether anything in here forbids to go on.

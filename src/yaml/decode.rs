@@ -115,7 +115,7 @@ impl<'a> Fields<'a> {
             if !seen.insert(&key.value) {
                 let message = format!("`{}` stands here a second time", key.value);
                 problems.push_with_help(Code::DuplicateKey, key.span, message, "remove one of the two, or join them");
-            } else if !known.contains(&key.value) {
+            } else if !known.contains(&key.value) && !problems.is_full() {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let help = did_you_mean(&key.value, known.iter().copied())
                     .unwrap_or_else(|| format!("the fields here are {}", one_of(&known).trim_start_matches("one of ")));

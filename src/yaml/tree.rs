@@ -7,6 +7,9 @@ use crate::source::{Source, Span, Spanned};
 
 /// The way out where a value is written once and used twice.
 const WRITE_OUT: &str = "write the value out where it is needed";
+/// More values than any policy or lockfile has: a policy of a hundred thousand prefixes fits, and a lockfile of a
+/// thousand names with thirty addresses each. Longer lists of prefixes belong into files of their own.
+const MOST_NODES: usize = 300_000;
 /// Deeper nesting than any format of edgeward has, and no stack to overflow.
 const MAX_DEPTH: usize = 16;
 
@@ -80,7 +83,7 @@ impl Node {
 /// Anchors, aliases, tags and directives are left out of the language: nothing here needs them, and an alias can
 /// make a small file a huge one.
 pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
-    let mut reader = Reader { source, problems, open: Vec::new(), root: None };
+    let mut reader = Reader { source, problems, open: Vec::new(), root: None, nodes: 0 };
     let mut parser = Parser::new_from_str(&source.text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -118,6 +121,7 @@ struct Reader<'a> {
     problems: &'a mut Problems,
     open: Vec<Open>,
     root: Option<Node>,
+    nodes: usize,
 }
 
 impl Reader<'_> {
@@ -194,6 +198,17 @@ impl Reader<'_> {
     }
 
     fn node(&mut self, node: Node) -> Option<()> {
+        self.nodes += 1;
+        if self.nodes > MOST_NODES {
+            let message = format!("the file has more than {MOST_NODES} values");
+            self.problems.push_with_help(
+                Code::TooLarge,
+                node.span,
+                message,
+                "no policy has as many: name another file",
+            );
+            return None;
+        }
         match self.open.last_mut() {
             Some(open) => open.items.push(node),
             None => self.root = Some(node),
