@@ -28,7 +28,7 @@ demo: system ## Shows edgeward at work in throw-away network namespaces; nothing
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
 test: system ## Runs all tests, those with real packets included
-	REQUIRE_NETNS=1 $(CARGO) test --locked $(RUN_AS_ROOT)
+	REQUIRE_NETNS=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
