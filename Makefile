@@ -19,7 +19,7 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench audit fuzz build install clean system lint-tools
+.PHONY: help demo test lint bench audit fuzz build install clean system dnsmasq lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +27,8 @@ help: ## Lists the targets
 demo: system ## Shows edgeward at work in throw-away network namespaces; nothing of this machine is changed
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
-test: system ## Runs all tests, those with real packets included
-	REQUIRE_NETNS=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
+test: system dnsmasq ## Runs all tests, those with real packets and real DNS servers included
+	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
@@ -68,6 +68,15 @@ install: build ## Installs program, manual page, completions and example policie
 clean: ## Removes what was built
 	$(CARGO) clean
 	rm -rf fuzz/target
+
+# The DNS server that tests ask besides their own, as a program; no service is started.
+dnsmasq:
+	@if ! PATH="$$PATH:/usr/sbin:/sbin" command -v dnsmasq >/dev/null; then \
+		echo 'installing dnsmasq-base' && \
+		$(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends dnsmasq-base; \
+	fi
 
 # nft and ip, from the distribution's packages where they are not there.
 system:
