@@ -1,5 +1,7 @@
 //! `edgeward resolve` and `hosts`, whole, against a server that misbehaves on request.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
+
 mod support;
 
 use std::fs;

@@ -86,7 +86,7 @@ pub(super) fn never(address: IpAddr) -> Option<Distrust> {
         return Some(Distrust::Multicast);
     }
     match address {
-        // design: the metadata service of ECS answers at this address inside of every VPC.
+        // The metadata service of ECS, which answers inside of every VPC.
         IpAddr::V4(v4) if v4 == Ipv4Addr::new(100, 100, 100, 200) => Some(Distrust::Metadata),
         IpAddr::V4(v4) if v4.is_link_local() => Some(Distrust::LinkLocal),
         // RFC 1122 section 3.2.1.3 (0/8) and RFC 1112 section 4 (240/4, the broadcast address among them).
