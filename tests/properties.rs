@@ -1,5 +1,7 @@
 //! Laws that hold for every input: of sets, of rulesets, of the order of lists.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

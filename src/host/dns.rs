@@ -1,27 +1,251 @@
-//! stub
-use crate::resolution::{Answer, Question};
-use std::net::SocketAddr;
+//! DNS: asks servers for the addresses of names, and tells the ways to fail apart.
+//!
+//! hickory does the wire format and the sockets. Which server is asked when, and what an answer means, is decided
+//! here: hickory's own `Resolver` asks no second server after SERVFAIL, takes a loop for a name without addresses,
+//! believes records of names that nobody asked for, and does not say which server answered.
+
+mod exchange;
+mod meaning;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6};
+use std::path::Path;
 use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use futures_util::stream::{self, StreamExt};
+use resolv_conf::ScopedIp;
+use tokio::runtime::{self, Runtime};
+use tokio::time::Instant;
+
+use super::files;
+use crate::resolution::{Answer, Question, Reply};
+
+/// How many questions are under way at once, where nothing else is said.
+pub const CONCURRENCY: usize = 64;
+
+/// After so many timeouts without an answer a server may be gone, and not only a few names' own servers.
+const GONE_AFTER: u32 = 16;
+
+/// Longer than anybody waits; a mistyped timeout ends here.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How questions are asked.
+#[derive(Clone, Debug)]
 pub struct Settings {
+    /// The servers, the preferred one first.
     pub servers: Vec<SocketAddr>,
+    /// How long to wait for one server, its answer over TCP included.
     pub timeout: Duration,
+    /// How often every server is asked before a question counts as not answered.
     pub attempts: u8,
+    /// How many questions are under way at once.
     pub concurrency: usize,
 }
+
+/// Asks DNS; the fake for tests is [`Table`].
 pub trait Resolver {
+    /// Answers in the order of the questions; `progress` hears after each how many are answered so far.
     fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer>;
 }
-pub struct Hickory;
-impl Hickory {
-    pub fn new(_s: Settings) -> anyhow::Result<Self> {
-        Ok(Hickory)
+
+/// The answers that a test wants; other names do not exist.
+#[derive(Clone, Debug, Default)]
+pub struct Table(pub BTreeMap<Question, Reply>);
+
+impl Table {
+    /// The server that is said to have answered.
+    pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
+}
+
+impl Resolver for Table {
+    fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer> {
+        let exists = |question: &Question| self.0.keys().any(|known| known.name == question.name);
+        let answer = |(index, question): (usize, &Question)| {
+            let known = self.0.get(question).cloned();
+            let reply = known.unwrap_or(if exists(question) { Reply::NoData } else { Reply::NxDomain });
+            progress(index + 1);
+            Answer { server: (reply != Reply::Timeout).then_some(Self::SERVER), reply }
+        };
+        questions.iter().enumerate().map(answer).collect()
     }
 }
-impl Resolver for Hickory {
-    fn ask(&self, _q: &[Question], _p: &mut dyn FnMut(usize)) -> Vec<Answer> {
-        vec![]
-    }
-}
+
+/// The servers that the system asks, from `/etc/resolv.conf`.
+///
+/// # Errors
+/// The file cannot be read, or names no server.
 pub fn system_servers() -> anyhow::Result<Vec<SocketAddr>> {
-    Ok(vec![])
+    let path = "/etc/resolv.conf";
+    let source = files::read(Path::new(path))?;
+    servers_of(&source.text).with_context(|| format!("no DNS server is known from `{path}`"))
+}
+
+fn servers_of(text: &str) -> anyhow::Result<Vec<SocketAddr>> {
+    // What cannot be read is passed over, as the C library does it.
+    let (config, problems) = resolv_conf::Config::parse_with_errors(text.as_bytes());
+    let servers: Vec<SocketAddr> = config.nameservers.iter().map(socket_address).collect::<anyhow::Result<_>>()?;
+    let seen = problems.first().map_or_else(|| "it has no `nameserver` line".to_owned(), ToString::to_string);
+    ensure!(!servers.is_empty(), seen);
+    Ok(servers)
+}
+
+/// A link-local address is one on one interface only, which a socket wants as a number.
+fn socket_address(server: &ScopedIp) -> anyhow::Result<SocketAddr> {
+    let ScopedIp::V6(address, Some(interface)) = server else {
+        return Ok((IpAddr::from(server), 53).into());
+    };
+    let index = match interface.parse() {
+        Ok(index) => index,
+        Err(_) => {
+            let file = files::read(&Path::new("/sys/class/net").join(interface).join("ifindex"))
+                .with_context(|| format!("`{server}` is on no interface of this host"))?;
+            file.text.trim().parse().with_context(|| format!("`{interface}` has no index"))?
+        }
+    };
+    Ok(SocketAddrV6::new(*address, 53, 0, index).into())
+}
+
+/// The real thing: DNS over UDP, and TCP where an answer is cut off.
+///
+/// Names are asked as they stand, absolute: no search domains, no hosts file, no cache, no names that are special.
+#[derive(Debug)]
+pub struct Hickory {
+    settings: Settings,
+    runtime: Runtime,
+}
+
+impl Hickory {
+    /// Makes ready to ask.
+    ///
+    /// # Errors
+    /// The settings make no sense, or the system gives no event queue.
+    pub fn new(settings: Settings) -> anyhow::Result<Self> {
+        ensure!(!settings.servers.is_empty(), "there is no DNS server to ask");
+        ensure!(settings.attempts > 0, "no attempt to ask DNS would be made");
+        ensure!(settings.concurrency > 0, "no question to DNS would be under way");
+        let timeout = settings.timeout;
+        ensure!(!timeout.is_zero() && timeout <= LONGEST_TIMEOUT, "a timeout is more than nothing and at most an hour");
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        Ok(Self { settings, runtime })
+    }
+}
+
+impl Resolver for Hickory {
+    /// One question takes at most `timeout` × `attempts` × servers, and `concurrency` of them run side by side; where
+    /// no server answers anything, those that come later take an eighth.
+    ///
+    /// # Panics
+    /// Inside of another async runtime.
+    fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer> {
+        let servers: Vec<Server> = self.settings.servers.iter().copied().map(Server::new).collect();
+        let answers = stream::iter(questions.iter().enumerate())
+            .map(async |(index, question)| (index, self.settings.answer(question, &servers).await))
+            .buffer_unordered(self.settings.concurrency)
+            .inspect({
+                let mut answered = 0;
+                move |_| {
+                    answered += 1;
+                    progress(answered);
+                }
+            });
+        let mut answers: Vec<(usize, Answer)> = self.runtime.block_on(answers.collect());
+        answers.sort_unstable_by_key(|(index, _)| *index);
+        answers.into_iter().map(|(_, answer)| answer).collect()
+    }
+}
+
+/// A server, and its silence during one run.
+struct Server {
+    address: SocketAddr,
+    /// The timeouts since its last answer.
+    timeouts: Cell<u32>,
+    /// When the first of those questions was asked.
+    since: Cell<Instant>,
+}
+
+impl Server {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, timeouts: Cell::new(0), since: Cell::new(Instant::now()) }
+    }
+
+    /// Counts silence; an error that says the server cannot be reached is none.
+    fn note(&self, answer: &Answer, asked: Instant) {
+        if answer.server.is_some() {
+            self.timeouts.set(0);
+        } else if answer.reply == Reply::Timeout {
+            if self.timeouts.get() == 0 {
+                self.since.set(asked);
+            }
+            self.timeouts.set(self.timeouts.get().saturating_add(1));
+        }
+    }
+}
+
+impl Settings {
+    /// Asks one server after the other until one settles the question.
+    async fn answer(&self, question: &Question, servers: &[Server]) -> Answer {
+        let mut failure = Answer { reply: Reply::Timeout, server: None };
+        for _ in 0..self.attempts {
+            let mut left: Vec<&Server> = servers.iter().collect();
+            // Silent servers come last, so that each costs a run one timeout and not one for every name.
+            while let Some(next) = (0..left.len()).min_by_key(|&index| left[index].timeouts.get()) {
+                let server = left.remove(next);
+                let asked = Instant::now();
+                let answer = exchange::ask(server.address, question, asked + self.patience(server)).await;
+                server.note(&answer, asked);
+                match weight(&answer.reply) {
+                    SETTLED => return answer,
+                    weight_now if weight_now > weight(&failure.reply) => failure = answer,
+                    _ => {}
+                }
+            }
+        }
+        failure
+    }
+
+    /// How long to wait for a server.
+    ///
+    /// One that was silent for as long as a question may take, to many questions, seems to be gone, and a thousand
+    /// names shall not wait for it in full. It is still asked about each: perhaps only the zone that came first is dead.
+    fn patience(&self, server: &Server) -> Duration {
+        let seems_gone = server.timeouts.get() >= GONE_AFTER
+            && server.since.get().elapsed() >= self.timeout * u32::from(self.attempts);
+        if seems_gone { self.timeout / 8 } else { self.timeout }
+    }
+}
+
+/// The weight of what needs no second opinion.
+const SETTLED: u8 = 5;
+
+/// How much a reply says about the name: of several failures the weightiest is reported.
+fn weight(reply: &Reply) -> u8 {
+    match reply {
+        Reply::Timeout => 0,
+        Reply::Broken(_) => 1,
+        Reply::Refused => 2,
+        Reply::ServFail => 3,
+        Reply::Truncated => 4,
+        Reply::Addresses { .. } | Reply::NoData | Reply::NxDomain | Reply::Loop => SETTLED,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_of_the_system_are_read_as_the_c_library_reads_them() {
+        let servers = |text: &str| servers_of(text).map_err(|error| error.to_string());
+        let text = "# by hand\nsearch a.test\nnameserver 10.0.0.53\noptions nonsense\nnameserver 2001:db8::53\n";
+        let expected = ["10.0.0.53:53", "[2001:db8::53]:53"].map(|text| text.parse().unwrap());
+        assert_eq!(servers(text), Ok(expected.to_vec()));
+        let local: SocketAddr = SocketAddrV6::new("fe80::1".parse().unwrap(), 53, 0, 1).into();
+        assert_eq!(servers("nameserver fe80::1%lo"), Ok(vec![local]));
+        assert_eq!(servers("nameserver fe80::1%1"), Ok(vec![local]));
+        assert!(servers("nameserver fe80::1%nowhere").is_err());
+        assert_eq!(servers("search a.test"), Err("it has no `nameserver` line".to_owned()));
+        assert!(servers("nameserver nonsense").is_err());
+    }
 }

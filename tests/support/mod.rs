@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 pub mod compile;
+pub mod dns_server;
 pub mod netns;
 pub mod probes;
 pub mod programs;
