@@ -198,11 +198,12 @@ fn chains_are_followed_and_recorded() {
     for (what, entry, expected) in cases {
         assert_eq!(reply(entry, v4("a.example.test")), expected, "{what}");
     }
-    let long: Vec<String> = (0..40).map(|number| format!("n{number}.example.test")).collect();
-    let links: Vec<(&str, u32)> = long.iter().map(|name| (name.as_str(), 60)).collect();
-    let end = "n39.example.test";
-    let endless = Entry::chain(&links).with(end, "192.0.2.1", 60);
-    assert_eq!(reply(endless, v4("a.example.test")), Reply::Loop, "40 names");
+    for (length, expected) in [(16, "addresses"), (17, "loop")] {
+        let long: Vec<String> = (1..=length).map(|number| format!("n{number}.example.test")).collect();
+        let links: Vec<(&str, u32)> = long.iter().map(|name| (name.as_str(), 60)).collect();
+        let entry = Entry::chain(&links).with(&long[length - 1], "192.0.2.1", 60);
+        assert_eq!(kind(&reply(entry, v4("a.example.test"))), expected, "{length} names");
+    }
 }
 
 #[test]
@@ -311,8 +312,9 @@ fn questions_on_the_wire_are_absolute_and_hard_to_guess() {
     assert!(ask(&[&server], &questions).iter().all(is_good));
     let seen = server.seen();
     assert_eq!(seen.len(), 40, "no search domains, and nothing is asked twice");
-    for (seen, number) in seen.iter().zip(0..) {
-        assert_eq!(seen.name.to_lowercase(), format!("a-name-with-many-letters-{number}.example.test."));
+    for seen in &seen {
+        let name = seen.name.to_lowercase();
+        assert!(questions.iter().any(|question| format!("{}.", question.name) == name), "{name} was asked for");
         let upper = seen.name.bytes().filter(u8::is_ascii_uppercase).count();
         let lower = seen.name.bytes().filter(u8::is_ascii_lowercase).count();
         assert!(upper > 0 && lower > 0, "{} is not in random case", seen.name);
@@ -420,12 +422,13 @@ fn servers_are_asked_over_v6() {
 
 #[test]
 fn no_more_questions_are_under_way_than_allowed() {
-    let server = Zone::default().otherwise(good().after(Duration::from_millis(30))).serve();
+    let server = Zone::default().otherwise(good().after(Duration::from_millis(60))).serve();
     for concurrency in [1, 7, CONCURRENCY] {
         let questions = names("a", concurrency * 3);
         let limited = Settings { concurrency, ..settings(&[server.address()]) };
         assert!(ask_with(limited, &questions).iter().all(is_good));
-        assert_eq!(server.most_under_way(), concurrency);
+        let most = server.most_under_way();
+        assert!(most <= concurrency && most > concurrency / 2, "{most} of {concurrency}");
     }
 }
 

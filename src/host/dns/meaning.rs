@@ -7,7 +7,7 @@ use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::resolution::Reply;
 
-/// The longest chain of names that is followed; resolvers give up at 11 (unbound) to 16 (BIND).
+/// The most names behind the asked one; resolvers give up at 11 (unbound) to 16 (BIND). What goes on is a loop.
 const LONGEST_CHAIN: usize = 16;
 
 /// What an answer to a query means.
@@ -31,7 +31,7 @@ pub(super) fn read(query: &Query, message: &Message) -> Reply {
         if aliases.any(|(other, _)| other != target) {
             return Reply::Broken(format!("it gives more than one CNAME record for {end}"));
         }
-        if chain.contains(&target) || chain.len() > LONGEST_CHAIN {
+        if chain.len() > LONGEST_CHAIN {
             return Reply::Loop;
         }
         shortest = shortest.min(ttl);
