@@ -3,15 +3,17 @@
 //! The stage is a type, so that nothing behind [`Intent::bind`] can meet an unresolved name. [`Intent::admits`] is
 //! the specification that every ruleset must agree with; it knows nothing of chains and sets.
 
+mod specification;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::net::{
-    CtState, DomainName, Family, Hook, IcmpTypes, Packet, Payload, PortSet, Prefix, PrefixSet, Traffic, Verdict,
-};
+use crate::net::{DomainName, Family, Hook, IcmpTypes, PortSet, Prefix, PrefixSet, Traffic, Verdict};
 use crate::resolution::Resolution;
 use crate::site::{Mode, Target};
 use crate::source::Span;
+
+pub use specification::{Clause, Decision, Specification};
 
 /// Names as the operator and the catalog wrote them.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,10 +103,6 @@ impl Addresses {
     pub fn is_void(&self) -> bool {
         self.fixed.is_empty() && self.named.is_none()
     }
-
-    fn contains(&self, address: std::net::IpAddr) -> bool {
-        self.fixed.contains(address) || self.named.as_ref().is_some_and(|named| named.contains(address))
-    }
 }
 
 /// One end of a flow.
@@ -114,15 +112,6 @@ pub enum End<S: Stage> {
     Any,
     /// These.
     Ends(S::Ends),
-}
-
-impl End<Resolved> {
-    fn contains(&self, address: std::net::IpAddr) -> bool {
-        match self {
-            End::Any => true,
-            End::Ends(addresses) => addresses.contains(address),
-        }
-    }
 }
 
 /// Who begins a flow.
@@ -211,6 +200,8 @@ impl Denials {
             Hook::Input => self.input,
             Hook::Output => self.output,
             Hook::Forward => self.forward,
+            // What edgeward does there is to spare conntrack.
+            Hook::RawPrerouting | Hook::RawOutput => Verdict::Accept,
         }
     }
 }
@@ -366,107 +357,6 @@ fn addresses(parts: &[Part], resolution: &Resolution) -> Addresses {
         .collect();
     let answers = || names.iter().flat_map(|name| resolution.addresses(name)).map(Prefix::from).collect();
     Addresses { fixed: fixed.collect(), named: (!names.is_empty()).then(answers) }
-}
-
-/// What the specification says of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision<'a> {
-    /// What becomes of it.
-    pub verdict: Verdict,
-    /// The flow that permits it, where one does.
-    pub flow: Option<&'a str>,
-}
-
-impl Flow<Resolved> {
-    /// Whether the flow permits a packet from the side that begins.
-    fn admits(&self, packet: &Packet) -> bool {
-        let (local, peer) = match self.side {
-            Side::Inbound => (packet.destination, packet.source),
-            Side::Outbound => (packet.source, packet.destination),
-        };
-        let from = match (&self.from_ports, packet.ports()) {
-            (Some(ports), Some((sport, _))) => ports.contains(sport),
-            (Some(_), None) => false,
-            (None, _) => true,
-        };
-        let direction = match packet.hook {
-            Hook::Input => self.side == Side::Inbound,
-            Hook::Output => self.side == Side::Outbound,
-            Hook::Forward => true,
-        };
-        direction
-            && self.family.is_none_or(|family| family == packet.family())
-            && from
-            && self.local.contains(local)
-            && self.peers.contains(peer)
-            && self.traffic.admits(packet)
-    }
-
-    /// The packets that answer this flow, as a flow of the other side; TCP segments that open a connection are not
-    /// among them.
-    fn admits_reply(&self, packet: &Packet) -> bool {
-        let swapped = match packet.payload {
-            // Each direction of an untracked flow is a flow of its own.
-            _ if self.untracked => return false,
-            Payload::Tcp { opens: true, .. } => return false,
-            Payload::Tcp { sport, dport, opens } => Payload::Tcp { sport: dport, dport: sport, opens },
-            Payload::Udp { sport, dport } => Payload::Udp { sport: dport, dport: sport },
-            other => other,
-        };
-        self.admits(&Packet { source: packet.destination, destination: packet.source, payload: swapped, ..*packet })
-    }
-}
-
-impl Intent<Resolved> {
-    /// The verdict on a packet, by the book: the specification that rulesets must agree with.
-    pub fn admits(&self, packet: &Packet) -> Decision<'_> {
-        let accept = |flow| Decision { verdict: Verdict::Accept, flow };
-        let deny = || match self.mode {
-            Mode::Audit => accept(None),
-            Mode::Enforce => Decision { verdict: self.denials.at(packet.hook), flow: None },
-        };
-        let permitted = |flow: &&Flow<Resolved>| flow.admits(packet);
-        match &self.gateway {
-            None => {
-                if packet.hook == Hook::Forward || packet.loopback {
-                    return accept(None);
-                }
-                if matches!(packet.state, CtState::Established | CtState::Related) {
-                    return accept(None);
-                }
-                let invalid = packet.state == CtState::Invalid;
-                match self.flows.iter().filter(|flow| !invalid || flow.untracked).find(permitted) {
-                    Some(flow) => accept(Some(&flow.id)),
-                    // What belongs to no flow is dropped without a word: an answer could be an amplifier.
-                    None if invalid && self.mode == Mode::Enforce => Decision { verdict: Verdict::Drop, flow: None },
-                    None => deny(),
-                }
-            }
-            Some(gateway) => {
-                let ends = [packet.source, packet.destination].map(|end| gateway.covered.contains(end));
-                let ours = ends.contains(&true) && (gateway.everything || ends != [true, true]);
-                if packet.hook != Hook::Forward || (!ours && !gateway.everything) {
-                    return accept(None);
-                }
-                let tracked = !gateway.stateless && matches!(packet.state, CtState::Established | CtState::Related);
-                if ours && tracked {
-                    return accept(None);
-                }
-                let replied = |flow: &&Flow<Resolved>| gateway.stateless && flow.admits_reply(packet);
-                // Several flows may permit the packet. The one to name is found among those that its source begins,
-                // or answers, before those that its destination answers for; flows of any traffic come last.
-                let found = [Side::Outbound, Side::Inbound].into_iter().find_map(|side| {
-                    let of = |side: Side, any: bool| {
-                        let flows = self.flows.iter();
-                        flows.filter(move |flow| flow.side == side && any == (flow.traffic == Traffic::Any))
-                    };
-                    let named = of(side, false).find(permitted).or_else(|| of(side.reversed(), false).find(replied));
-                    named.or_else(|| of(side, true).find(permitted))
-                });
-                found.map_or_else(deny, |flow| accept(Some(&flow.id)))
-            }
-        }
-    }
 }
 
 /// The ICMP types of a flow in a family.

@@ -37,6 +37,7 @@ pub mod diag;
 
 pub mod net;
 
+pub mod space;
 pub mod yaml;
 
 pub mod site;
@@ -52,6 +53,7 @@ pub mod policy;
 pub mod ruleset;
 
 pub mod lower;
+pub mod proof;
 
 pub mod emit;
 

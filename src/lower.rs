@@ -8,8 +8,8 @@ mod dispatch;
 mod sets;
 
 use crate::intent::{Addresses, End, Flow, Gateway, Intent, Resolved, Side};
-use crate::net::{CtState, Family, Hook, PrefixSet, Traffic, Verdict};
-use crate::ruleset::{Action, Base, BaseHook, Chain, Log, Match, PacketEnd, Rule, Ruleset};
+use crate::net::{CtState, Family, Hook, PacketEnd, PrefixSet, Traffic, Verdict};
+use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset};
 use crate::site::Mode;
 
 use dispatch::{Permit, dispatch, inline};
@@ -89,7 +89,7 @@ impl Table<'_> {
             let permits: Vec<Permit> = flows.flat_map(|flow| self.permits(flow, None, false)).collect();
             let (untracked, tracked): (Vec<Permit>, Vec<Permit>) =
                 permits.into_iter().partition(|permit| permit.untracked);
-            self.notrack(if hook == Hook::Input { BaseHook::RawPrerouting } else { BaseHook::RawOutput }, &untracked);
+            self.notrack(if hook == Hook::Input { Hook::RawPrerouting } else { Hook::RawOutput }, &untracked);
             // Loopback first: a reject of our own reaches the program through it. What conntrack does not judge
             // stands before the drop of what conntrack calls invalid.
             let mut rules = vec![
@@ -100,7 +100,7 @@ impl Table<'_> {
             rules.extend(self.invalid(hook));
             rules.extend(dispatch(hook.name(), &tracked, &mut self.ruleset.chains));
             rules.extend(self.denial(hook));
-            self.chain(hook.name(), Some(Base { hook: BaseHook::Filter(hook), drops: self.drops() }), rules);
+            self.chain(hook.name(), Some(Base { hook: hook, drops: self.drops() }), rules);
         }
     }
 
@@ -167,14 +167,14 @@ impl Table<'_> {
             entry.extend(self.denial(Hook::Forward));
         }
         if !gateway.stateless {
-            self.notrack(BaseHook::RawPrerouting, &raw);
+            self.notrack(Hook::RawPrerouting, &raw);
         }
         let drops = gateway.everything && self.drops();
-        self.chain("forward", Some(Base { hook: BaseHook::Filter(Hook::Forward), drops }), entry);
+        self.chain("forward", Some(Base { hook: Hook::Forward, drops }), entry);
     }
 
     /// Keeps the UDP of untracked flows from conntrack: a tunnel would fill its table with one-way flows.
-    fn notrack(&mut self, hook: BaseHook, permits: &[Permit]) {
+    fn notrack(&mut self, hook: Hook, permits: &[Permit]) {
         let rules: Vec<Rule> = permits
             .iter()
             .filter(|permit| {
@@ -183,9 +183,8 @@ impl Table<'_> {
             .flat_map(inline)
             .map(|rule| Rule { counter: None, action: Action::Notrack, ..rule })
             .collect();
-        let name = if hook == BaseHook::RawOutput { "raw_output" } else { "raw_prerouting" };
         if !rules.is_empty() {
-            self.chain(name, Some(Base { hook, drops: false }), rules);
+            self.chain(hook.name(), Some(Base { hook, drops: false }), rules);
         }
     }
 

@@ -130,7 +130,7 @@ fn reply(packet: Packet, opens: bool) -> Packet {
     let hook = match packet.hook {
         Hook::Input => Hook::Output,
         Hook::Output => Hook::Input,
-        Hook::Forward => Hook::Forward,
+        other => other,
     };
     Packet { hook, source: packet.destination, destination: packet.source, payload, ..packet }
 }

@@ -10,6 +10,7 @@ use edgeward::catalog::Catalog;
 use edgeward::emit;
 use edgeward::lower::lower;
 use edgeward::net::{Prefix, PrefixSet};
+use edgeward::proof::prove;
 use edgeward::ruleset::Ruleset;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use iprange::IpRange;
@@ -152,6 +153,15 @@ fn intent_and_ruleset_agree_on_every_packet() {
     }
     // Packets that all fare alike would prove nothing.
     assert!(accepted > policies() * 50 && denied > policies() * 50, "{accepted} by flows, {denied} denied");
+}
+
+#[test]
+fn every_random_policy_is_proved() {
+    let catalog = Catalog::embedded().unwrap();
+    for seed in 0..policies() {
+        let (yaml, intent, ruleset) = compiled(seed, &catalog);
+        prove(&intent, &ruleset).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}\n{yaml}"));
+    }
 }
 
 #[test]

@@ -16,8 +16,8 @@ use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 use super::{elements, ranges};
 use serde_json::{Value, json};
 
-use crate::net::{Bits, CtState, Family, Hook, Prefix, Ranges, Verdict};
-use crate::ruleset::{Action, BaseHook, Chain, Log, Match, PacketEnd, Rule, Ruleset, Set, SetKind, TABLE};
+use crate::net::{Bits, CtState, Family, Hook, PacketEnd, Prefix, Ranges, Verdict};
+use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
 const FAMILY: NfFamily = NfFamily::INet;
 
@@ -97,11 +97,11 @@ fn element(prefix: Prefix) -> Expression<'static> {
 
 fn chain_object(chain: &Chain) -> JsonChain<'_> {
     let place = chain.base.map(|base| match base.hook {
-        BaseHook::Filter(Hook::Input) => (NfHook::Input, 0),
-        BaseHook::Filter(Hook::Output) => (NfHook::Output, 0),
-        BaseHook::Filter(Hook::Forward) => (NfHook::Forward, 0),
-        BaseHook::RawPrerouting => (NfHook::Prerouting, -300),
-        BaseHook::RawOutput => (NfHook::Output, -300),
+        Hook::Input => (NfHook::Input, 0),
+        Hook::Output => (NfHook::Output, 0),
+        Hook::Forward => (NfHook::Forward, 0),
+        Hook::RawPrerouting => (NfHook::Prerouting, -300),
+        Hook::RawOutput => (NfHook::Output, -300),
     });
     JsonChain {
         family: FAMILY,

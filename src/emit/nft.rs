@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write};
 
 use super::{elements, ranges};
-use crate::net::{Bits, CtState, Family, PrefixSet, Protocol, Ranges, Verdict};
-use crate::ruleset::{Action, BaseHook, Chain, Log, Match, PacketEnd, Rule, Ruleset, Set, SetKind, TABLE, Transport};
+use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
+use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
 /// Lines of elements end near this column: nft repeats the whole line of an error.
 const WIDTH: usize = 100;
@@ -76,9 +76,9 @@ fn push_chain(text: &mut String, chain: &Chain) {
     text.push_str(&format!("\n\tchain {} {{\n", chain.name));
     if let Some(base) = chain.base {
         let (hook, priority) = match base.hook {
-            BaseHook::Filter(hook) => (hook.name(), "filter"),
-            BaseHook::RawPrerouting => ("prerouting", "raw"),
-            BaseHook::RawOutput => ("output", "raw"),
+            Hook::Input | Hook::Output | Hook::Forward => (base.hook.name(), "filter"),
+            Hook::RawPrerouting => ("prerouting", "raw"),
+            Hook::RawOutput => ("output", "raw"),
         };
         let policy = if base.drops { "drop" } else { "accept" };
         text.push_str(&format!("\t\ttype filter hook {hook} priority {priority}; policy {policy};\n"));

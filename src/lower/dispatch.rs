@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::net::{Family, IcmpTypes, PortSet, Protocol, Traffic, Verdict};
-use crate::ruleset::{Action, Chain, Match, PacketEnd, Rule, Transport};
+use crate::net::{Family, IcmpTypes, PacketEnd, PortSet, Protocol, Traffic, Transport, Verdict};
+use crate::ruleset::{Action, Chain, FLOW_COUNTER, Match, Rule};
 
 /// One way in which a flow permits packets.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ impl Permit {
         Rule {
             matches: self.matches.iter().cloned().chain(extra).collect(),
             log: None,
-            counter: Some(format!("flow_{}", self.flow)),
+            counter: Some(format!("{FLOW_COUNTER}{}", self.flow)),
             action: Action::Verdict(Verdict::Accept),
             comment: Some(self.flow.clone()),
         }

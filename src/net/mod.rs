@@ -8,7 +8,7 @@ mod ranges;
 mod traffic;
 
 pub use domain_name::{DomainName, DomainNameError};
-pub use packet::{CtState, Hook, Packet, Payload, Protocol, Verdict};
+pub use packet::{CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport, Verdict};
 pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;
 pub use ranges::{Bits, Ranges};

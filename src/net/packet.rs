@@ -1,27 +1,37 @@
 //! A packet, as far as a ruleset can tell packets apart.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use super::prefix::Family;
 
-/// Where in its way through the host a packet is judged.
+/// Where in its way through the host a packet meets edgeward; each place has one priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
-    /// To a socket of this host.
+    /// To a socket of this host: hook input, priority filter (0).
     Input,
-    /// From a socket of this host.
+    /// From a socket of this host: hook output, priority filter (0).
     Output,
-    /// Through this host.
+    /// Through this host: hook forward, priority filter (0).
     Forward,
+    /// Where what comes in can be kept from conntrack: hook prerouting, priority raw (-300).
+    RawPrerouting,
+    /// Where what this host sends can be kept from conntrack: hook output, priority raw (-300).
+    RawOutput,
 }
 
 impl Hook {
-    /// The name that nftables has for it, and the name of edgeward's base chain.
+    /// All of them.
+    pub const ALL: [Hook; 5] = [Hook::Input, Hook::Output, Hook::Forward, Hook::RawPrerouting, Hook::RawOutput];
+
+    /// The name of edgeward's base chain there.
     pub fn name(self) -> &'static str {
         match self {
             Hook::Input => "input",
             Hook::Output => "output",
             Hook::Forward => "forward",
+            Hook::RawPrerouting => "raw_prerouting",
+            Hook::RawOutput => "raw_output",
         }
     }
 }
@@ -78,6 +88,53 @@ impl Protocol {
             Protocol::Tcp => 6,
             Protocol::Udp => 17,
             Protocol::Icmpv6 => 58,
+        }
+    }
+}
+
+/// A protocol with ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transport {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Transport {
+    /// `tcp` or `udp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Tcp => "tcp",
+            Transport::Udp => "udp",
+        }
+    }
+
+    /// The protocol.
+    pub fn protocol(self) -> Protocol {
+        match self {
+            Transport::Tcp => Protocol::Tcp,
+            Transport::Udp => Protocol::Udp,
+        }
+    }
+}
+
+/// One of the two ends of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PacketEnd {
+    /// Where it comes from.
+    Source,
+    /// Where it goes to.
+    Destination,
+}
+
+impl PacketEnd {
+    /// The other end.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            PacketEnd::Source => PacketEnd::Destination,
+            PacketEnd::Destination => PacketEnd::Source,
         }
     }
 }
@@ -150,6 +207,46 @@ impl Packet {
             Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => Some((sport, dport)),
             Payload::Icmp { .. } | Payload::Other(_) => None,
         }
+    }
+
+    /// The port at one end, where the protocol has ports that rulesets look at.
+    pub fn port(&self, end: PacketEnd) -> Option<u16> {
+        self.ports().map(|(source, destination)| match end {
+            PacketEnd::Source => source,
+            PacketEnd::Destination => destination,
+        })
+    }
+
+    /// The address at one end.
+    pub fn address(&self, end: PacketEnd) -> IpAddr {
+        match end {
+            PacketEnd::Source => self.source,
+            PacketEnd::Destination => self.destination,
+        }
+    }
+}
+
+impl fmt::Display for Packet {
+    /// `input, tcp 10.0.0.1:40000 to 10.0.0.2:22, new`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.loopback { " (loopback)" } else { "" };
+        write!(f, "{}{place}, ", self.hook.name())?;
+        let (source, destination) = (self.source, self.destination);
+        match self.payload {
+            Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => {
+                let transport =
+                    if matches!(self.payload, Payload::Tcp { .. }) { Transport::Tcp } else { Transport::Udp };
+                let ends = [(source, sport), (destination, dport)].map(|end| SocketAddr::from(end));
+                write!(f, "{} {} to {}", transport.name(), ends[0], ends[1])?;
+            }
+            Payload::Icmp { kind } => {
+                let name = if self.family() == Family::V4 { "icmp" } else { "icmpv6" };
+                write!(f, "{name} type {kind} {source} to {destination}")?;
+            }
+            Payload::Other(number) => write!(f, "protocol {number} {source} to {destination}")?,
+        }
+        let answers = matches!(self.payload, Payload::Tcp { opens: false, .. });
+        write!(f, "{}, {}", if answers { ", ack" } else { "" }, self.state.name())
     }
 }
 

@@ -81,6 +81,16 @@ impl PrefixSet {
         }
     }
 
+    /// The IPv4 addresses, as numbers.
+    pub fn v4(&self) -> &Ranges<u32> {
+        &self.v4
+    }
+
+    /// The IPv6 addresses, as numbers.
+    pub fn v6(&self) -> &Ranges<u128> {
+        &self.v6
+    }
+
     /// The inclusive ranges of the set, v4 first, in order: its cut points.
     pub fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
         let v4 = self.v4.iter().map(|(low, high)| (Ipv4Addr::from_bits(low).into(), Ipv4Addr::from_bits(high).into()));
@@ -97,6 +107,12 @@ impl PrefixSet {
             Ipv6Subnets::new(Ipv6Addr::from_bits(low), Ipv6Addr::from_bits(high), 0).map(Prefix::from)
         });
         v4.chain(v6)
+    }
+}
+
+impl From<(Ranges<u32>, Ranges<u128>)> for PrefixSet {
+    fn from((v4, v6): (Ranges<u32>, Ranges<u128>)) -> Self {
+        Self { v4, v6 }
     }
 }
 

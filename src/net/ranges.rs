@@ -80,6 +80,11 @@ impl<T: Bits> Ranges<T> {
         self.0.iter().copied()
     }
 
+    /// The inclusive ranges, in order, as they are kept.
+    pub fn as_slice(&self) -> &[(T, T)] {
+        &self.0
+    }
+
     /// Whether the value is in the set; logarithmic.
     pub fn contains(&self, value: T) -> bool {
         let after = self.0.partition_point(|&(low, _)| low <= value);

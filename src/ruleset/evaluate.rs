@@ -1,7 +1,8 @@
 //! What chains, sets, maps and verdicts mean. The only place that knows.
 
-use super::{Action, BaseHook, Chain, Match, PacketEnd, Rule, Ruleset};
-use crate::net::{Packet, Payload, Verdict};
+use super::{Action, Chain, Match, Rule, Ruleset};
+use crate::net::{Hook, Packet, Verdict};
+use crate::space::{Condition, Packets, Region, Space};
 
 /// What a ruleset does with a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,99 +13,222 @@ pub struct Outcome<'a> {
     pub chain: Option<&'a Chain>,
     /// The rule that decided; `None` where the chain's policy did.
     pub rule: Option<&'a Rule>,
+    /// Whether it is kept from conntrack.
+    pub untracked: bool,
 }
 
-/// How a walk through a chain ends.
-enum Walk<'a> {
-    Decided(Verdict, &'a Chain, &'a Rule),
-    /// The end of the chain, or of one that it went to for good.
-    Undecided,
+/// What a ruleset does with some packets that fare alike.
+#[derive(Clone, Copy, Debug)]
+pub struct Fate<'a, 's> {
+    /// The packets.
+    pub packets: Region<'s>,
+    /// What becomes of them.
+    pub verdict: Verdict,
+    /// The rule that decides, with its chain; `None` where a chain's policy does, or no chain is at their hook.
+    pub rule: Option<(&'a Chain, &'a Rule)>,
+}
+
+/// What a ruleset does with all packets.
+#[derive(Clone, Debug)]
+pub struct Fates<'a, 's> {
+    /// By rule, in the order in which rules are met; no packet is in two, and every packet is in one.
+    pub decided: Vec<Fate<'a, 's>>,
+    /// The packets that are kept from conntrack.
+    pub untracked: Region<'s>,
 }
 
 impl Ruleset {
     /// Walks a packet through the ruleset.
     pub fn evaluate(&self, packet: &Packet) -> Outcome<'_> {
-        let hook = BaseHook::Filter(packet.hook);
-        let entry = self.chains.iter().find_map(|chain| Some((chain, chain.base.filter(|base| base.hook == hook)?)));
-        let Some((chain, base)) = entry else {
-            return Outcome { verdict: Verdict::Accept, chain: None, rule: None };
+        self.explain(packet, |_, _| ())
+    }
+
+    /// Walks a packet through the ruleset and reports each rule whose matches hold, with its chain, in order.
+    pub fn explain<'a>(&'a self, packet: &Packet, mut matched: impl FnMut(&'a Chain, &'a Rule)) -> Outcome<'a> {
+        let Some((entry, drops)) = self.entry(packet.hook) else {
+            return Outcome { verdict: Verdict::Accept, chain: None, rule: None, untracked: false };
         };
-        match self.walk(chain, packet) {
-            Walk::Decided(verdict, chain, rule) => Outcome { verdict, chain: Some(chain), rule: Some(rule) },
-            Walk::Undecided => {
-                let verdict = if base.drops { Verdict::Drop } else { Verdict::Accept };
-                Outcome { verdict, chain: Some(chain), rule: None }
-            }
-        }
-    }
-
-    fn walk<'a>(&'a self, chain: &'a Chain, packet: &Packet) -> Walk<'a> {
-        for rule in &chain.rules {
-            if !rule.matches.iter().all(|condition| self.holds(condition, packet)) {
-                continue;
-            }
-            let (target, returns) = match &rule.action {
-                Action::Continue | Action::Notrack => continue,
-                Action::Verdict(verdict) => return Walk::Decided(*verdict, chain, rule),
-                Action::Jump(target) => (Some(target), true),
-                Action::Goto(target) => (Some(target), false),
-                Action::ByProtocol(chains) => (chains.get(&packet.protocol()), true),
-                Action::ByPort { protocol, end, chains } => {
-                    let port =
-                        (packet.protocol() == protocol.protocol().number()).then(|| port(packet, *end)).flatten();
-                    let holds = |&&((low, high), _): &&((u16, u16), String)| {
-                        port.is_some_and(|port| low <= port && port <= high)
-                    };
-                    (chains.iter().find(holds).map(|(_, target)| target), true)
+        let mut outcome = Outcome {
+            verdict: if drops { Verdict::Drop } else { Verdict::Accept },
+            chain: Some(entry),
+            rule: None,
+            untracked: false,
+        };
+        self.walk(entry, packet, &mut |chain, rule, _| {
+            matched(chain, rule);
+            match rule.action {
+                Action::Verdict(verdict) => {
+                    outcome = Outcome { verdict, chain: Some(chain), rule: Some(rule), ..outcome };
                 }
-            };
-            let Some(target) = target.and_then(|name| self.chain(name)) else { continue };
-            match self.walk(target, packet) {
-                Walk::Undecided if returns => {}
-                walk => return walk,
+                Action::Notrack => outcome.untracked = true,
+                _ => {}
             }
-        }
-        Walk::Undecided
+        });
+        outcome
     }
 
-    fn holds(&self, condition: &Match, packet: &Packet) -> bool {
-        match condition {
-            Match::Loopback(_) => packet.loopback,
-            Match::State(states) => states.contains(&packet.state),
-            Match::Family(family) => packet.family() == *family,
-            Match::Address(end, family, set) => {
-                let address = match end {
-                    PacketEnd::Source => packet.source,
-                    PacketEnd::Destination => packet.destination,
+    /// Walks all packets of a space through the ruleset.
+    pub fn fates<'a, 's>(&'a self, space: &'s Space<'s>) -> Fates<'a, 's> {
+        let mut fates = Fates { decided: Vec::new(), untracked: space.none() };
+        for hook in Hook::ALL {
+            let here = space.region(&Condition::Hook(hook));
+            let undecided = |packets, verdict| Fate { packets, verdict, rule: None };
+            let Some((entry, drops)) = self.entry(hook) else {
+                fates.decided.push(undecided(here, Verdict::Accept));
+                continue;
+            };
+            let rest = self.walk(entry, here, &mut |chain, rule, packets| match rule.action {
+                Action::Verdict(verdict) => {
+                    fates.decided.push(Fate { packets: *packets, verdict, rule: Some((chain, rule)) });
+                }
+                Action::Notrack => fates.untracked = fates.untracked.or(*packets),
+                _ => {}
+            });
+            let verdict = if drops { Verdict::Drop } else { Verdict::Accept };
+            fates.decided.extend(rest.map(|packets| undecided(packets, verdict)));
+        }
+        fates
+    }
+
+    /// Every condition that packets may meet on their way: what cuts a space for [`Ruleset::fates`].
+    pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
+        self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| {
+            let keys: Vec<Condition> = match &rule.action {
+                Action::ByProtocol(chains) => chains.keys().map(|number| Condition::Protocol(*number)).collect(),
+                Action::ByPort { protocol, end, chains } => {
+                    let key = |(range, _)| Condition::Port(*protocol, *end, std::slice::from_ref(range));
+                    chains.iter().map(|(range, target)| key((range, target))).collect()
+                }
+                _ => Vec::new(),
+            };
+            rule.matches.iter().map(|condition| self.condition(condition)).chain(keys)
+        })
+    }
+
+    /// The base chain at a hook, and whether its policy is drop.
+    fn entry(&self, hook: Hook) -> Option<(&Chain, bool)> {
+        self.chains.iter().find_map(|chain| {
+            let base = chain.base.filter(|base| base.hook == hook)?;
+            Some((chain, base.drops))
+        })
+    }
+
+    /// Sends packets through a chain. Each rule is reported with those packets for which its matches hold; those
+    /// that fall off the end come back.
+    fn walk<'a, P: Packets>(
+        &'a self,
+        chain: &'a Chain,
+        mut packets: P,
+        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
+    ) -> Option<P> {
+        // What a `goto` leaves undecided does not come back to this chain, but to the one that called it.
+        let mut gone: Option<P> = None;
+        for rule in &chain.rules {
+            let (held, mut left) = self.split(rule, packets);
+            if let Some(held) = held {
+                matched(chain, rule, &held);
+                let back = match &rule.action {
+                    Action::Continue | Action::Notrack => Some(held),
+                    Action::Verdict(_) => None,
+                    Action::Jump(target) => self.enter(target, held, matched),
+                    Action::Goto(target) => {
+                        gone = join(gone, self.enter(target, held, matched));
+                        None
+                    }
+                    Action::ByProtocol(chains) => {
+                        let keys = chains.iter().map(|(number, target)| (Condition::Protocol(*number), target));
+                        self.dispatch(keys, held, matched)
+                    }
+                    Action::ByPort { protocol, end, chains } => {
+                        let keys = chains.iter().map(|(range, target)| {
+                            (Condition::Port(*protocol, *end, std::slice::from_ref(range)), target)
+                        });
+                        self.dispatch(keys, held, matched)
+                    }
                 };
-                packet.family() == *family && self.sets.get(set).is_some_and(|set| set.elements.contains(address))
+                left = join(left, back);
             }
-            Match::Port(transport, end, ports) => {
-                packet.protocol() == transport.protocol().number()
-                    && port(packet, *end).is_some_and(|port| ports.contains(port))
+            match left {
+                Some(left) => packets = left,
+                None => return gone,
             }
-            Match::Icmp(family, types) => match packet.payload {
-                Payload::Icmp { kind } => packet.family() == *family && types.contains(kind),
-                Payload::Tcp { .. } | Payload::Udp { .. } | Payload::Other(_) => false,
+        }
+        join(gone, Some(packets))
+    }
+
+    fn enter<'a, P: Packets>(
+        &'a self,
+        target: &str,
+        packets: P,
+        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
+    ) -> Option<P> {
+        match self.chain(target) {
+            Some(chain) => self.walk(chain, packets, matched),
+            None => Some(packets),
+        }
+    }
+
+    /// Sends packets to the chain of their key; those without come back, and so do those that no chain decides.
+    fn dispatch<'a, P: Packets>(
+        &'a self,
+        keys: impl Iterator<Item = (Condition<'a>, &'a String)>,
+        packets: P,
+        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
+    ) -> Option<P> {
+        let (mut rest, mut back) = (Some(packets), None);
+        for (key, target) in keys {
+            let Some(packets) = rest else { break };
+            let (held, others) = packets.split(&key);
+            back = join(back, held.and_then(|held| self.enter(target, held, matched)));
+            rest = others;
+        }
+        join(back, rest)
+    }
+
+    /// The packets for which all matches of a rule hold, and the others.
+    fn split<P: Packets>(&self, rule: &Rule, packets: P) -> (Option<P>, Option<P>) {
+        let (mut held, mut others) = (packets, None);
+        for condition in &rule.matches {
+            let (still, not) = held.split(&self.condition(condition));
+            others = join(others, not);
+            match still {
+                Some(still) => held = still,
+                None => return (None, others),
+            }
+        }
+        (Some(held), others)
+    }
+
+    /// What a match asks of a packet.
+    fn condition<'a>(&'a self, condition: &'a Match) -> Condition<'a> {
+        match condition {
+            Match::Loopback(end) => Condition::Loopback(*end),
+            Match::State(states) => Condition::State(states),
+            Match::Family(family) => Condition::Family(*family),
+            Match::Address(end, family, set) => match self.sets.get(set) {
+                Some(set) if set.family == *family => Condition::Address(*end, &set.elements),
+                _ => Condition::never(),
             },
-            Match::Protocol(number) => packet.protocol() == *number,
-            Match::NotOpening => matches!(packet.payload, Payload::Tcp { opens: false, .. }),
+            Match::Port(transport, end, ports) => Condition::Port(*transport, *end, ports.as_slice()),
+            Match::Icmp(family, types) => Condition::Icmp(*family, types),
+            Match::Protocol(number) => Condition::Protocol(*number),
+            Match::NotOpening => Condition::NotOpening,
         }
     }
 }
 
-fn port(packet: &Packet, end: PacketEnd) -> Option<u16> {
-    packet.ports().map(|(source, destination)| match end {
-        PacketEnd::Source => source,
-        PacketEnd::Destination => destination,
-    })
+fn join<P: Packets>(left: Option<P>, right: Option<P>) -> Option<P> {
+    match (left, right) {
+        (Some(left), Some(right)) => Some(left.join(right)),
+        (left, right) => left.or(right),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::{Base, Set, SetKind};
     use super::*;
-    use crate::net::{CtState, Family, Hook};
+    use crate::net::{CtState, Family, PacketEnd, Payload};
 
     fn rule(matches: Vec<Match>, action: Action) -> Rule {
         Rule { matches, log: None, counter: None, action, comment: None }
@@ -126,7 +250,7 @@ mod tests {
                 chain("empty", None, Vec::new()),
                 chain(
                     "input",
-                    Some(Base { hook: BaseHook::Filter(Hook::Input), drops: true }),
+                    Some(Base { hook: Hook::Input, drops: true }),
                     vec![rule(vec![inside.clone()], action), rule(Vec::new(), Action::Verdict(Verdict::Accept))],
                 ),
             ],

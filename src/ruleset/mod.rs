@@ -7,12 +7,15 @@ mod evaluate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::{CtState, Family, Hook, IcmpTypes, PortSet, PrefixSet, Protocol, Verdict};
+use crate::net::{CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, PrefixSet, Protocol, Transport, Verdict};
 
-pub use evaluate::Outcome;
+pub use evaluate::{Fate, Fates, Outcome};
 
 /// The table's name; its family is `inet`.
 pub const TABLE: &str = "edgeward";
+
+/// What the names of the counters of flows begin with; the flow's id follows.
+pub const FLOW_COUNTER: &str = "flow_";
 
 /// A table of sets, counters and chains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,20 +67,9 @@ pub struct Chain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
     /// The hook.
-    pub hook: BaseHook,
+    pub hook: Hook,
     /// Whether packets that no rule decides are dropped.
     pub drops: bool,
-}
-
-/// The hooks that edgeward uses, each at one priority.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum BaseHook {
-    /// Where packets are judged: priority filter (0).
-    Filter(Hook),
-    /// Where packets that come in can be kept from conntrack: hook prerouting, priority raw (-300).
-    RawPrerouting,
-    /// Where packets of this host can be kept from conntrack: hook output, priority raw (-300).
-    RawOutput,
 }
 
 /// A rule: all matches must hold for its action to be taken.
@@ -132,53 +124,6 @@ pub enum Action {
     Notrack,
 }
 
-/// A protocol with ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl Transport {
-    /// `tcp` or `udp`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        }
-    }
-
-    /// The protocol.
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Transport::Tcp => Protocol::Tcp,
-            Transport::Udp => Protocol::Udp,
-        }
-    }
-}
-
-/// One of the two ends of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PacketEnd {
-    /// Where it comes from.
-    Source,
-    /// Where it goes to.
-    Destination,
-}
-
-impl PacketEnd {
-    /// The other end.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            PacketEnd::Source => PacketEnd::Destination,
-            PacketEnd::Destination => PacketEnd::Source,
-        }
-    }
-}
-
 /// A condition on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
@@ -204,6 +149,13 @@ impl Ruleset {
     /// The chain with a name.
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)
+    }
+}
+
+impl Rule {
+    /// The flow whose packets the rule counts.
+    pub fn flow(&self) -> Option<&str> {
+        self.counter.as_deref()?.strip_prefix(FLOW_COUNTER)
     }
 }
 

@@ -383,6 +383,8 @@ impl Model {
         let crossing = match packet.hook {
             Hook::Forward => self.site.gateway,
             Hook::Input | Hook::Output => !self.site.gateway,
+            // Nothing is judged there.
+            Hook::RawPrerouting | Hook::RawOutput => false,
         };
         let ends = [packet.source, packet.destination].map(|end| within(&self.idc, end));
         let left_alone = self.site.gateway && !self.site.everything && ends[0] == ends[1];
@@ -410,6 +412,7 @@ impl Model {
             Hook::Output if invalid => Verdict::Drop,
             Hook::Input => Verdict::Drop,
             Hook::Output | Hook::Forward => Verdict::Reject,
+            Hook::RawPrerouting | Hook::RawOutput => Verdict::Accept,
         };
         Expected { verdict, by_flow: permitted && !baseline && !flows.is_empty(), flows }
     }
@@ -472,6 +475,6 @@ fn dhcp(packet: &Packet) -> bool {
         (Hook::Output, false) => {
             (sport, dport) == (546, 547) && within(&ranges("fe80::/10 ff02::1:2"), packet.destination)
         }
-        (Hook::Forward, _) => false,
+        (Hook::Forward | Hook::RawPrerouting | Hook::RawOutput, _) => false,
     }
 }

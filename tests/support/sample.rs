@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use edgeward::intent::{Intent, Resolved};
-use edgeward::net::{CtState, Hook as PacketHook, Packet, Payload, PrefixSet};
-use edgeward::ruleset::{Action, Match, PacketEnd, Rule, Ruleset, Transport};
+use edgeward::net::{CtState, Hook as PacketHook, Packet, PacketEnd, Payload, PrefixSet, Transport};
+use edgeward::ruleset::{Action, Match, Rule, Ruleset};
 
 use super::netns::{Hook, Probe, Proto};
 use super::probes::{Flows, Host};

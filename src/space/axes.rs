@@ -1,0 +1,394 @@
+//! The dimensions of packet space, each cut into classes whose values no condition tells apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::condition::Condition;
+use crate::net::{
+    Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges,
+};
+
+/// A dimension of packet space.
+///
+/// The order is the order of questions in a diagram: what rules ask first and what has few answers comes first, so
+/// that the many cases of ports share what is below them, the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Axis {
+    Hook,
+    Loopback,
+    Family,
+    State,
+    Protocol,
+    /// The destination port of TCP and UDP.
+    Dport,
+    IcmpType,
+    Sport,
+    /// Whether a TCP segment can only open a connection.
+    Opens,
+    Source4,
+    Source6,
+    Destination4,
+    Destination6,
+}
+
+impl Axis {
+    pub(super) const ALL: [Axis; 13] = [
+        Axis::Hook,
+        Axis::Loopback,
+        Axis::Family,
+        Axis::State,
+        Axis::Protocol,
+        Axis::Dport,
+        Axis::IcmpType,
+        Axis::Sport,
+        Axis::Opens,
+        Axis::Source4,
+        Axis::Source6,
+        Axis::Destination4,
+        Axis::Destination6,
+    ];
+
+    pub(super) fn of_port(end: PacketEnd) -> Self {
+        match end {
+            PacketEnd::Source => Axis::Sport,
+            PacketEnd::Destination => Axis::Dport,
+        }
+    }
+
+    pub(super) fn of_address(end: PacketEnd, family: Family) -> Self {
+        match (end, family) {
+            (PacketEnd::Source, Family::V4) => Axis::Source4,
+            (PacketEnd::Source, Family::V6) => Axis::Source6,
+            (PacketEnd::Destination, Family::V4) => Axis::Destination4,
+            (PacketEnd::Destination, Family::V6) => Axis::Destination6,
+        }
+    }
+}
+
+/// States in the order in which a witness prefers them; a state's place is its class.
+pub(super) const STATES: [CtState; 5] =
+    [CtState::New, CtState::Untracked, CtState::Established, CtState::Related, CtState::Invalid];
+
+/// Inclusive runs of classes, in order and disjoint.
+pub(super) type Runs = Vec<(u32, u32)>;
+
+/// An axis of numbers, cut into classes: two numbers are of one class where every set has both or neither.
+#[derive(Debug)]
+struct Classes<'a, T> {
+    /// The classes of each set.
+    members: BTreeMap<&'a [(T, T)], Runs>,
+    /// Where each interval begins, and its class; it ends where the next begins.
+    starts: Vec<(T, u32)>,
+    /// A number of each class.
+    representatives: Vec<T>,
+}
+
+impl<'a, T: Bits> Classes<'a, T> {
+    /// Cuts an axis at the edges of sets. A class is represented by a number of `preferred` where it has one.
+    fn new(sets: BTreeSet<&'a [(T, T)]>, preferred: &[T]) -> Self {
+        // Where each set begins or ends. A range of a set never touches the next, so each edge is one change.
+        let mut edges: Vec<(T, u32)> = Vec::new();
+        for (id, set) in (0..).zip(&sets) {
+            edges.extend(
+                set.iter().flat_map(|&(low, high)| [Some((low, id)), high.next().map(|next| (next, id))]).flatten(),
+            );
+        }
+        edges.sort_unstable();
+        let mut starts: Vec<(T, u32)> = Vec::new();
+        let mut representatives = Vec::new();
+        let mut classes: BTreeMap<Vec<u32>, u32> = BTreeMap::new();
+        let mut inside: Vec<u32> = Vec::new();
+        let mut edges = edges.into_iter().peekable();
+        let mut at = Some(T::MIN);
+        while let Some(start) = at {
+            while let Some((_, set)) = edges.next_if(|&(edge, _)| edge == start) {
+                match inside.binary_search(&set) {
+                    Ok(place) => drop(inside.remove(place)),
+                    Err(place) => inside.insert(place, set),
+                }
+            }
+            let class = match classes.get(&inside) {
+                Some(&class) => class,
+                None => {
+                    let class = representatives.len() as u32;
+                    classes.insert(inside.clone(), class);
+                    representatives.push(start);
+                    class
+                }
+            };
+            if starts.last().is_none_or(|&(_, last)| last != class) {
+                starts.push((start, class));
+            }
+            at = edges.peek().map(|&(edge, _)| edge);
+        }
+        let mut by_set: Vec<Vec<u32>> = vec![Vec::new(); sets.len()];
+        for (inside, class) in &classes {
+            inside.iter().for_each(|&set| by_set[set as usize].push(*class));
+        }
+        let members = sets.into_iter().zip(by_set.into_iter().map(runs)).collect();
+        let mut this = Self { members, starts, representatives };
+        for &value in preferred.iter().rev() {
+            let class = this.class(value);
+            this.representatives[class as usize] = value;
+        }
+        this
+    }
+
+    fn class(&self, value: T) -> u32 {
+        let after = self.starts.partition_point(|&(start, _)| start <= value);
+        self.starts[after - 1].1
+    }
+
+    /// The numbers of some classes.
+    fn values(&self, classes: &Runs) -> Ranges<T> {
+        let chosen = |class: u32| {
+            let after = classes.partition_point(|&(low, _)| low <= class);
+            after > 0 && class <= classes[after - 1].1
+        };
+        let ends = self.starts.iter().skip(1).map(|&(next, _)| next.previous()).chain([Some(T::MAX)]);
+        let intervals = self.starts.iter().zip(ends).filter(|((_, class), _)| chosen(*class));
+        intervals.filter_map(|(&(start, _), end)| Some((start, end?))).collect()
+    }
+}
+
+/// Sorted, distinct numbers as runs.
+pub(super) fn runs(mut classes: Vec<u32>) -> Runs {
+    classes.sort_unstable();
+    classes.into_iter().map(|class| (class, class)).collect::<Ranges<u32>>().as_slice().to_vec()
+}
+
+/// Each number as a set of itself.
+static SINGLES: [[(u8, u8); 1]; 256] = {
+    let mut singles = [[(0, 0)]; 256];
+    let mut number = 0;
+    while number < 256 {
+        singles[number] = [(number as u8, number as u8)];
+        number += 1;
+    }
+    singles
+};
+
+/// The set of one protocol number.
+fn single(number: u8) -> &'static [(u8, u8)] {
+    &SINGLES[usize::from(number)]
+}
+
+/// All axes, cut by the conditions that are asked.
+#[derive(Debug)]
+pub(super) struct Axes<'a> {
+    protocols: Classes<'a, u8>,
+    dports: Classes<'a, u16>,
+    icmp: Classes<'a, u8>,
+    sports: Classes<'a, u16>,
+    source4: Classes<'a, u32>,
+    source6: Classes<'a, u128>,
+    destination4: Classes<'a, u32>,
+    destination6: Classes<'a, u128>,
+}
+
+/// What packets a witness is made of where nothing else is asked: addresses for documentation (RFC 5737, RFC 3849),
+/// ports that nobody has registered, a protocol number for experiments (RFC 3692).
+const USUAL_V4: [u32; 2] = [0xcb00_7101, 0xc633_6401];
+const USUAL_V6: [u128; 1] = [0x2001_0db8_0000_0000_0000_0000_0000_0001];
+const USUAL_PORTS: [u16; 1] = [40_000];
+
+impl<'a> Axes<'a> {
+    pub(super) fn new<'c>(conditions: impl IntoIterator<Item = &'c Condition<'a>>) -> Self
+    where
+        'a: 'c,
+    {
+        // Protocols with ports or types have classes of their own: it depends on them what else a packet has.
+        let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
+        let mut protocols: BTreeSet<&'a [(u8, u8)]> = named.map(|protocol| single(protocol.number())).into();
+        let (mut dports, mut sports, mut icmp) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let mut addresses: [(BTreeSet<&'a [(u32, u32)]>, BTreeSet<&'a [(u128, u128)]>); 2] = Default::default();
+        for condition in conditions {
+            condition.leaves(&mut |leaf| match leaf {
+                Condition::Port(_, PacketEnd::Source, ports) => drop(sports.insert(*ports)),
+                Condition::Port(_, PacketEnd::Destination, ports) => drop(dports.insert(*ports)),
+                Condition::Icmp(_, types) => drop(icmp.insert(types.as_slice())),
+                Condition::Protocol(number) => drop(protocols.insert(single(*number))),
+                Condition::Address(end, set) => {
+                    let (v4, v6) = &mut addresses[usize::from(*end == PacketEnd::Destination)];
+                    v4.insert(set.v4().as_slice());
+                    v6.insert(set.v6().as_slice());
+                }
+                _ => {}
+            });
+        }
+        let [(source4, source6), (destination4, destination6)] = addresses;
+        Self {
+            protocols: Classes::new(protocols, &[6, 17, 1, 58, 4, 253]),
+            dports: Classes::new(dports, &USUAL_PORTS),
+            icmp: Classes::new(icmp, &[8, 128]),
+            sports: Classes::new(sports, &USUAL_PORTS),
+            source4: Classes::new(source4, &USUAL_V4),
+            source6: Classes::new(source6, &USUAL_V6),
+            destination4: Classes::new(destination4, &USUAL_V4),
+            destination6: Classes::new(destination6, &USUAL_V6),
+        }
+    }
+
+    /// How many classes an axis has.
+    pub(super) fn count(&self, axis: Axis) -> u32 {
+        let count = match axis {
+            Axis::Hook => Hook::ALL.len(),
+            Axis::Loopback | Axis::Family | Axis::Opens => 2,
+            Axis::State => STATES.len(),
+            Axis::Protocol => self.protocols.representatives.len(),
+            Axis::Dport => self.dports.representatives.len(),
+            Axis::IcmpType => self.icmp.representatives.len(),
+            Axis::Sport => self.sports.representatives.len(),
+            Axis::Source4 => self.source4.representatives.len(),
+            Axis::Source6 => self.source6.representatives.len(),
+            Axis::Destination4 => self.destination4.representatives.len(),
+            Axis::Destination6 => self.destination6.representatives.len(),
+        };
+        count as u32
+    }
+
+    /// The class of a packet on an axis. Where the axis means nothing to the packet, any class will do.
+    pub(super) fn class(&self, axis: Axis, packet: &Packet) -> u32 {
+        match (axis, packet.source, packet.destination) {
+            (Axis::Hook, ..) => hook_class(packet.hook),
+            (Axis::Loopback, ..) => u32::from(packet.loopback),
+            (Axis::Family, ..) => family_class(packet.family()),
+            (Axis::State, ..) => state_class(packet.state),
+            (Axis::Protocol, ..) => self.protocols.class(packet.protocol()),
+            (Axis::Dport, ..) => packet.port(PacketEnd::Destination).map_or(0, |port| self.dports.class(port)),
+            (Axis::Sport, ..) => packet.port(PacketEnd::Source).map_or(0, |port| self.sports.class(port)),
+            (Axis::IcmpType, ..) => match packet.payload {
+                Payload::Icmp { kind } => self.icmp.class(kind),
+                _ => 0,
+            },
+            (Axis::Opens, ..) => u32::from(matches!(packet.payload, Payload::Tcp { opens: true, .. })),
+            (Axis::Source4, IpAddr::V4(address), _) => self.source4.class(address.to_bits()),
+            (Axis::Source6, IpAddr::V6(address), _) => self.source6.class(address.to_bits()),
+            (Axis::Destination4, _, IpAddr::V4(address)) => self.destination4.class(address.to_bits()),
+            (Axis::Destination6, _, IpAddr::V6(address)) => self.destination6.class(address.to_bits()),
+            (Axis::Source4 | Axis::Source6 | Axis::Destination4 | Axis::Destination6, ..) => 0,
+        }
+    }
+
+    /// The classes of a set of ports.
+    ///
+    /// Every set that is asked for has been shown to [`Axes::new`].
+    pub(super) fn ports(&self, end: PacketEnd, ports: &[(u16, u16)]) -> &Runs {
+        match end {
+            PacketEnd::Source => &self.sports.members[ports],
+            PacketEnd::Destination => &self.dports.members[ports],
+        }
+    }
+
+    /// The classes of a set of ICMP types.
+    pub(super) fn icmp_types(&self, types: &IcmpTypes) -> &Runs {
+        &self.icmp.members[types.as_slice()]
+    }
+
+    /// The classes of a protocol number: one.
+    pub(super) fn protocol(&self, number: u8) -> &Runs {
+        &self.protocols.members[single(number)]
+    }
+
+    /// The classes of the addresses that a set has in a family.
+    pub(super) fn addresses(&self, end: PacketEnd, family: Family, set: &PrefixSet) -> &Runs {
+        match (end, family) {
+            (PacketEnd::Source, Family::V4) => &self.source4.members[set.v4().as_slice()],
+            (PacketEnd::Source, Family::V6) => &self.source6.members[set.v6().as_slice()],
+            (PacketEnd::Destination, Family::V4) => &self.destination4.members[set.v4().as_slice()],
+            (PacketEnd::Destination, Family::V6) => &self.destination6.members[set.v6().as_slice()],
+        }
+    }
+
+    /// The protocol numbers of some classes.
+    pub(super) fn protocols_in(&self, classes: &Runs) -> Ranges<u8> {
+        self.protocols.values(classes)
+    }
+
+    /// The ports of some classes.
+    pub(super) fn ports_in(&self, end: PacketEnd, classes: &Runs) -> PortSet {
+        match end {
+            PacketEnd::Source => self.sports.values(classes),
+            PacketEnd::Destination => self.dports.values(classes),
+        }
+    }
+
+    /// The ICMP types of some classes.
+    pub(super) fn icmp_types_in(&self, classes: &Runs) -> IcmpTypes {
+        self.icmp.values(classes)
+    }
+
+    /// The addresses of some classes.
+    pub(super) fn addresses_in(&self, end: PacketEnd, family: Family, classes: &Runs) -> PrefixSet {
+        let (v4, v6) = match (end, family) {
+            (PacketEnd::Source, Family::V4) => (self.source4.values(classes), Ranges::default()),
+            (PacketEnd::Source, Family::V6) => (Ranges::default(), self.source6.values(classes)),
+            (PacketEnd::Destination, Family::V4) => (self.destination4.values(classes), Ranges::default()),
+            (PacketEnd::Destination, Family::V6) => (Ranges::default(), self.destination6.values(classes)),
+        };
+        PrefixSet::from((v4, v6))
+    }
+
+    /// The packet of a cell: one class on each axis.
+    pub(super) fn packet(&self, cell: impl Fn(Axis) -> u32) -> Packet {
+        let at = |axis| cell(axis) as usize;
+        let (sport, dport) =
+            (self.sports.representatives[at(Axis::Sport)], self.dports.representatives[at(Axis::Dport)]);
+        let v6 = at(Axis::Family) == 1;
+        let protocol = self.protocols.representatives[at(Axis::Protocol)];
+        let icmp = if v6 { Protocol::Icmpv6 } else { Protocol::Icmp };
+        let payload = match protocol {
+            _ if protocol == Protocol::Tcp.number() => Payload::Tcp { sport, dport, opens: at(Axis::Opens) == 1 },
+            _ if protocol == Protocol::Udp.number() => Payload::Udp { sport, dport },
+            _ if protocol == icmp.number() => Payload::Icmp { kind: self.icmp.representatives[at(Axis::IcmpType)] },
+            _ => Payload::Other(protocol),
+        };
+        let address = |v4: u32, v6_bits: u128| match v6 {
+            false => IpAddr::from(Ipv4Addr::from_bits(v4)),
+            true => IpAddr::from(Ipv6Addr::from_bits(v6_bits)),
+        };
+        Packet {
+            hook: Hook::ALL[at(Axis::Hook)],
+            loopback: at(Axis::Loopback) == 1,
+            source: address(
+                self.source4.representatives[at(Axis::Source4)],
+                self.source6.representatives[at(Axis::Source6)],
+            ),
+            destination: address(
+                self.destination4.representatives[at(Axis::Destination4)],
+                self.destination6.representatives[at(Axis::Destination6)],
+            ),
+            payload,
+            state: STATES[at(Axis::State)],
+        }
+    }
+
+    /// The classes of an axis in the order in which a witness is made of them.
+    pub(super) fn usual(&self, axis: Axis) -> Vec<u32> {
+        match axis {
+            // Behind TCP, UDP and ICMP come the other protocols.
+            Axis::Protocol => [6, 17, 1, 58, 4, 253].map(|number| self.protocols.class(number)).to_vec(),
+            Axis::Opens => vec![1],
+            Axis::Dport => vec![self.dports.class(USUAL_PORTS[0])],
+            Axis::Sport => vec![self.sports.class(USUAL_PORTS[0])],
+            Axis::IcmpType => [8, 128].map(|kind| self.icmp.class(kind)).to_vec(),
+            Axis::Source4 => USUAL_V4.map(|bits| self.source4.class(bits)).to_vec(),
+            Axis::Source6 => USUAL_V6.map(|bits| self.source6.class(bits)).to_vec(),
+            Axis::Destination4 => USUAL_V4.map(|bits| self.destination4.class(bits)).to_vec(),
+            Axis::Destination6 => USUAL_V6.map(|bits| self.destination6.class(bits)).to_vec(),
+            Axis::Hook | Axis::Loopback | Axis::Family | Axis::State => vec![0],
+        }
+    }
+}
+
+pub(super) fn hook_class(hook: Hook) -> u32 {
+    Hook::ALL.iter().position(|&other| other == hook).unwrap_or_default() as u32
+}
+
+pub(super) fn family_class(family: Family) -> u32 {
+    u32::from(family == Family::V6)
+}
+
+pub(super) fn state_class(state: CtState) -> u32 {
+    STATES.iter().position(|&other| other == state).unwrap_or_default() as u32
+}

@@ -1,0 +1,105 @@
+//! Conditions on packets: what matches of rules and clauses of a policy come down to.
+
+use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PrefixSet, Transport};
+
+/// A condition on a packet.
+///
+/// It has two readings that have to agree: [`Condition::holds`] asks one packet, and a
+/// [`Region`](super::Region) holds all packets that it is true of.
+#[derive(Clone, Debug)]
+pub enum Condition<'a> {
+    /// The packet is at this hook.
+    Hook(Hook),
+    /// It came in through the loopback interface (`Source`), or leaves through it (`Destination`).
+    Loopback(PacketEnd),
+    /// Conntrack says one of these of it.
+    State(&'a [CtState]),
+    /// It is of this family.
+    Family(Family),
+    /// An address of it is in the set.
+    Address(PacketEnd, &'a PrefixSet),
+    /// It is of this protocol, and a port of it is in one of these inclusive ranges: in order, disjoint.
+    Port(Transport, PacketEnd, &'a [(u16, u16)]),
+    /// It is an ICMP message of the family with one of these types.
+    Icmp(Family, &'a IcmpTypes),
+    /// It has this protocol number.
+    Protocol(u8),
+    /// It is a TCP segment that cannot open a connection: ACK or RST is set.
+    NotOpening,
+    /// All of these hold; of none, always.
+    All(Vec<Condition<'a>>),
+    /// One of these holds; of none, never.
+    Any(Vec<Condition<'a>>),
+    /// This does not hold.
+    Not(Box<Condition<'a>>),
+}
+
+/// The hooks at which a packet has an interface that it came in through, and those at which it has one to leave by.
+pub(super) const IN_HOOKS: [Hook; 3] = [Hook::Input, Hook::Forward, Hook::RawPrerouting];
+pub(super) const OUT_HOOKS: [Hook; 3] = [Hook::Output, Hook::Forward, Hook::RawOutput];
+
+impl<'a> Condition<'a> {
+    /// Always true.
+    pub fn always() -> Self {
+        Condition::All(Vec::new())
+    }
+
+    /// Never true.
+    pub fn never() -> Self {
+        Condition::Any(Vec::new())
+    }
+
+    /// Whether the condition holds for a packet.
+    pub fn holds(&self, packet: &Packet) -> bool {
+        match self {
+            Condition::Hook(hook) => packet.hook == *hook,
+            Condition::Loopback(end) => packet.loopback && loopback_hooks(*end).contains(&packet.hook),
+            Condition::State(states) => states.contains(&packet.state),
+            Condition::Family(family) => packet.family() == *family,
+            Condition::Address(end, set) => set.contains(packet.address(*end)),
+            Condition::Port(transport, end, ports) => {
+                packet.protocol() == transport.protocol().number()
+                    && packet.port(*end).is_some_and(|port| within(ports, port))
+            }
+            Condition::Icmp(family, types) => match packet.payload {
+                Payload::Icmp { kind } => packet.family() == *family && types.contains(kind),
+                Payload::Tcp { .. } | Payload::Udp { .. } | Payload::Other(_) => false,
+            },
+            Condition::Protocol(number) => packet.protocol() == *number,
+            Condition::NotOpening => matches!(packet.payload, Payload::Tcp { opens: false, .. }),
+            Condition::All(parts) => parts.iter().all(|part| part.holds(packet)),
+            Condition::Any(parts) => parts.iter().any(|part| part.holds(packet)),
+            Condition::Not(part) => !part.holds(packet),
+        }
+    }
+
+    /// Visits the conditions that are made of no others.
+    pub(super) fn leaves(&self, visit: &mut impl FnMut(&Condition<'a>)) {
+        match self {
+            Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| part.leaves(visit)),
+            Condition::Not(part) => part.leaves(visit),
+            leaf => visit(leaf),
+        }
+    }
+}
+
+impl std::ops::Not for Condition<'_> {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        Condition::Not(Box::new(self))
+    }
+}
+
+pub(super) fn loopback_hooks(end: PacketEnd) -> [Hook; 3] {
+    match end {
+        PacketEnd::Source => IN_HOOKS,
+        PacketEnd::Destination => OUT_HOOKS,
+    }
+}
+
+/// Whether one of some ranges, in order and disjoint, has the port.
+fn within(ranges: &[(u16, u16)], port: u16) -> bool {
+    let after = ranges.partition_point(|&(low, _)| low <= port);
+    after > 0 && port <= ranges[after - 1].1
+}

@@ -1,0 +1,152 @@
+//! Decision diagrams: sets of cells, each set kept once.
+//!
+//! A diagram asks the class of a packet on one axis after the other, in the order of [`Axis`]; axes that make no
+//! difference are left out. Equal sets are the same node, so that equality costs nothing.
+
+#![allow(clippy::disallowed_types, reason = "these hash maps are looked into, never walked through")]
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::axes::{Axis, Runs};
+
+/// A set of cells: the place of its diagram's first question.
+pub(super) type Node = u32;
+
+/// No cell.
+pub(super) const NONE: Node = 0;
+/// Every cell.
+pub(super) const ALL: Node = 1;
+
+/// A question: where the class on an axis is below the end of an edge, and of no edge before, the edge's node decides.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Question {
+    axis: Axis,
+    /// Ends (exclusive) in order, and nodes; neighbours differ.
+    edges: Rc<[(u32, Node)]>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Operation {
+    And,
+    Or,
+    Minus,
+}
+
+/// All diagrams of a space.
+#[derive(Debug, Default)]
+pub(super) struct Diagrams {
+    /// The nodes behind `NONE` and `ALL`.
+    questions: Vec<Question>,
+    known: HashMap<Question, Node>,
+    done: HashMap<(Operation, Node, Node), Node>,
+}
+
+impl Diagrams {
+    fn question(&self, node: Node) -> Option<&Question> {
+        self.questions.get((node as usize).checked_sub(2)?)
+    }
+
+    /// The axis that a set asks first, and its edges; `None` where it asks nothing.
+    pub(super) fn edges(&self, node: Node) -> Option<(Axis, Rc<[(u32, Node)]>)> {
+        self.question(node).map(|question| (question.axis, Rc::clone(&question.edges)))
+    }
+
+    /// The cells whose class on an axis is in some runs; the axis has `count` classes.
+    pub(super) fn classes(&mut self, axis: Axis, runs: &Runs, count: u32) -> Node {
+        let mut edges = Vec::with_capacity(2 * runs.len() + 1);
+        let mut from = 0;
+        for &(low, high) in runs {
+            if low > from {
+                edges.push((low, NONE));
+            }
+            edges.push((high + 1, ALL));
+            from = high + 1;
+        }
+        if from < count {
+            edges.push((count, NONE));
+        }
+        self.ask(axis, edges)
+    }
+
+    fn ask(&mut self, axis: Axis, edges: Vec<(u32, Node)>) -> Node {
+        let mut merged: Vec<(u32, Node)> = Vec::with_capacity(edges.len());
+        for (end, node) in edges {
+            match merged.last_mut() {
+                Some(last) if last.1 == node => last.0 = end,
+                _ => merged.push((end, node)),
+            }
+        }
+        match merged[..] {
+            [] => NONE,
+            [(_, only)] => only,
+            _ => {
+                let question = Question { axis, edges: merged.into() };
+                let next = self.questions.len() as Node + 2;
+                let node = *self.known.entry(question.clone()).or_insert(next);
+                if node == next {
+                    self.questions.push(question);
+                }
+                node
+            }
+        }
+    }
+
+    /// Combines two sets.
+    pub(super) fn apply(&mut self, operation: Operation, left: Node, right: Node) -> Node {
+        match (operation, left, right) {
+            (Operation::And, NONE, _) | (Operation::And, _, NONE) => return NONE,
+            (Operation::And, ALL, other) | (Operation::And, other, ALL) => return other,
+            (Operation::Or, ALL, _) | (Operation::Or, _, ALL) => return ALL,
+            (Operation::Or, NONE, other) | (Operation::Or, other, NONE) => return other,
+            (Operation::Minus, NONE, _) | (Operation::Minus, _, ALL) => return NONE,
+            (Operation::Minus, left, NONE) => return left,
+            (Operation::Minus, left, right) if left == right => return NONE,
+            (Operation::And | Operation::Or, left, right) if left == right => return left,
+            _ => {}
+        }
+        let key = match operation {
+            Operation::And | Operation::Or => (operation, left.min(right), left.max(right)),
+            Operation::Minus => (operation, left, right),
+        };
+        if let Some(&node) = self.done.get(&key) {
+            return node;
+        }
+        let axis = [left, right].into_iter().filter_map(|node| Some(self.question(node)?.axis)).min();
+        // Two sets without a question have been combined above.
+        let Some(axis) = axis else { return NONE };
+        let (lefts, rights) = (self.on(axis, left), self.on(axis, right));
+        let mut edges = Vec::with_capacity(lefts.len() + rights.len());
+        let (mut i, mut j) = (0, 0);
+        while let (Some(&(end, a)), Some(&(other_end, b))) = (lefts.get(i), rights.get(j)) {
+            edges.push((end.min(other_end), self.apply(operation, a, b)));
+            (i, j) = (i + usize::from(end <= other_end), j + usize::from(other_end <= end));
+        }
+        let node = self.ask(axis, edges);
+        self.done.insert(key, node);
+        node
+    }
+
+    /// The edges of a set on an axis; one edge where it does not ask that axis first.
+    fn on(&self, axis: Axis, node: Node) -> Rc<[(u32, Node)]> {
+        match self.question(node) {
+            Some(question) if question.axis == axis => Rc::clone(&question.edges),
+            _ => Rc::new([(u32::MAX, node)]),
+        }
+    }
+
+    /// How many questions there are.
+    pub(super) fn questions(&self) -> usize {
+        self.questions.len()
+    }
+
+    /// Whether a set has the cell.
+    pub(super) fn contains(&self, mut node: Node, cell: impl Fn(Axis) -> u32) -> bool {
+        while let Some(question) = self.question(node) {
+            let class = cell(question.axis);
+            let edge = question.edges.partition_point(|&(end, _)| end <= class);
+            node = question.edges.get(edge).map_or(NONE, |&(_, node)| node);
+        }
+        node == ALL
+    }
+}

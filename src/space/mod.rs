@@ -1,0 +1,238 @@
+//! Packet space: sets of packets, and which packets a condition is true of, exactly.
+//!
+//! All conditions that are compared are known in advance. Their values cut each axis of packet space (addresses,
+//! ports, protocol, state and so on) into classes that no condition tells apart: the atoms. What is left is finite,
+//! and a set of packets is a decision diagram over the classes, so that half a million prefixes cost one sweep and the
+//! rest works on a handful of classes. `docs/semantics.md` says why it is done this way and what was measured.
+
+mod axes;
+mod boxes;
+mod condition;
+mod diagram;
+
+use std::cell::RefCell;
+
+use axes::{Axes, Axis, Runs, family_class, hook_class, runs, state_class};
+use diagram::{Diagrams, Node, Operation};
+
+use crate::net::{Family, Packet, Protocol};
+
+pub use boxes::PacketBox;
+pub use condition::Condition;
+
+/// Packets that go one way together: a single one, or a region.
+pub trait Packets: Clone {
+    /// Those for which a condition holds, and the others.
+    fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>);
+
+    /// Both together.
+    #[must_use]
+    fn join(self, other: Self) -> Self;
+}
+
+impl Packets for &Packet {
+    fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>) {
+        if condition.holds(self) { (Some(self), None) } else { (None, Some(self)) }
+    }
+
+    fn join(self, _: Self) -> Self {
+        self
+    }
+}
+
+/// A packet space, cut by some conditions.
+#[derive(Debug)]
+pub struct Space<'a> {
+    axes: Axes<'a>,
+    diagrams: RefCell<Diagrams>,
+}
+
+/// A set of packets.
+#[derive(Clone, Copy, Debug)]
+pub struct Region<'s> {
+    space: &'s Space<'s>,
+    node: Node,
+}
+
+impl<'a> Space<'a> {
+    /// Cuts packet space at the values of conditions. Regions may be asked for these conditions, and for others that
+    /// are made of the same sets.
+    pub fn new<'c>(conditions: impl IntoIterator<Item = &'c Condition<'a>>) -> Self
+    where
+        'a: 'c,
+    {
+        Self { axes: Axes::new(conditions), diagrams: RefCell::default() }
+    }
+
+    /// Every packet.
+    pub fn all(&self) -> Region<'_> {
+        Region { space: self, node: diagram::ALL }
+    }
+
+    /// No packet.
+    pub fn none(&self) -> Region<'_> {
+        Region { space: self, node: diagram::NONE }
+    }
+
+    /// The packets for which a condition holds.
+    ///
+    /// # Panics
+    /// Where a set of the condition is none of those that the space was made with.
+    pub fn region(&self, condition: &Condition<'_>) -> Region<'_> {
+        Region { space: self, node: self.node(condition) }
+    }
+
+    /// How many cells the space has: the product of the classes of all axes.
+    pub fn cells(&self) -> f64 {
+        Axis::ALL.iter().map(|&axis| f64::from(self.axes.count(axis))).product()
+    }
+
+    /// How many distinct questions there are in the diagrams of all regions so far: what the work was.
+    pub fn questions(&self) -> usize {
+        self.diagrams.borrow().questions()
+    }
+
+    fn apply(&self, operation: Operation, left: Node, right: Node) -> Node {
+        self.diagrams.borrow_mut().apply(operation, left, right)
+    }
+
+    fn classes(&self, axis: Axis, runs: &Runs) -> Node {
+        self.diagrams.borrow_mut().classes(axis, runs, self.axes.count(axis))
+    }
+
+    fn class(&self, axis: Axis, class: u32) -> Node {
+        self.classes(axis, &vec![(class, class)])
+    }
+
+    fn both(&self, left: Node, right: Node) -> Node {
+        self.apply(Operation::And, left, right)
+    }
+
+    fn family(&self, family: Family) -> Node {
+        self.class(Axis::Family, family_class(family))
+    }
+
+    fn protocol(&self, number: u8) -> Node {
+        self.classes(Axis::Protocol, self.axes.protocol(number))
+    }
+
+    fn node(&self, condition: &Condition<'_>) -> Node {
+        match condition {
+            Condition::Hook(hook) => self.class(Axis::Hook, hook_class(*hook)),
+            Condition::Loopback(end) => {
+                let hooks = condition::loopback_hooks(*end).map(hook_class).to_vec();
+                self.both(self.classes(Axis::Hook, &runs(hooks)), self.class(Axis::Loopback, 1))
+            }
+            Condition::State(states) => {
+                self.classes(Axis::State, &runs(states.iter().copied().map(state_class).collect()))
+            }
+            Condition::Family(family) => self.family(*family),
+            Condition::Address(end, set) => Family::BOTH.into_iter().fold(diagram::NONE, |found, family| {
+                let axis = Axis::of_address(*end, family);
+                let within = self.classes(axis, self.axes.addresses(*end, family, set));
+                self.apply(Operation::Or, found, self.both(self.family(family), within))
+            }),
+            Condition::Port(transport, end, ports) => {
+                let within = self.classes(Axis::of_port(*end), self.axes.ports(*end, ports));
+                self.both(self.protocol(transport.protocol().number()), within)
+            }
+            Condition::Icmp(family, types) => {
+                let protocol = self.protocol(match family {
+                    Family::V4 => Protocol::Icmp.number(),
+                    Family::V6 => Protocol::Icmpv6.number(),
+                });
+                let within = self.classes(Axis::IcmpType, self.axes.icmp_types(types));
+                self.both(self.both(self.family(*family), protocol), within)
+            }
+            Condition::Protocol(number) => self.protocol(*number),
+            Condition::NotOpening => self.both(self.protocol(Protocol::Tcp.number()), self.class(Axis::Opens, 0)),
+            Condition::All(parts) => parts.iter().fold(diagram::ALL, |found, part| self.both(found, self.node(part))),
+            Condition::Any(parts) => {
+                parts.iter().fold(diagram::NONE, |found, part| self.apply(Operation::Or, found, self.node(part)))
+            }
+            Condition::Not(part) => self.apply(Operation::Minus, diagram::ALL, self.node(part)),
+        }
+    }
+}
+
+impl<'s> Region<'s> {
+    fn with(self, operation: Operation, other: Self) -> Self {
+        Self { node: self.space.apply(operation, self.node, other.node), ..self }
+    }
+
+    /// The packets that are in both regions.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        self.with(Operation::And, other)
+    }
+
+    /// The packets that are in either region.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        self.with(Operation::Or, other)
+    }
+
+    /// The packets of this region that the other does not have.
+    #[must_use]
+    pub fn minus(self, other: Self) -> Self {
+        self.with(Operation::Minus, other)
+    }
+
+    /// Whether there is no packet in it.
+    pub fn is_empty(self) -> bool {
+        self.node == diagram::NONE
+    }
+
+    /// Whether all packets of this region are in the other.
+    pub fn is_within(self, other: Self) -> bool {
+        self.minus(other).is_empty()
+    }
+
+    /// Whether the region has a packet.
+    pub fn contains(self, packet: &Packet) -> bool {
+        self.space.diagrams.borrow().contains(self.node, |axis| self.space.axes.class(axis, packet))
+    }
+
+    /// A packet of the region, as usual a one as there is: new, TCP, between addresses for documentation.
+    pub fn witness(self) -> Option<Packet> {
+        let mut cell = Axis::ALL.map(|axis| self.space.axes.usual(axis)[0]);
+        let diagrams = self.space.diagrams.borrow();
+        let mut node = self.node;
+        while let Some((axis, edges)) = diagrams.edges(node) {
+            let leads = |class: u32| {
+                let edge = edges.partition_point(|&(end, _)| end <= class);
+                edges.get(edge).map(|&(_, next)| next).filter(|&next| next != diagram::NONE)
+            };
+            // Every node but `NONE` leads to `ALL`, so each edge to another node will do.
+            let usual = self.space.axes.usual(axis);
+            let mut classes = usual.into_iter().chain(0..self.space.axes.count(axis));
+            let (class, next) = classes.find_map(|class| Some((class, leads(class)?)))?;
+            cell[axis as usize] = class;
+            node = next;
+        }
+        (node == diagram::ALL).then(|| self.space.axes.packet(|axis| cell[axis as usize]))
+    }
+
+    /// The region as boxes, few and disjoint.
+    pub fn boxes(self) -> Vec<PacketBox> {
+        boxes::boxes(self.space, self.node)
+    }
+}
+
+impl PartialEq for Region<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node
+    }
+}
+
+impl Packets for Region<'_> {
+    fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>) {
+        let meant = Region { node: self.space.node(condition), ..self };
+        let some = |region: Self| (!region.is_empty()).then_some(region);
+        (some(self.and(meant)), some(self.minus(meant)))
+    }
+
+    fn join(self, other: Self) -> Self {
+        self.or(other)
+    }
+}
