@@ -3,12 +3,14 @@
 //! It holds only what [`evaluate`](Ruleset::evaluate) understands; there is no raw nft text in it. It knows nothing of
 //! policies.
 
+mod diff;
 mod evaluate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::{CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, PrefixSet, Protocol, Transport, Verdict};
 
+pub use diff::{Difference, Effect, differences};
 pub use evaluate::{Fate, Fates, Outcome};
 
 /// The table's name; its family is `inet`.

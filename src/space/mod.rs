@@ -9,6 +9,7 @@ mod axes;
 mod boxes;
 mod condition;
 mod diagram;
+mod packet_box;
 
 use std::cell::RefCell;
 
@@ -17,8 +18,8 @@ use diagram::{Diagrams, Node, Operation};
 
 use crate::net::{Family, Packet, Protocol};
 
-pub use boxes::PacketBox;
 pub use condition::Condition;
+pub use packet_box::PacketBox;
 
 /// Packets that go one way together: a single one, or a region.
 pub trait Packets: Clone {
