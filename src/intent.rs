@@ -248,6 +248,8 @@ impl RateUnit {
 pub struct Intent<S: Stage> {
     /// The policy's name.
     pub name: String,
+    /// The digest of the catalog that its flows are from.
+    pub catalog: String,
     /// Where the rules run.
     pub target: Target,
     /// Whether denied packets are denied.
@@ -326,6 +328,7 @@ impl Intent<Declared> {
         };
         Ok(Intent {
             name: self.name.clone(),
+            catalog: self.catalog.clone(),
             target: self.target,
             mode: self.mode,
             denials: self.denials,

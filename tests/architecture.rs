@@ -29,7 +29,7 @@ const TABLE: &[Row] = &[
     row("space", &["net"], &[]),
     row("yaml", &["source", "diag", "net"], &["granit_parser", "schemars", "serde_json"]),
     row("site", &["diag", "yaml"], &[]),
-    row("catalog", &["source", "diag", "net", "yaml", "site"], &[]),
+    row("catalog", &["source", "diag", "net", "yaml", "site"], &["sha2"]),
     row("resolution", &["source", "diag", "net", "yaml"], &["jiff"]),
     row("intent", &["source", "net", "space", "site", "resolution"], &["thiserror"]),
     row(
@@ -40,7 +40,7 @@ const TABLE: &[Row] = &[
     row("ruleset", &["net", "space"], &[]),
     row("lower", &["net", "site", "intent", "ruleset"], &[]),
     row("proof", &["net", "space", "intent", "ruleset"], &["thiserror"]),
-    row("emit", &["net", "ruleset"], &["nftables", "serde_json"]),
+    row("emit", &["net", "ruleset"], &["nftables", "serde_json", "sha2"]),
     row(
         "host",
         &["source", "diag", "net", "resolution"],

@@ -3,6 +3,7 @@
 mod catalog;
 mod check;
 mod compile;
+mod diff;
 mod hosts;
 mod init;
 mod lock;
@@ -16,9 +17,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::catalog::{Catalog, FILES};
-use crate::diag::{Problems, Severity};
+use crate::diag::{Problems, Severity, legible};
 use crate::host::files::{self, ReadError};
-use crate::intent::{Declared, Intent};
+use crate::intent::{Declared, Intent, Origin};
 use crate::policy::{self, syntax::Policy};
 use crate::site::Target;
 use crate::source::Source;
@@ -46,6 +47,8 @@ enum Verb {
     Hosts(hosts::Arguments),
     /// Print the ruleset of a policy; touches neither network nor kernel
     Compile(compile::Arguments),
+    /// Show the packets that fare otherwise than under another ruleset or policy, and why
+    Diff(diff::Arguments),
     /// List the regions, or show all that is known of one
     Catalog(catalog::Arguments),
     /// Print the JSON Schema of the policy file
@@ -152,6 +155,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Resolve(arguments) => resolve::run(&arguments, catalog),
         Verb::Hosts(arguments) => hosts::run(&arguments, catalog),
         Verb::Compile(arguments) => compile::run(&arguments, catalog),
+        Verb::Diff(arguments) => diff::run(&arguments, catalog),
         Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
         Verb::Schema => schema(),
         Verb::Completions { shell } => {
@@ -204,4 +208,12 @@ fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Se
     let loaded = policy::load(&source, catalog, target, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);
     loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Told(2))
+}
+
+/// A place in the policy, or what the catalog says.
+fn place(policy: &Source, origin: &Origin) -> String {
+    match origin {
+        Origin::Policy(span) => format!("{}:{}", legible(&policy.name), policy.position(span.start)),
+        Origin::Catalog { .. } => "catalog".to_owned(),
+    }
 }

@@ -4,7 +4,7 @@ mod json;
 mod nft;
 
 pub use json::json;
-pub use nft::nft;
+pub use nft::{is_intact, nft};
 
 use std::net::IpAddr;
 

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write};
 
+use sha2::{Digest, Sha256};
+
 use super::{elements, ranges};
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
@@ -12,12 +14,35 @@ const WIDTH: usize = 100;
 /// Writes a ruleset as one transaction that replaces the table.
 ///
 /// The first two lines make the deletion work on the first load, too: nft 1.0.6 has no `destroy`.
+///
+/// The third line is a checksum of the lines below it, as `tail -n +4 FILE | sha256sum` shows it: [`is_intact`].
 pub fn nft(ruleset: &Ruleset) -> String {
-    let mut text = format!("# edgeward: {}\n", ruleset.title);
-    text.push_str(
-        "# Generated: edit the policy, not this file. `nft -f` replaces the whole table in one transaction.\n\n",
-    );
-    text.push_str(&format!("table inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n"));
+    let commands = commands(ruleset);
+    let checksum = checksum(&commands);
+    format!(
+        "# edgeward: {}\n\
+         # Generated: edit the policy, not this file. `nft -f` replaces the whole table in one transaction.\n\
+         {CHECKSUM}{checksum}\n{commands}",
+        ruleset.title
+    )
+}
+
+/// What stands before the checksum.
+const CHECKSUM: &str = "# SHA-256 of the lines below: ";
+
+fn checksum(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether a ruleset's text is as [`nft`] wrote it; `None` where it has no checksum.
+pub fn is_intact(text: &str) -> Option<bool> {
+    let (_, rest) = text.split_once(CHECKSUM)?;
+    let (sum, commands) = rest.split_once('\n')?;
+    Some(checksum(commands) == sum.trim_end())
+}
+
+fn commands(ruleset: &Ruleset) -> String {
+    let mut text = format!("\ntable inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
     for counter in &ruleset.counters {
         text.push_str(&format!("\tcounter {counter} {{ }}\n"));
     }

@@ -54,6 +54,7 @@ pub fn check(
     let gateway = (target == Target::IdcGateway).then(|| gateway(policy, &site));
     (!problems.has_errors()).then(|| Intent {
         name: policy.name.value.0.clone(),
+        catalog: catalog.digest.clone(),
         target,
         mode: policy.mode.unwrap_or(Mode::Enforce),
         denials: Denials {
