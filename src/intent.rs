@@ -13,7 +13,7 @@ use crate::resolution::Resolution;
 use crate::site::{Mode, Target};
 use crate::source::Span;
 
-pub use specification::{Clause, Decision, Specification};
+pub use specification::{Aspect, Clause, Decision, Specification};
 
 /// Names as the operator and the catalog wrote them.
 #[derive(Clone, Debug, PartialEq)]
@@ -310,22 +310,6 @@ impl Intent<Declared> {
             };
             return Err(Unresolved(missing.into_iter().map(|(name, flows)| (name.clone(), tidy(flows))).collect()));
         }
-        let end = |end: &End<Declared>| match end {
-            End::Any => End::Any,
-            End::Ends(parts) => End::Ends(addresses(parts, resolution)),
-        };
-        let flow = |flow: &Flow<Declared>| Flow {
-            id: flow.id.clone(),
-            purpose: flow.purpose.clone(),
-            side: flow.side,
-            local: end(&flow.local),
-            peers: end(&flow.peers),
-            traffic: flow.traffic.clone(),
-            from_ports: flow.from_ports.clone(),
-            family: flow.family,
-            untracked: flow.untracked,
-            origin: flow.origin.clone(),
-        };
         Ok(Intent {
             name: self.name.clone(),
             catalog: self.catalog.clone(),
@@ -340,8 +324,30 @@ impl Intent<Declared> {
                 everything: gateway.everything,
                 stateless: gateway.stateless,
             }),
-            flows: self.flows.iter().map(flow).collect(),
+            flows: self.flows.iter().map(|flow| flow.with(|parts| End::Ends(addresses(parts, resolution)))).collect(),
         })
+    }
+}
+
+impl Flow<Declared> {
+    /// The flow with something in place of the parts of its ends.
+    pub fn with<S: Stage>(&self, ends: impl Fn(&[Part]) -> End<S>) -> Flow<S> {
+        let end = |end: &End<Declared>| match end {
+            End::Any => End::Any,
+            End::Ends(parts) => ends(parts),
+        };
+        Flow {
+            id: self.id.clone(),
+            purpose: self.purpose.clone(),
+            side: self.side,
+            local: end(&self.local),
+            peers: end(&self.peers),
+            traffic: self.traffic.clone(),
+            from_ports: self.from_ports.clone(),
+            family: self.family,
+            untracked: self.untracked,
+            origin: self.origin.clone(),
+        }
     }
 }
 

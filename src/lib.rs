@@ -52,7 +52,10 @@ pub mod policy;
 
 pub mod ruleset;
 
+pub mod explain;
+pub mod lint;
 pub mod lower;
+pub mod probe;
 pub mod proof;
 
 pub mod emit;

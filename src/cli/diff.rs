@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use super::lock::LockArguments;
 use super::{Failure, Loaded, PolicyTarget, load_catalog, load_policy, place, render};
 use crate::diag::{Severity, legible};
+use crate::explain::Meaning;
 use crate::host::{files, kernel};
-use crate::intent::{Declared, Intent};
+use crate::intent::{Declared, Intent, Origin, Resolved};
 use crate::lower::lower;
+use crate::net::Packet;
 use crate::resolution::Resolution;
 use crate::ruleset::{Difference, Effect, Ruleset, TABLE, differences};
 use crate::source::Source;
@@ -92,6 +94,25 @@ impl Cause {
     }
 }
 
+/// A policy with its answers.
+struct Side {
+    loaded: Loaded,
+    resolution: Resolution,
+    resolved: Intent<Resolved>,
+}
+
+impl Side {
+    /// Where the packets of a flow come from: the line that has their peer, or the flow's own.
+    fn origin(&self, flow: &str, packet: &Packet) -> Option<String> {
+        let Self { loaded: Loaded { source, intent, .. }, resolution, resolved } = self;
+        let permissions = Meaning { declared: intent, resolved, resolution }.permissions(flow, packet);
+        let parts = permissions.iter().flat_map(|permission| permission.peers.iter().chain(&permission.local));
+        let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
+        let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
+        Some(place(source, written.or_else(row)?))
+    }
+}
+
 /// What the policy is compared with, and how it becomes what the policy means now.
 struct Compared {
     /// What messages call it.
@@ -100,6 +121,8 @@ struct Compared {
     texts: [String; 2],
     /// What it was at first.
     first: Ruleset,
+    /// The policy that it was compiled from, where it is known.
+    policy: Option<Side>,
     /// What it became for each cause; the last is the policy's.
     steps: Vec<(Cause, Ruleset)>,
 }
@@ -108,25 +131,31 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let catalog = load_catalog(folder)?;
     let target = arguments.target.target;
     let loaded = load_policy(&arguments.policy, &catalog, target, Severity::Warning)?;
-    let resolution = arguments.lock.resolution(&arguments.policy, &loaded.intent)?;
-    let new = lower(&arguments.lock.bind_to(&resolution, &arguments.policy, &loaded.intent)?);
+    let side = side(&arguments.policy, &arguments.lock, loaded)?;
+    let new = lower(&side.resolved);
     let compared = match read_other(arguments)? {
         Other::Ruleset { source, ruleset } => against_ruleset(source, ruleset, new, &catalog.digest),
-        Other::Policy => against_policy(arguments, folder, &resolution, new)?,
+        Other::Policy => against_policy(arguments, folder, &side.resolution, new)?,
     };
     let versions: Vec<&Ruleset> =
         [&compared.first].into_iter().chain(compared.steps.iter().map(|(_, ruleset)| ruleset)).collect();
     let found = differences(&versions);
     let text = match arguments.format {
-        DiffFormat::Text => text(&compared, &found, &loaded),
+        DiffFormat::Text => text(&compared, &found, &side),
         DiffFormat::Json => {
-            let document = document(&compared, &found, &loaded);
+            let document = document(&compared, &found, &side);
             serde_json::to_string_pretty(&document).map_err(|error| Failure::System(error.into()))? + "\n"
         }
-        DiffFormat::Nft => lines(&compared, &loaded.source.name),
+        DiffFormat::Nft => lines(&compared, &side.loaded.source.name),
     };
     render::output(&text)?;
     if found.is_empty() { Ok(()) } else { Err(Failure::Told(1)) }
+}
+
+fn side(path: &Path, lock: &LockArguments, loaded: Loaded) -> Result<Side, Failure> {
+    let resolution = lock.resolution(path, &loaded.intent)?;
+    let resolved = lock.bind_to(&resolution, path, &loaded.intent)?;
+    Ok(Side { loaded, resolution, resolved })
 }
 
 enum Other {
@@ -188,7 +217,7 @@ fn against_ruleset(source: Source, first: Ruleset, new: Ruleset, digest: &str) -
         false => [source.text, emit::nft(&new)],
     };
     let other_answers = new.clone().with_hosts_of(&first);
-    Compared { name: source.name, texts, first, steps: vec![(edited, other_answers), (Cause::Dns, new)] }
+    Compared { name: source.name, texts, first, policy: None, steps: vec![(edited, other_answers), (Cause::Dns, new)] }
 }
 
 fn against_policy(
@@ -204,22 +233,20 @@ fn against_policy(
         load_policy(path, &catalog, target, shown)
     };
     let before = load(arguments.against_catalog.as_deref().or(folder), Severity::Warning)?;
-    let old_answers = lock.resolution(path, &before.intent)?;
-    let first = lower(&lock.bind_to(&old_answers, path, &before.intent)?);
+    let before = side(path, &lock, before)?;
+    let first = lower(&before.resolved);
     let mut steps = Vec::new();
     // A version that lacks an answer is left out: what it would have told apart is put down to the next cause.
     let mut step = |cause, intent: &Intent<Declared>, answers: &Resolution| {
         steps.extend(intent.bind(answers).ok().map(|bound| (cause, lower(&bound))));
     };
-    let now = match &arguments.against_catalog {
-        None => before,
-        Some(_) => load(folder, Severity::Error)?,
-    };
-    step(Cause::Catalog, &now.intent, &old_answers.or(answers));
-    step(Cause::Dns, &now.intent, &answers.or(&old_answers));
+    let now = arguments.against_catalog.as_ref().map(|_| load(folder, Severity::Error)).transpose()?;
+    let intent = now.as_ref().map_or(&before.loaded.intent, |now| &now.intent);
+    step(Cause::Catalog, intent, &before.resolution.or(answers));
+    step(Cause::Dns, intent, &answers.or(&before.resolution));
     let texts = [&first, &new].map(emit::nft);
     steps.push((Cause::Policy, new));
-    Ok(Compared { name: path.display().to_string(), texts, first, steps })
+    Ok(Compared { name: path.display().to_string(), texts, first, policy: Some(before), steps })
 }
 
 fn title(effect: Effect) -> &'static str {
@@ -247,11 +274,11 @@ fn effect_word(effect: Effect) -> &'static str {
 /// How many boxes of a flow the text shows; JSON has all.
 const SHOWN: usize = 50;
 
-fn text(compared: &Compared, found: &[Difference], loaded: &Loaded) -> String {
-    let names = format!("`{}` against `{}`", legible(&loaded.source.name), legible(&compared.name));
+fn text(compared: &Compared, found: &[Difference], new: &Side) -> String {
+    let names = format!("`{}` against `{}`", legible(&new.loaded.source.name), legible(&compared.name));
     if found.is_empty() {
-        let [old, new] = &compared.texts;
-        return match old == new {
+        let [before, after] = &compared.texts;
+        return match before == after {
             true => format!("{names}: no difference\n"),
             false => format!("{names}: no packet fares otherwise; only the text differs (`--format nft` shows it)\n"),
         };
@@ -265,7 +292,7 @@ fn text(compared: &Compared, found: &[Difference], loaded: &Loaded) -> String {
             last = Some((difference.effect, cause));
         }
         let flow = difference.flow.as_deref();
-        let origin = flow.and_then(|flow| origin(loaded, flow)).map(|place| format!(" ({place})")).unwrap_or_default();
+        let origin = origin(compared, difference, new).map(|place| format!(" ({place})")).unwrap_or_default();
         lines.push(format!("  {}{origin}", flow.unwrap_or("no flow")));
         let sign = match difference.effect {
             Effect::Allowed => render::green("+"),
@@ -281,30 +308,31 @@ fn text(compared: &Compared, found: &[Difference], loaded: &Loaded) -> String {
     lines.join("\n") + "\n"
 }
 
-/// Where the policy has a flow: a line of it, or a row of the catalog.
-fn origin(loaded: &Loaded, flow: &str) -> Option<String> {
-    let flow = loaded.intent.flows.iter().find(|row| row.id == flow)?;
-    Some(place(&loaded.source, &flow.origin))
+/// Where the packets of a difference come from: the policy that permits them, or did.
+fn origin(compared: &Compared, difference: &Difference, new: &Side) -> Option<String> {
+    let flow = difference.flow.as_deref()?;
+    let old = compared.policy.as_ref().filter(|_| difference.effect == Effect::Denied);
+    old.unwrap_or(new).origin(flow, &difference.example)
 }
 
-fn document(compared: &Compared, found: &[Difference], loaded: &Loaded) -> Value {
+fn document(compared: &Compared, found: &[Difference], new: &Side) -> Value {
     let row = |difference: &Difference| {
         let (cause, _) = compared.steps[difference.step];
         json!({
             "effect": effect_word(difference.effect),
             "cause": cause.word(),
             "flow": difference.flow,
-            "origin": difference.flow.as_deref().and_then(|flow| origin(loaded, flow)),
+            "origin": origin(compared, difference, new),
             "packets": difference.boxes.iter().map(box_json).collect::<Vec<_>>(),
             "example": render::packet_json(&difference.example),
         })
     };
-    let [old, new] = &compared.texts;
+    let [before, after] = &compared.texts;
     json!({
-        "policy": loaded.source.name,
+        "policy": new.loaded.source.name,
         "against": compared.name,
         "same-packets": found.is_empty(),
-        "same-text": old == new,
+        "same-text": before == after,
         "differences": found.iter().map(row).collect::<Vec<_>>(),
     })
 }
@@ -333,12 +361,16 @@ fn box_json(one: &PacketBox) -> Value {
         ("loopback", one.loopback.map(Value::from)),
         ("opens", one.opens.map(Value::from)),
     ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<serde_json::Map<_, _>>().into()
+    fields
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
 }
 
 fn lines(compared: &Compared, policy: &str) -> String {
-    let [old, new] = &compared.texts;
-    let diff = similar::TextDiff::from_lines(old, new);
+    let [before, after] = &compared.texts;
+    let diff = similar::TextDiff::from_lines(before, after);
     let coloured = diff.unified_diff().context_radius(3).header(&compared.name, policy).to_string();
     let paint = |line: &str| match line.as_bytes().first() {
         Some(b'+') => render::green(line),

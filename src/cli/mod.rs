@@ -4,6 +4,7 @@ mod catalog;
 mod check;
 mod compile;
 mod diff;
+mod explain;
 mod hosts;
 mod init;
 mod lock;
@@ -47,6 +48,8 @@ enum Verb {
     Hosts(hosts::Arguments),
     /// Print the ruleset of a policy; touches neither network nor kernel
     Compile(compile::Arguments),
+    /// Say what becomes of a packet, and why; or check a file of packets
+    Explain(Box<explain::Arguments>),
     /// Show the packets that fare otherwise than under another ruleset or policy, and why
     Diff(diff::Arguments),
     /// List the regions, or show all that is known of one
@@ -155,6 +158,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Resolve(arguments) => resolve::run(&arguments, catalog),
         Verb::Hosts(arguments) => hosts::run(&arguments, catalog),
         Verb::Compile(arguments) => compile::run(&arguments, catalog),
+        Verb::Explain(arguments) => explain::run(&arguments, catalog),
         Verb::Diff(arguments) => diff::run(&arguments, catalog),
         Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
         Verb::Schema => schema(),

@@ -111,6 +111,11 @@ pub(super) fn red(text: &str) -> String {
     painted("31", text)
 }
 
+/// A number of things: `1 probe`, `2 probes`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
 /// A packet as JSON.
 pub(super) fn packet_json(packet: &Packet) -> Value {
     let (protocol, extra) = match packet.payload {

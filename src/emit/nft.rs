@@ -109,12 +109,13 @@ fn push_chain(text: &mut String, chain: &Chain) {
         text.push_str(&format!("\t\ttype filter hook {hook} priority {priority}; policy {policy};\n"));
     }
     for rule in &chain.rules {
-        text.push_str(&format!("\t\t{}\n", rule_text(rule)));
+        text.push_str(&format!("\t\t{}\n", self::rule(rule)));
     }
     text.push_str("\t}\n");
 }
 
-fn rule_text(rule: &Rule) -> String {
+/// A rule as nft reads and lists it.
+pub fn rule(rule: &Rule) -> String {
     let mut words: Vec<String> = rule.matches.iter().map(match_text).collect();
     if let Some(Log { prefix, count, per }) = &rule.log {
         words.push(format!("limit rate {count}/{per} log prefix \"{prefix}\""));

@@ -161,7 +161,8 @@ impl Ruleset {
     #[must_use]
     pub fn with_hosts_of(mut self, other: &Self) -> Self {
         for (name, set) in &mut self.sets {
-            let theirs = other.sets.get(name).filter(|theirs| theirs.kind == SetKind::Hosts && theirs.family == set.family);
+            let theirs =
+                other.sets.get(name).filter(|theirs| theirs.kind == SetKind::Hosts && theirs.family == set.family);
             if let (SetKind::Hosts, Some(theirs)) = (set.kind, theirs) {
                 set.elements.clone_from(&theirs.elements);
             }
