@@ -65,8 +65,8 @@ fn compare(intent: &Intent<Declared>, regions: &[[Region<'_>; 2]], index: usize,
     let [_, most] = regions[index];
     if most.is_empty() {
         let message = format!("no packet can be of the flow `{id}`");
-        let help = "an IDC gateway sees what crosses it: list peers outside of the data centre, of a family that its \
-                    hosts have";
+        let help = "an IDC gateway judges what crosses it: remove the row, or list peers outside of the data centre, \
+                    of a family that its hosts have";
         problems.push_with_help(Code::DeadFlow, span, message, help);
         return;
     }
@@ -85,7 +85,9 @@ fn compare(intent: &Intent<Declared>, regions: &[[Region<'_>; 2]], index: usize,
         problems.push_with_help(Code::CoveredFlow, span, message, help);
         return;
     }
+    // Of two rows, the later one says it.
     let shared: BTreeSet<&str> = others()
+        .filter(|(other, (flow, _))| *other < index || matches!(flow.origin, Origin::Catalog { .. }))
         .filter(|(other, (flow, [least, _]))| {
             let both = !least.and(regions[index][0]).is_empty();
             both && flow.purpose != intent.flows[index].purpose && !covers(index, &regions[index], regions[*other][1])
@@ -120,11 +122,8 @@ fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
             continue;
         };
         if total > WIDE && seen.insert(*span) {
-            let message = format!(
-                "the flow `{}` is open {} {total} public addresses",
-                flow.id,
-                if flow.side == Side::Inbound { "from" } else { "to" }
-            );
+            let word = if flow.side == Side::Inbound { "from" } else { "to" };
+            let message = format!("the flow `{}` is open {word} more than 65,536 public addresses", flow.id);
             let help = "list the prefixes that are really needed";
             problems.push_with_help(Code::WideOpening, *span, message, help);
         }
