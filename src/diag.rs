@@ -129,6 +129,10 @@ codes! {
     BroadPublic = "broad-public", Warning;
     /// Image layers may come from hosts that no document names.
     UnnamedLayers = "unnamed-layers", Note;
+    /// Not nft text or JSON, cut off, or at odds with itself.
+    RulesetSyntax = "ruleset-syntax", Error;
+    /// A part of a ruleset that edgeward does not write and cannot judge.
+    UnknownConstruct = "unknown-construct", Error;
 }
 
 /// One thing that is wrong, or worth knowing.

@@ -56,6 +56,7 @@ pub mod lower;
 pub mod proof;
 
 pub mod emit;
+pub mod readback;
 
 pub mod host;
 

@@ -41,6 +41,7 @@ const TABLE: &[Row] = &[
     row("lower", &["net", "site", "intent", "ruleset"], &[]),
     row("proof", &["net", "space", "intent", "ruleset"], &["thiserror"]),
     row("emit", &["net", "ruleset"], &["nftables", "serde_json"]),
+    row("readback", &["source", "diag", "net", "ruleset"], &["serde_json"]),
     row(
         "host",
         &["source", "diag", "net", "resolution"],
