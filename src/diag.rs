@@ -139,6 +139,10 @@ codes! {
     WideOpening = "wide-opening", Warning;
     /// A probe that describes no packet.
     InvalidProbe = "invalid-probe", Error;
+    /// Not nft text or JSON, cut off, or at odds with itself.
+    RulesetSyntax = "ruleset-syntax", Error;
+    /// A part of a ruleset that edgeward does not write and cannot judge.
+    UnknownConstruct = "unknown-construct", Error;
 }
 
 /// One thing that is wrong, or worth knowing.

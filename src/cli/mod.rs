@@ -98,6 +98,8 @@ enum Failure {
     Unresolved(anyhow::Error),
     /// A file or a permission: 4.
     System(anyhow::Error),
+    /// A check that guards the network says no: 5.
+    Refused(anyhow::Error),
 }
 
 impl From<ReadError> for Failure {
@@ -119,6 +121,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::Unresolved(_) => 3,
             Failure::System(_) => 4,
+            Failure::Refused(_) => 5,
         }
     }
 
@@ -127,7 +130,10 @@ impl Failure {
         let code = self.code();
         match self {
             Failure::Told(_) => {}
-            Failure::Usage(error) | Failure::Unresolved(error) | Failure::System(error) => {
+            Failure::Usage(error)
+            | Failure::Unresolved(error)
+            | Failure::System(error)
+            | Failure::Refused(error) => {
                 render::error(&format!("{error:#}"));
             }
         }

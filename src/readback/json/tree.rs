@@ -1,0 +1,300 @@
+//! JSON as a tree with places.
+//!
+//! `serde_json` has no places, and of two equal keys it takes the last without a word; a table with two policies for
+//! one chain is nothing to guess about. It is still asked what escapes mean.
+
+use std::borrow::Cow;
+
+use super::super::form::Word;
+use super::super::{Reading, malformed, quoted};
+use crate::diag::Diagnostic;
+use crate::source::{Span, Spanned};
+
+/// A value and where it stands.
+pub type Node<'a> = Spanned<Value<'a>>;
+
+/// A value.
+pub enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// As its digits: what they may be depends on where they stand.
+    Number(&'a str),
+    Text(Cow<'a, str>),
+    List(Vec<Node<'a>>),
+    /// In the order of the text; no key stands twice.
+    Object(Vec<(Word<'a>, Node<'a>)>),
+}
+
+impl Value<'_> {
+    /// What kind of value it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "a truth value",
+            Value::Number(_) => "a number",
+            Value::Text(_) => "a text",
+            Value::List(_) => "a list",
+            Value::Object(_) => "an object",
+        }
+    }
+}
+
+/// Nothing that nft writes for edgeward's constructs is nested half as deep; the bound keeps the stack from harm.
+const DEEPEST: usize = 32;
+
+const CUT_OFF: &str = "the text seems to be cut off: take it whole";
+const NOT_JSON: &str = "take the output of `edgeward compile --format json`, or of `nft -j list table inet edgeward`";
+
+/// Reads a text as one JSON value (RFC 8259).
+pub fn parse(text: &str) -> Reading<Node<'_>> {
+    let mut parser = Parser { text, at: 0 };
+    let node = parser.value(0)?;
+    parser.skip_blanks();
+    if parser.at < text.len() { Err(parser.unexpected("the end of the text")) } else { Ok(node) }
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn skip_blanks(&mut self) {
+        while matches!(self.text.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// The next byte that is not blank.
+    fn peek(&mut self) -> Option<u8> {
+        self.skip_blanks();
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Goes behind a character, where it comes next.
+    fn skip(&mut self, wanted: u8) -> bool {
+        let found = self.peek() == Some(wanted);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn unexpected(&mut self, wanted: &str) -> Box<Diagnostic> {
+        self.skip_blanks();
+        let (start, found) = (self.at, self.text[self.at..].chars().next());
+        match found {
+            None => {
+                let span = Span { start, end: start };
+                malformed(span, format!("the text ends where {wanted} should be"), CUT_OFF)
+            }
+            Some(c) => {
+                let span = Span { start, end: start + c.len_utf8() };
+                malformed(span, format!("{} where {wanted} should be", quoted(c.encode_utf8(&mut [0; 4]))), NOT_JSON)
+            }
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Reading<Node<'a>> {
+        let first = self.peek();
+        let start = self.at;
+        if depth > DEEPEST {
+            let span = Span { start, end: start + 1 };
+            return Err(malformed(span, format!("more than {DEEPEST} levels of lists and objects"), NOT_JSON));
+        }
+        let value = match first {
+            Some(b'{') => self.object(depth)?,
+            Some(b'[') => self.list(depth)?,
+            Some(b'"') => Value::Text(self.string()?.value),
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(b'a'..=b'z') => self.literal()?,
+            _ => return Err(self.unexpected("a value")),
+        };
+        Ok(Spanned { value, span: Span { start, end: self.at } })
+    }
+
+    fn list(&mut self, depth: usize) -> Reading<Value<'a>> {
+        self.at += 1;
+        let mut items = Vec::new();
+        if self.skip(b']') {
+            return Ok(Value::List(items));
+        }
+        loop {
+            items.push(self.value(depth + 1)?);
+            if self.skip(b']') {
+                return Ok(Value::List(items));
+            }
+            if !self.skip(b',') {
+                return Err(self.unexpected("`,` or `]`"));
+            }
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Reading<Value<'a>> {
+        self.at += 1;
+        let mut fields: Vec<(Word<'a>, Node<'a>)> = Vec::new();
+        if self.skip(b'}') {
+            return Ok(Value::Object(fields));
+        }
+        loop {
+            if self.peek() != Some(b'"') {
+                return Err(self.unexpected("a key between quotes"));
+            }
+            let key = self.string()?;
+            if !self.skip(b':') {
+                return Err(self.unexpected("`:`"));
+            }
+            fields.push((key, self.value(depth + 1)?));
+            if self.skip(b'}') {
+                break;
+            }
+            if !self.skip(b',') {
+                return Err(self.unexpected("`,` or `}`"));
+            }
+        }
+        let mut keys: Vec<&Word<'a>> = fields.iter().map(|(key, _)| key).collect();
+        keys.sort_by(|one, other| one.value.cmp(&other.value));
+        if let Some(pair) = keys.windows(2).find(|pair| pair[0].value == pair[1].value) {
+            let message = format!("the key {} stands twice in one object", quoted(&pair[1].value));
+            return Err(malformed(pair[1].span, message, "leave one of them out"));
+        }
+        Ok(Value::Object(fields))
+    }
+
+    /// Reads a string; its quote comes next.
+    fn string(&mut self) -> Reading<Word<'a>> {
+        let start = self.at;
+        let bytes = self.text.as_bytes();
+        let mut end = start + 1;
+        loop {
+            match bytes.get(end) {
+                Some(b'"') => break,
+                Some(b'\\') => end += 2,
+                Some(0..=0x1f) => {
+                    self.at = end;
+                    return Err(self.unexpected_control());
+                }
+                Some(_) => end += 1,
+                None => {
+                    let span = Span { start, end: start + 1 };
+                    return Err(malformed(span, "a quote that is never closed", CUT_OFF));
+                }
+            }
+        }
+        let span = Span { start, end: end + 1 };
+        let inside = &self.text[start + 1..end];
+        self.at = end + 1;
+        if !inside.contains('\\') {
+            return Ok(Spanned { value: Cow::Borrowed(inside), span });
+        }
+        match serde_json::from_str(&self.text[start..=end]) {
+            Ok(text) => Ok(Spanned { value: Cow::Owned(text), span }),
+            Err(_) => {
+                Err(malformed(span, format!("{} has an escape that JSON does not have", quoted(inside)), NOT_JSON))
+            }
+        }
+    }
+
+    fn unexpected_control(&mut self) -> Box<Diagnostic> {
+        let span = Span { start: self.at, end: self.at + 1 };
+        malformed(span, "a control character between quotes", NOT_JSON)
+    }
+
+    fn number(&mut self) -> Reading<Value<'a>> {
+        let rest = &self.text[self.at..];
+        let length = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+        let (start, text) = (self.at, &rest[..length]);
+        self.at += length;
+        if serde_json::from_str::<serde_json::Number>(text).is_err() {
+            let span = Span { start, end: self.at };
+            return Err(malformed(span, format!("{} is not a number of JSON", quoted(text)), NOT_JSON));
+        }
+        Ok(Value::Number(text))
+    }
+
+    fn literal(&mut self) -> Reading<Value<'a>> {
+        for (word, value) in [("null", Value::Null), ("true", Value::Bool(true)), ("false", Value::Bool(false))] {
+            if self.text[self.at..].starts_with(word) {
+                self.at += word.len();
+                return Ok(value);
+            }
+        }
+        Err(self.unexpected("a value"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(node: &Node<'_>) -> serde_json::Value {
+        match &node.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(truth) => (*truth).into(),
+            Value::Number(text) => serde_json::from_str(text).unwrap(),
+            Value::Text(text) => text.to_string().into(),
+            Value::List(items) => items.iter().map(plain).collect(),
+            Value::Object(fields) => fields.iter().map(|(key, value)| (key.value.to_string(), plain(value))).collect(),
+        }
+    }
+
+    #[test]
+    fn trees_are_those_of_serde_json() {
+        for text in [
+            r#" {"a": [1, -300, 2.5e3, "x", "\u00e4\"\\\ud83d\ude00", null, true, false, {}, []], "b": {"c": "ä"}} "#,
+            "\t[\r\n]\n",
+            "0",
+            "\"\"",
+            "",
+            " ",
+            "[1,]",
+            "[1 2]",
+            "{\"a\"}",
+            "{\"a\": 1,}",
+            "{a: 1}",
+            "[01]",
+            "[+1]",
+            "[1.]",
+            "[.5]",
+            "[-]",
+            "[1e]",
+            "nul",
+            "nulls",
+            "[true false]",
+            "\"a",
+            "\"\\",
+            "\"\\q\"",
+            "\"\\u12\"",
+            "\"\\ud800\"",
+            "\"a\nb\"",
+            "'a'",
+            "[1]]",
+            "[\u{a0}1]",
+            "/**/1",
+        ] {
+            let expected = serde_json::from_str::<serde_json::Value>(text);
+            let found = parse(text);
+            assert_eq!(expected.is_ok(), found.is_ok(), "{text:?}");
+            if let (Ok(expected), Ok(found)) = (expected, found) {
+                assert_eq!(plain(&found), expected, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_stand_once() {
+        let problem = parse(r#"{"b": 1, "a": 1, "\u0062": 2}"#).err().unwrap();
+        assert_eq!(
+            (problem.span, problem.message.as_str()),
+            (Span { start: 17, end: 25 }, "the key `b` stands twice in one object")
+        );
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+            assert!(parse(&nested(DEEPEST)).is_ok());
+            assert!(parse(&nested(DEEPEST + 1)).is_err());
+            assert!(parse(&open.repeat(1_000_000)).is_err());
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! What statements mean: the one place where the words of nft become matches and actions.
+
+use std::collections::BTreeMap;
+
+use super::elements::number;
+use super::form::{Item, Key, Right, RuleForm, Statement, Word};
+use super::names::{icmp_type, icmpv6_type, identifier, plain_text, port, protocol};
+use super::{Reading, malformed, quoted, unknown};
+use crate::net::{Bits, CtState, Family, IcmpTypes, PacketEnd, PortSet, Ranges, Transport, Verdict};
+use crate::ruleset::{Action, Log, Match, Rule};
+use crate::source::{Span, Spanned};
+
+/// What a rule refers to, and where it does.
+pub struct Need {
+    pub span: Span,
+    pub what: Needed,
+}
+
+/// Something that the table must have.
+pub enum Needed {
+    Set(String, Family),
+    Counter(String),
+    Chain(String),
+}
+
+/// What every burst is: nft's default, which edgeward never changes.
+const BURST: &str = "5";
+
+/// Reads a rule, and adds to `needs` what it refers to.
+///
+/// The order of its statements is part of what it means: a match behind a counter does not keep packets from being
+/// counted. [`Rule`] has one order (matches, log, counter, action), so no other is taken.
+pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
+    let mut rule = Rule { matches: Vec::new(), log: None, counter: None, action: Action::Continue, comment: None };
+    // A limit that waits for its log.
+    let mut limit: Option<(Span, u32, &'static str)> = None;
+    for Spanned { value, span } in &form.statements {
+        let span = *span;
+        if rule.action != Action::Continue {
+            return Err(unknown(span, "a statement behind the one that decides", "let the rule end with its verdict"));
+        }
+        if let Some((place, ..)) = limit.filter(|_| !matches!(value, Statement::Log { .. })) {
+            return Err(limit_alone(place));
+        }
+        match value {
+            Statement::Match { key, exact, right } => {
+                if rule.log.is_some() || rule.counter.is_some() {
+                    let help = "write matches first: edgeward counts and logs what all of them hold for";
+                    return Err(unknown(span, "a match behind a counter or a log", help));
+                }
+                rule.matches.push(condition(key, *exact, right, span, needs)?);
+            }
+            Statement::Limit { .. } | Statement::Log { .. } if rule.counter.is_some() || rule.log.is_some() => {
+                return Err(unknown(
+                    span,
+                    "a log behind a counter or another log",
+                    "write one log, before the counter",
+                ));
+            }
+            Statement::Limit { count, per, burst } => limit = Some(rate(count, per, burst.as_ref(), span)?),
+            Statement::Log { prefix } => {
+                let Some((_, count, per)) = limit.take() else {
+                    let help = "write `limit rate 10/second` before it";
+                    return Err(unknown(span, "a log without a limit", help));
+                };
+                rule.log = Some(Log { prefix: plain_text(prefix)?.to_owned(), count, per });
+            }
+            Statement::Counter(name) => {
+                if rule.counter.is_some() {
+                    return Err(unknown(span, "a second counter in one rule", "leave one of them out"));
+                }
+                let name_of_it = identifier(name)?;
+                needs.push(Need { span: name.span, what: Needed::Counter(name_of_it.clone()) });
+                rule.counter = Some(name_of_it);
+            }
+            statement => {
+                if rule.log.is_some() {
+                    let help = "decide in a rule of its own: beyond the limit this one does not match";
+                    return Err(unknown(span, "a verdict in a rule that logs", help));
+                }
+                rule.action = action(statement, span, needs)?;
+            }
+        }
+    }
+    if let Some((place, ..)) = limit {
+        return Err(limit_alone(place));
+    }
+    if form.statements.is_empty() {
+        return Err(malformed(form.span, "a rule without statements", "leave it out"));
+    }
+    rule.comment = form.comment.as_ref().map(plain_text).transpose()?.map(str::to_owned);
+    Ok(rule)
+}
+
+fn limit_alone(span: Span) -> Box<crate::diag::Diagnostic> {
+    unknown(
+        span,
+        "a limit without a log behind it",
+        "write `log prefix` directly behind it: edgeward limits nothing else",
+    )
+}
+
+fn rate(count: &Word<'_>, per: &Word<'_>, burst: Option<&Word<'_>>, span: Span) -> Reading<(Span, u32, &'static str)> {
+    let Some(number) = number(&count.value).filter(|number| *number > 0) else {
+        let message = format!("{} is not a rate", quoted(&count.value));
+        return Err(malformed(count.span, message, "write a whole number of packets, 1 at least"));
+    };
+    let Some(unit) = ["second", "minute", "hour", "day"].into_iter().find(|unit| *unit == per.value) else {
+        let message = format!("{} is not a unit of time that edgeward knows", quoted(&per.value));
+        return Err(unknown(per.span, message, "write `second`, `minute`, `hour` or `day`"));
+    };
+    if let Some(burst) = burst.filter(|burst| burst.value != BURST) {
+        let message = format!("a burst of {}", quoted(&burst.value));
+        return Err(unknown(burst.span, message, "leave it out: edgeward's bursts are nft's default, 5 packets"));
+    }
+    Ok((span, number, unit))
+}
+
+fn action(statement: &Statement<'_>, span: Span, needs: &mut Vec<Need>) -> Reading<Action> {
+    Ok(match statement {
+        Statement::Accept => Action::Verdict(Verdict::Accept),
+        Statement::Drop => Action::Verdict(Verdict::Drop),
+        Statement::Reject { kind, code } => match (&*kind.value, &*code.value) {
+            ("icmpx", "admin-prohibited") => Action::Verdict(Verdict::Reject),
+            (kind, code) => {
+                let message = format!("a reject with {}", quoted(&format!("{kind} {code}")));
+                return Err(unknown(span, message, "write `reject with icmpx admin-prohibited`"));
+            }
+        },
+        Statement::Notrack => Action::Notrack,
+        Statement::Jump(target) => Action::Jump(chain(target, needs)?),
+        Statement::Goto(target) => Action::Goto(chain(target, needs)?),
+        Statement::VerdictMap { key, entries } => verdict_map(key, entries, span, needs)?,
+        Statement::Match { .. } | Statement::Limit { .. } | Statement::Log { .. } | Statement::Counter(_) => {
+            return Err(unknown(span, "a statement that decides nothing", "write a verdict"));
+        }
+    })
+}
+
+fn chain(target: &Word<'_>, needs: &mut Vec<Need>) -> Reading<String> {
+    let name = identifier(target)?;
+    needs.push(Need { span: target.span, what: Needed::Chain(name.clone()) });
+    Ok(name)
+}
+
+fn verdict_map(
+    key: &Key<'_>,
+    entries: &[(Item<'_>, Spanned<Statement<'_>>)],
+    span: Span,
+    needs: &mut Vec<Need>,
+) -> Reading<Action> {
+    if entries.is_empty() {
+        return Err(malformed(span, "a verdict map without entries", "leave the rule out"));
+    }
+    let mut target = |verdict: &Spanned<Statement<'_>>| match &verdict.value {
+        Statement::Jump(target) => chain(target, needs),
+        _ => Err(unknown(verdict.span, "an entry of a verdict map that does not jump", "jump to a chain that decides")),
+    };
+    let twice = |span| {
+        let help = "give each key one chain: edgeward's keys never overlap";
+        malformed(span, "a key that another entry of the verdict map has, too", help)
+    };
+    match (&*key.header, &*key.field) {
+        ("meta", "l4proto") => {
+            let mut chains = BTreeMap::new();
+            for (item, verdict) in entries {
+                if chains.insert(one_protocol(item)?, target(verdict)?).is_some() {
+                    return Err(twice(item.span()));
+                }
+            }
+            Ok(Action::ByProtocol(chains))
+        }
+        (header @ ("tcp" | "udp"), field @ ("sport" | "dport")) => {
+            let mut chains = Vec::with_capacity(entries.len());
+            for (item, verdict) in entries {
+                chains.push((range(item, port)?, target(verdict)?, item.span()));
+            }
+            chains.sort_by_key(|(range, ..)| *range);
+            if let Some(pair) = chains.windows(2).find(|pair| pair[1].0.0 <= pair[0].0.1) {
+                return Err(twice(pair[0].2.max(pair[1].2)));
+            }
+            let chains = chains.into_iter().map(|(range, chain, _)| (range, chain)).collect();
+            Ok(Action::ByPort { protocol: transport(header), end: end(field), chains })
+        }
+        _ => Err(unknown_key(key, "decides by", "write a map of `meta l4proto`, or of ports of `tcp` or `udp`")),
+    }
+}
+
+fn condition(key: &Key<'_>, exact: bool, right: &Right<'_>, span: Span, needs: &mut Vec<Need>) -> Reading<Match> {
+    let other = |help| Err(unknown(span, format!("a comparison of {} that edgeward does not make", named(key)), help));
+    Ok(match (&*key.header, &*key.field) {
+        ("meta", field @ ("iif" | "oif")) => match right {
+            Right::One(Item { low, high: None }) if low.value == "lo" => {
+                Match::Loopback(if field == "iif" { PacketEnd::Source } else { PacketEnd::Destination })
+            }
+            _ => return other("compare it with `\"lo\"`: edgeward tells no other interfaces apart"),
+        },
+        ("meta", "nfproto") => match right {
+            Right::One(Item { low, high: None }) if low.value == "ipv4" => Match::Family(Family::V4),
+            Right::One(Item { low, high: None }) if low.value == "ipv6" => Match::Family(Family::V6),
+            _ => return other("compare it with `ipv4` or `ipv6`"),
+        },
+        ("meta", "l4proto") => match right {
+            Right::One(item) => Match::Protocol(one_protocol(item)?),
+            Right::Among(items) if items.len() == 1 => Match::Protocol(one_protocol(&items[0])?),
+            _ => return other("compare it with one protocol, in a rule for each"),
+        },
+        ("ct", "state") => match right {
+            // A packet has one state, so a set says the same as flags. Flags that all have to be set say nothing.
+            Right::One(item) => Match::State(vec![state(item)?]),
+            Right::Flags(items) if !exact => Match::State(items.iter().map(state).collect::<Reading<_>>()?),
+            Right::Among(items) => Match::State(items.iter().map(state).collect::<Reading<_>>()?),
+            _ => return other("write `ct state established,related`"),
+        },
+        (header @ ("ip" | "ip6"), field @ ("saddr" | "daddr")) => match right {
+            Right::Named(name) => {
+                let family = if header == "ip" { Family::V4 } else { Family::V6 };
+                let set = identifier(name)?;
+                needs.push(Need { span: name.span, what: Needed::Set(set.clone(), family) });
+                Match::Address(end(field), family, set)
+            }
+            _ => return other("put the addresses into a set, and write `@` and its name"),
+        },
+        (header @ ("tcp" | "udp"), field @ ("sport" | "dport")) => match right {
+            Right::One(_) | Right::Among(_) => {
+                let ports: PortSet = ranges(right, port)?;
+                Match::Port(transport(header), end(field), ports)
+            }
+            _ => return other("compare it with a number, a range, or several of them between braces"),
+        },
+        (header @ ("icmp" | "icmpv6"), "type") => match right {
+            Right::One(_) | Right::Among(_) => {
+                let (family, read): (_, fn(&Word<'_>) -> Reading<u8>) =
+                    if header == "icmp" { (Family::V4, icmp_type) } else { (Family::V6, icmpv6_type) };
+                let types: IcmpTypes = ranges(right, read)?;
+                Match::Icmp(family, types)
+            }
+            _ => return other("compare it with a type, a range, or several of them between braces"),
+        },
+        // One of the flags is set. A set between braces asks for segments that have one of them, and no other flag.
+        ("tcp", "flags") => match right {
+            Right::Flags(items) if !exact && flags(items) == Some(["ack", "rst"]) => Match::NotOpening,
+            _ => return other("write `tcp flags rst,ack`"),
+        },
+        _ => return Err(unknown_key(key, "looks at", "remove the rule, or say it with matches that edgeward has")),
+    })
+}
+
+fn unknown_key(key: &Key<'_>, does: &str, help: &str) -> Box<crate::diag::Diagnostic> {
+    unknown(key.span, format!("edgeward never {does} {}", named(key)), help)
+}
+
+fn named(key: &Key<'_>) -> String {
+    quoted(&format!("{} {}", key.header, key.field))
+}
+
+fn transport(header: &str) -> Transport {
+    if header == "tcp" { Transport::Tcp } else { Transport::Udp }
+}
+
+fn end(field: &str) -> PacketEnd {
+    if field.starts_with('s') { PacketEnd::Source } else { PacketEnd::Destination }
+}
+
+fn state(item: &Item<'_>) -> Reading<CtState> {
+    const ALL: [CtState; 5] =
+        [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked];
+    let found = ALL.into_iter().find(|state| item.high.is_none() && state.name() == item.low.value);
+    found.ok_or_else(|| {
+        let message = format!("{} is not a state of conntrack that edgeward knows", quoted(&item.low.value));
+        unknown(item.span(), message, "write `new`, `established`, `related`, `invalid` or `untracked`")
+    })
+}
+
+fn one_protocol(item: &Item<'_>) -> Reading<u8> {
+    match range(item, protocol)? {
+        (low, high) if low == high => Ok(low),
+        _ => Err(unknown(item.span(), "a range of protocols", "write one protocol at a time")),
+    }
+}
+
+/// Two flags in the order of the alphabet.
+fn flags<'a>(items: &'a [Item<'_>]) -> Option<[&'a str; 2]> {
+    let [one, other] = items else { return None };
+    let mut names = [&*one.low.value, &*other.low.value];
+    names.sort_unstable();
+    (one.high.is_none() && other.high.is_none()).then_some(names)
+}
+
+/// One value or several; in an anonymous set nft lets them overlap, and joins them.
+fn ranges<T: Bits>(right: &Right<'_>, read: fn(&Word<'_>) -> Reading<T>) -> Reading<Ranges<T>> {
+    match right {
+        Right::One(item) => Ok([range(item, read)?].into_iter().collect()),
+        Right::Among(items) => items.iter().map(|item| range(item, read)).collect(),
+        Right::Named(_) | Right::Flags(_) => Ok(Ranges::default()),
+    }
+}
+
+fn range<T: Bits>(item: &Item<'_>, read: fn(&Word<'_>) -> Reading<T>) -> Reading<(T, T)> {
+    let low = read(&item.low)?;
+    let high = item.high.as_ref().map_or(Ok(low), read)?;
+    if low > high {
+        return Err(malformed(item.span(), "a range that runs backwards", "write the smaller end first"));
+    }
+    Ok((low, high))
+}

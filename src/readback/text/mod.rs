@@ -1,0 +1,227 @@
+//! nft text as forms.
+
+mod rule;
+mod tokens;
+
+use super::elements::Elements;
+use super::form::{BaseForm, ChainForm, SetForm, Word};
+use super::table::Table;
+use super::{Reading, malformed, quoted, unknown};
+use crate::ruleset::{Ruleset, TABLE};
+use crate::source::{Span, Spanned};
+use tokens::{Token, Tokens};
+
+/// Reads nft text.
+pub fn read(text: &str) -> Reading<Ruleset> {
+    let mut tokens = Tokens::new(text);
+    let mut table = Table::default();
+    loop {
+        let token = tokens.next()?;
+        match token.value {
+            Token::Line | Token::Mark(';') => {}
+            Token::End => return table.finish(token.span),
+            Token::Word("table") => {
+                our_table(&mut tokens)?;
+                tokens.expect('{')?;
+                contents(&mut tokens, &mut table)?;
+                tokens.end_of_statement()?;
+            }
+            // The header of a transaction: what stood before is gone. `destroy` is newer than nft 1.0.6.
+            Token::Word("delete" | "destroy") => {
+                match tokens.next()? {
+                    Spanned { value: Token::Word("table"), .. } => our_table(&mut tokens)?,
+                    other => return Err(unknown(other.span, "a deletion of something else than a table", ONLY_TABLE)),
+                }
+                tokens.end_of_statement()?;
+                table = Table::default();
+            }
+            Token::Word(
+                word @ ("add" | "create" | "define" | "flush" | "import" | "include" | "insert" | "list" | "redefine"
+                | "rename" | "replace" | "reset" | "undefine"),
+            ) => {
+                return Err(unknown(token.span, format!("the command {}", quoted(word)), ONLY_TABLE));
+            }
+            _ => return Err(tokens.unexpected(token, "`table`")),
+        }
+    }
+}
+
+const ONLY_TABLE: &str =
+    "take a text with one table, as `edgeward compile` and `nft list table inet edgeward` write it";
+
+/// Reads the family and the name of a table, which must be edgeward's.
+fn our_table(tokens: &mut Tokens<'_>) -> Reading<()> {
+    let (family, name) = (tokens.word("the family of a table")?, tokens.name("the name of a table")?);
+    if family.value == "inet" && name.value == TABLE {
+        return Ok(());
+    }
+    let other = quoted(&format!("{} {}", family.value, name.value));
+    let span = Span { start: family.span.start, end: name.span.end };
+    Err(unknown(span, format!("the table {other}, which is not edgeward's"), ONLY_TABLE))
+}
+
+/// Reads what stands in a table, its closing brace included.
+fn contents(tokens: &mut Tokens<'_>, table: &mut Table) -> Reading<()> {
+    while let Some(word) = tokens.entry("a counter, set or chain")? {
+        match &*word.value {
+            "counter" => {
+                let name = tokens.name("the name of a counter")?;
+                tokens.expect('{')?;
+                counted(tokens)?;
+                table.counter(&name)?;
+            }
+            "set" => {
+                let name = tokens.name("the name of a set")?;
+                tokens.expect('{')?;
+                table.set(set(tokens, name)?)?;
+            }
+            "chain" => {
+                let name = tokens.name("the name of a chain")?;
+                tokens.expect('{')?;
+                table.chain(chain(tokens, name)?)?;
+            }
+            "comment" => tokens.text("a comment").map(drop)?,
+            other => {
+                let message = format!("{} in a table", quoted(other));
+                return Err(unknown(
+                    word.span,
+                    message,
+                    "edgeward's table has counters, sets and chains, and nothing else",
+                ));
+            }
+        }
+        tokens.end_of_statement()?;
+    }
+    Ok(())
+}
+
+/// Reads what a counter has counted.
+fn counted(tokens: &mut Tokens<'_>) -> Reading<()> {
+    while let Some(word) = tokens.entry("what the counter counted")? {
+        match &*word.value {
+            "packets" => {
+                tokens.digits("a number of packets")?;
+                tokens.keyword("bytes")?;
+                tokens.digits("a number of bytes")?;
+            }
+            "comment" => tokens.text("a comment").map(drop)?,
+            other => {
+                let message = format!("{} in a counter", quoted(other));
+                return Err(unknown(word.span, message, "a counter has `packets` and `bytes`, or nothing"));
+            }
+        }
+        tokens.end_of_statement()?;
+    }
+    Ok(())
+}
+
+fn set<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<SetForm<'a>> {
+    let mut form = SetForm { name, type_of_elements: None, flags: Vec::new(), elements: Elements::default() };
+    let mut seen = Vec::new();
+    while let Some(word) = tokens.entry("a type, flags or elements")? {
+        match &*word.value {
+            "type" => form.type_of_elements = Some(tokens.word("a type of elements")?),
+            "flags" => {
+                form.flags.push(tokens.word("a flag")?);
+                while tokens.skip(',')? {
+                    form.flags.push(tokens.word("a flag")?);
+                }
+            }
+            "elements" => {
+                tokens.expect('=')?;
+                tokens.expect('{')?;
+                form.elements = elements(tokens)?;
+            }
+            "comment" => tokens.text("a comment").map(drop)?,
+            // Not taken, although it changes no packet's way: updates of single elements mean something else where the
+            // kernel has joined them, and the JSON of nft 1.0.6 does not even say that it does.
+            "auto-merge" => {
+                let help = "leave it out: edgeward's elements never overlap";
+                return Err(unknown(word.span, "a set whose elements the kernel joins", help));
+            }
+            other => {
+                let message = format!("{} in a set", quoted(other));
+                return Err(unknown(word.span, message, "a set has `type`, `flags interval` and `elements`"));
+            }
+        }
+        if seen.contains(&word.value) {
+            let message = format!("{} stands twice in one set", quoted(&word.value));
+            return Err(malformed(word.span, message, "leave one of them out, or join them"));
+        }
+        // nft asks for no end of the line behind a brace here.
+        if word.value != "elements" {
+            tokens.end_of_statement()?;
+        }
+        seen.push(word.value);
+    }
+    Ok(form)
+}
+
+/// Reads elements up to the closing brace. There may be a million of them, so nothing here is kept as text.
+fn elements(tokens: &mut Tokens<'_>) -> Reading<Elements> {
+    let mut elements = Elements::default();
+    loop {
+        let element = tokens.element()?;
+        elements.push(element.value, element.span)?;
+        let mut behind = tokens.next_over_lines()?;
+        if behind.value == Token::Word("comment") {
+            tokens.text("a comment")?;
+            behind = tokens.next_over_lines()?;
+        }
+        match behind.value {
+            Token::Mark('}') => return Ok(elements),
+            // A comma may end the list.
+            Token::Mark(',') => {
+                if tokens.skip('}')? {
+                    return Ok(elements);
+                }
+            }
+            Token::Word(word) => {
+                let message = format!("{} behind an element", quoted(word));
+                return Err(unknown(behind.span, message, "edgeward's elements are addresses, prefixes and ranges"));
+            }
+            _ => return Err(tokens.unexpected(behind, "`,` or `}`")),
+        }
+    }
+}
+
+fn chain<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<ChainForm<'a>> {
+    let mut form = ChainForm { name, base: None, rules: Vec::new() };
+    let mut policy: Option<Word<'a>> = None;
+    while let Some(word) = tokens.entry("a rule")? {
+        match &*word.value {
+            "type" if form.base.is_some() => {
+                return Err(malformed(word.span, "a second `type` in one chain", "leave one of them out"));
+            }
+            "type" => form.base = Some(base(tokens)?),
+            "policy" if policy.is_some() => {
+                return Err(malformed(word.span, "a second `policy` in one chain", "leave one of them out"));
+            }
+            "policy" => policy = Some(tokens.word("a policy")?),
+            "comment" => tokens.text("a comment").map(drop)?,
+            _ => {
+                form.rules.push(rule::rule(tokens, word)?);
+                continue;
+            }
+        }
+        tokens.end_of_statement()?;
+    }
+    match (&mut form.base, policy) {
+        (Some(base), policy) => base.policy = policy,
+        (None, Some(policy)) => {
+            let help = "write `type filter hook …` before it, or leave it out";
+            return Err(malformed(policy.span, "a policy in a chain without a hook", help));
+        }
+        (None, None) => {}
+    }
+    Ok(form)
+}
+
+/// Reads what stands behind `type`.
+fn base<'a>(tokens: &mut Tokens<'a>) -> Reading<BaseForm<'a>> {
+    let kind = tokens.word("a type of chains")?;
+    tokens.keyword("hook")?;
+    let hook = tokens.word("a hook")?;
+    tokens.keyword("priority")?;
+    Ok(BaseForm { kind, hook, priority: tokens.word("a priority")?, policy: None })
+}
