@@ -38,6 +38,7 @@ pub mod diag;
 pub mod net;
 
 pub mod space;
+
 pub mod yaml;
 
 pub mod site;
@@ -52,13 +53,18 @@ pub mod policy;
 
 pub mod ruleset;
 
-pub mod explain;
-pub mod lint;
-pub mod lower;
 pub mod probe;
+
+pub mod explain;
+
+pub mod lint;
+
+pub mod lower;
+
 pub mod proof;
 
 pub mod emit;
+
 pub mod readback;
 
 pub mod host;
