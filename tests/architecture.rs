@@ -38,11 +38,7 @@ const TABLE: &[Row] = &[
         &["ipnet", "schemars"],
     ),
     row("ruleset", &["net", "space"], &[]),
-    row(
-        "probe",
-        &["source", "diag", "net", "yaml", "resolution"],
-        &["schemars", "thiserror"],
-    ),
+    row("probe", &["source", "diag", "net", "yaml", "resolution"], &["schemars", "thiserror"]),
     row("explain", &["net", "resolution", "intent"], &[]),
     row("lint", &["source", "diag", "net", "space", "intent"], &[]),
     row("lower", &["net", "site", "intent", "ruleset"], &[]),

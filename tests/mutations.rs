@@ -63,8 +63,11 @@ fn mutants(text: &str) -> Vec<Mutant> {
         mutants.push(Mutant { what: format!("line {}, {what}", number + 1), text: changed.join("\n") + "\n" });
     };
     for (number, line) in lines.iter().enumerate() {
-        let is_rule = |line: &str| line.starts_with("\t\t") && !line.starts_with("\t\t\t") && line.contains(['"', '{'])
-            || line.ends_with(" drop") || line.ends_with(" accept");
+        let is_rule = |line: &str| {
+            line.starts_with("\t\t") && !line.starts_with("\t\t\t") && line.contains(['"', '{'])
+                || line.ends_with(" drop")
+                || line.ends_with(" accept")
+        };
         if line.starts_with("\t\t\t") {
             let elements: Vec<&str> = line.trim().trim_end_matches(',').split(", ").collect();
             let comma = if line.ends_with(',') { "," } else { "" };
@@ -87,7 +90,9 @@ fn mutants(text: &str) -> Vec<Mutant> {
             push(number, "another policy", vec![line.replace("policy accept", "policy drop")]);
         } else if is_rule(line) && !line.contains("elements =") {
             push(number, "left out", Vec::new());
-            for (old, new) in [(" accept", " drop"), (" drop", " accept"), (" reject with icmpx admin-prohibited", " drop")] {
+            for (old, new) in
+                [(" accept", " drop"), (" drop", " accept"), (" reject with icmpx admin-prohibited", " drop")]
+            {
                 if line.contains(old) {
                     push(number, "another verdict", vec![line.replace(old, new)]);
                 }

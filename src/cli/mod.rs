@@ -130,10 +130,7 @@ impl Failure {
         let code = self.code();
         match self {
             Failure::Told(_) => {}
-            Failure::Usage(error)
-            | Failure::Unresolved(error)
-            | Failure::System(error)
-            | Failure::Refused(error) => {
+            Failure::Usage(error) | Failure::Unresolved(error) | Failure::System(error) | Failure::Refused(error) => {
                 render::error(&format!("{error:#}"));
             }
         }
