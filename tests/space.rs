@@ -8,6 +8,7 @@ use edgeward::catalog::Catalog;
 use edgeward::intent::{Intent, Resolved};
 use edgeward::lower::lower;
 use edgeward::net::{Hook, Packet, Verdict};
+use edgeward::proof::prove;
 use edgeward::ruleset::{Difference, Effect, Ruleset, differences};
 use edgeward::space::{Condition, Space};
 use support::random::{CutPoints, Dice, intent, policy_text, resolution};
@@ -140,4 +141,33 @@ fn differences_are_the_disagreements_of_two_rulesets() {
         }
     }
     assert!(differing > 1000 && alike > 1000, "{differing} differ, {alike} do not");
+}
+
+/// Every flow has a port and a peer of its own, and its answers a rule: cells without number, and few questions.
+#[test]
+fn diagrams_stay_small_where_products_explode() {
+    let mut text = String::from(
+        "version: 1\nname: many\ntarget: idc-gateway\nregion: cn-hangzhou\nconnection: express-connect\ncni: flannel\n\
+         cluster: {kind: ack-edge, version: '1.30', api-server: 192.168.10.20}\n\
+         networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/8]}\n\
+         dns: {servers: [192.168.10.53]}\ngateway: {stateless: true}\nallow:\n",
+    );
+    for row in 0..300 {
+        let port = 20_000 + 7 * row;
+        text += &format!(
+            "- {{id: row-{row}, direction: outbound, peers: [198.{}.{}.0/24], ports: [tcp/{port}, udp/{port}]}}\n",
+            18 + row / 250,
+            row % 250
+        );
+    }
+    let catalog = Catalog::embedded().unwrap();
+    let declared = intent(&text, &catalog);
+    let intent = declared.bind(&resolution(&declared, &mut Dice::new(1))).unwrap();
+    let ruleset = lower(&intent);
+    prove(&intent, &ruleset).unwrap();
+    let conditions: Vec<Condition> = ruleset.conditions().collect();
+    let space = Space::new(&conditions);
+    let fates = ruleset.fates(&space);
+    assert!(fates.decided.len() > 1_000 && space.cells() > 1e13, "{:e} cells", space.cells());
+    assert!(space.questions() < 100_000, "{} questions", space.questions());
 }

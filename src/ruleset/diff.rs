@@ -77,8 +77,7 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
 }
 
 fn with_verdict<'s>(fates: &Fates<'_, 's>, space: &'s Space<'s>, verdict: Verdict) -> Region<'s> {
-    let fates = fates.decided.iter().filter(|fate| fate.verdict == verdict);
-    fates.fold(space.none(), |all, fate| all.or(fate.packets))
+    space.union(fates.decided.iter().filter(|fate| fate.verdict == verdict).map(|fate| fate.packets))
 }
 
 /// The packets that can come to an effect from here.
