@@ -59,6 +59,8 @@ pub mod explain;
 
 pub mod lint;
 
+pub mod live;
+
 pub mod lower;
 
 pub mod proof;
