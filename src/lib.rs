@@ -59,9 +59,9 @@ pub mod explain;
 
 pub mod lint;
 
-pub mod live;
-
 pub mod lower;
+
+pub mod live;
 
 pub mod proof;
 

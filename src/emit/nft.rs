@@ -5,8 +5,9 @@ use std::fmt::{Display, Write};
 use sha2::{Digest, Sha256};
 
 use super::{elements, ranges};
+use crate::live::Command;
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
-use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
+use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
 /// Lines of elements end near this column: nft repeats the whole line of an error.
 const WIDTH: usize = 100;
@@ -17,7 +18,7 @@ const WIDTH: usize = 100;
 ///
 /// The third line is a checksum of the lines below it, as `tail -n +4 FILE | sha256sum` shows it: [`is_intact`].
 pub fn nft(ruleset: &Ruleset) -> String {
-    let commands = commands(ruleset);
+    let commands = table(ruleset);
     let checksum = checksum(&commands);
     format!(
         "# edgeward: {}\n\
@@ -41,7 +42,7 @@ pub fn is_intact(text: &str) -> Option<bool> {
     Some(checksum(commands) == sum.trim_end())
 }
 
-fn commands(ruleset: &Ruleset) -> String {
+fn table(ruleset: &Ruleset) -> String {
     let mut text = format!("\ntable inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
     for counter in &ruleset.counters {
         text.push_str(&format!("\tcounter {counter} {{ }}\n"));
@@ -56,11 +57,51 @@ fn commands(ruleset: &Ruleset) -> String {
     text
 }
 
-fn push_set(text: &mut String, name: &str, set: &Set) {
-    let kind = match set.family {
+/// Writes a change to a live table, as one transaction.
+pub fn commands(commands: &[Command]) -> String {
+    commands.iter().map(|command| command_text(command) + "\n").collect()
+}
+
+fn command_text(command: &Command) -> String {
+    match command {
+        Command::AddTable => format!("add table inet {TABLE}"),
+        Command::AddCounter(name) => format!("add counter inet {TABLE} {name}"),
+        Command::AddSet { name, family, kind } => {
+            let flags = if *kind == SetKind::Prefixes { " flags interval;" } else { "" };
+            format!("create set inet {TABLE} {name} {{ type {};{flags} }}", element_type(*family))
+        }
+        Command::AddChain { name, base: None } => format!("add chain inet {TABLE} {name}"),
+        Command::AddChain { name, base: Some(base) } => {
+            format!("add chain inet {TABLE} {name} {{ {} }}", base_text(*base))
+        }
+        Command::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
+        Command::AddRule { chain, rule } => format!("add rule inet {TABLE} {chain} {}", self::rule(rule)),
+        Command::DeleteChain(name) => format!("delete chain inet {TABLE} {name}"),
+        Command::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
+        Command::DeleteCounter(name) => format!("delete counter inet {TABLE} {name}"),
+        Command::DeleteTable => format!("delete table inet {TABLE}"),
+    }
+}
+
+fn element_type(family: Family) -> &'static str {
+    match family {
         Family::V4 => "ipv4_addr",
         Family::V6 => "ipv6_addr",
+    }
+}
+
+fn base_text(base: Base) -> String {
+    let (hook, priority) = match base.hook {
+        Hook::Input | Hook::Output | Hook::Forward => (base.hook.name(), "filter"),
+        Hook::RawPrerouting => ("prerouting", "raw"),
+        Hook::RawOutput => ("output", "raw"),
     };
+    let policy = if base.drops { "drop" } else { "accept" };
+    format!("type filter hook {hook} priority {priority}; policy {policy};")
+}
+
+fn push_set(text: &mut String, name: &str, set: &Set) {
+    let kind = element_type(set.family);
     text.push('\n');
     if !set.note.is_empty() {
         text.push_str(&format!("\t# {}\n", set.note));
@@ -100,13 +141,7 @@ fn push_elements(text: &mut String, set: &Set) {
 fn push_chain(text: &mut String, chain: &Chain) {
     text.push_str(&format!("\n\tchain {} {{\n", chain.name));
     if let Some(base) = chain.base {
-        let (hook, priority) = match base.hook {
-            Hook::Input | Hook::Output | Hook::Forward => (base.hook.name(), "filter"),
-            Hook::RawPrerouting => ("prerouting", "raw"),
-            Hook::RawOutput => ("output", "raw"),
-        };
-        let policy = if base.drops { "drop" } else { "accept" };
-        text.push_str(&format!("\t\ttype filter hook {hook} priority {priority}; policy {policy};\n"));
+        text.push_str(&format!("\t\t{}\n", base_text(base)));
     }
     for rule in &chain.rules {
         text.push_str(&format!("\t\t{}\n", self::rule(rule)));

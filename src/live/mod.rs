@@ -89,8 +89,7 @@ impl Live {
             let names = |ruleset: &Ruleset| ruleset.sets.keys().cloned().collect::<Vec<_>>();
             names(&now) == names(&wanted)
                 && now.sets.iter().zip(&wanted.sets).all(|((_, old), (_, new))| {
-                    old == new
-                        || old.kind == SetKind::Hosts && new.kind == SetKind::Hosts && old.family == new.family
+                    old == new || old.kind == SetKind::Hosts && new.kind == SetKind::Hosts && old.family == new.family
                 })
         };
         let live_names = self.live_names();
