@@ -5,7 +5,7 @@
 mod support;
 
 use edgeward::catalog::Catalog;
-use edgeward::live::{Command, Live, Plan, carry_out};
+use edgeward::live::{Change, Live, Plan, carry_out};
 use edgeward::lower::lower;
 use edgeward::ruleset::{Ruleset, differences};
 use support::random::{Dice, intent, policy_text, resolution};
@@ -19,8 +19,8 @@ impl Kernel {
         Live(self.0.clone().unwrap_or_default())
     }
 
-    fn load(&mut self, commands: &[Command]) {
-        self.0 = carry_out(&self.0, commands).unwrap_or_else(|misfit| panic!("{misfit}: {commands:#?}"));
+    fn load(&mut self, changes: &[Change]) {
+        self.0 = carry_out(&self.0, changes).unwrap_or_else(|misfit| panic!("{misfit}: {changes:#?}"));
     }
 
     fn fill(&mut self, plan: &Plan) {

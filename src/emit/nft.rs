@@ -5,7 +5,7 @@ use std::fmt::{Display, Write};
 use sha2::{Digest, Sha256};
 
 use super::{elements, ranges};
-use crate::live::Command;
+use crate::live::Change;
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
@@ -58,28 +58,28 @@ fn table(ruleset: &Ruleset) -> String {
 }
 
 /// Writes a change to a live table, as one transaction.
-pub fn commands(commands: &[Command]) -> String {
-    commands.iter().map(|command| command_text(command) + "\n").collect()
+pub fn changes(changes: &[Change]) -> String {
+    changes.iter().map(|change| change_text(change) + "\n").collect()
 }
 
-fn command_text(command: &Command) -> String {
-    match command {
-        Command::AddTable => format!("add table inet {TABLE}"),
-        Command::AddCounter(name) => format!("add counter inet {TABLE} {name}"),
-        Command::AddSet { name, family, kind } => {
+fn change_text(change: &Change) -> String {
+    match change {
+        Change::AddTable => format!("add table inet {TABLE}"),
+        Change::AddCounter(name) => format!("add counter inet {TABLE} {name}"),
+        Change::AddSet { name, family, kind } => {
             let flags = if *kind == SetKind::Prefixes { " flags interval;" } else { "" };
             format!("create set inet {TABLE} {name} {{ type {};{flags} }}", element_type(*family))
         }
-        Command::AddChain { name, base: None } => format!("add chain inet {TABLE} {name}"),
-        Command::AddChain { name, base: Some(base) } => {
+        Change::AddChain { name, base: None } => format!("add chain inet {TABLE} {name}"),
+        Change::AddChain { name, base: Some(base) } => {
             format!("add chain inet {TABLE} {name} {{ {} }}", base_text(*base))
         }
-        Command::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
-        Command::AddRule { chain, rule } => format!("add rule inet {TABLE} {chain} {}", self::rule(rule)),
-        Command::DeleteChain(name) => format!("delete chain inet {TABLE} {name}"),
-        Command::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
-        Command::DeleteCounter(name) => format!("delete counter inet {TABLE} {name}"),
-        Command::DeleteTable => format!("delete table inet {TABLE}"),
+        Change::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
+        Change::AddRule { chain, rule } => format!("add rule inet {TABLE} {chain} {}", self::rule(rule)),
+        Change::DeleteChain(name) => format!("delete chain inet {TABLE} {name}"),
+        Change::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
+        Change::DeleteCounter(name) => format!("delete counter inet {TABLE} {name}"),
+        Change::DeleteTable => format!("delete table inet {TABLE}"),
     }
 }
 

@@ -5,13 +5,13 @@
 //! set is changed that rules look into, but for the elements of sets of hosts: `docs/apply.md` has the measurements
 //! that this rests on.
 
-mod command;
+mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ruleset::{Action, Match, Ruleset, Set, SetKind};
 
-pub use command::{Command, Misfit, carry_out};
+pub use change::{Change, Misfit, carry_out};
 
 /// A table as the kernel has it. Its sets have live names: the name that rulesets know, and where that was taken the
 /// number of a generation behind a dot.
@@ -30,15 +30,15 @@ pub fn plain_name(live: &str) -> &str {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// New sets, counters and, where there is none, the table. Changes no verdict.
-    pub fill: Vec<Command>,
+    pub fill: Vec<Change>,
     /// Elements of the new sets, by live name.
     pub elements: BTreeMap<String, Set>,
     /// Elements of live sets of hosts that come and go: what is left where the rules stay. One transaction.
     pub updates: BTreeMap<String, Update>,
     /// The one transaction that changes rules. Empty where the rules stay.
-    pub switch: Vec<Command>,
+    pub switch: Vec<Change>,
     /// What is not needed any more. Changes no verdict.
-    pub sweep: Vec<Command>,
+    pub sweep: Vec<Change>,
 }
 
 /// What changes in a live set of hosts.
@@ -103,9 +103,9 @@ impl Live {
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         let mut plan = Plan::default();
         if !exists {
-            plan.fill.push(Command::AddTable);
+            plan.fill.push(Change::AddTable);
         }
-        plan.fill.extend(wanted.counters.difference(&self.0.counters).cloned().map(Command::AddCounter));
+        plan.fill.extend(wanted.counters.difference(&self.0.counters).cloned().map(Change::AddCounter));
         for (name, set) in &wanted.sets {
             if let Some(live) = live_names.get(name).filter(|_| now.sets.get(name) == Some(set)) {
                 names.insert(name.clone(), live.clone());
@@ -115,7 +115,7 @@ impl Live {
                 true => format!("{name}.{generation}"),
                 false => name.clone(),
             };
-            plan.fill.push(Command::AddSet { name: live.clone(), family: set.family, kind: set.kind });
+            plan.fill.push(Change::AddSet { name: live.clone(), family: set.family, kind: set.kind });
             plan.elements.insert(live.clone(), set.clone());
             names.insert(name.clone(), live);
         }
@@ -139,34 +139,34 @@ impl Live {
 
     /// Every chain is emptied and filled in one transaction; chains that are not wanted are deleted, but for base
     /// chains, which stay, empty.
-    fn switch(&self, target: &Ruleset) -> Vec<Command> {
-        let mut commands = Vec::new();
+    fn switch(&self, target: &Ruleset) -> Vec<Change> {
+        let mut changes = Vec::new();
         let wanted: BTreeSet<&str> = target.chains.iter().map(|chain| chain.name.as_str()).collect();
         let known: BTreeSet<&str> = self.0.chains.iter().map(|chain| chain.name.as_str()).collect();
         for chain in &target.chains {
-            commands.push(Command::AddChain { name: chain.name.clone(), base: chain.base });
+            changes.push(Change::AddChain { name: chain.name.clone(), base: chain.base });
         }
         let unwanted = || self.0.chains.iter().filter(|chain| !wanted.contains(chain.name.as_str()));
         for chain in unwanted().filter_map(|chain| Some((chain, chain.base?))) {
             let base = crate::ruleset::Base { drops: false, ..chain.1 };
-            commands.push(Command::AddChain { name: chain.0.name.clone(), base: Some(base) });
+            changes.push(Change::AddChain { name: chain.0.name.clone(), base: Some(base) });
         }
-        commands.extend(known.iter().map(|name| Command::FlushChain((*name).to_owned())));
+        changes.extend(known.iter().map(|name| Change::FlushChain((*name).to_owned())));
         for chain in &target.chains {
             let rules = chain.rules.iter().cloned();
-            commands.extend(rules.map(|rule| Command::AddRule { chain: chain.name.clone(), rule: Box::new(rule) }));
+            changes.extend(rules.map(|rule| Change::AddRule { chain: chain.name.clone(), rule: Box::new(rule) }));
         }
         // A chain stands behind those that it jumps to, and all are empty by now.
         let deleted = unwanted().filter(|chain| chain.base.is_none());
-        commands.extend(deleted.map(|chain| Command::DeleteChain(chain.name.clone())));
-        commands
+        changes.extend(deleted.map(|chain| Change::DeleteChain(chain.name.clone())));
+        changes
     }
 
     /// Deletes the sets and counters of a table that none of its rules refers to.
-    fn sweep(&self, after: &Ruleset) -> Vec<Command> {
+    fn sweep(&self, after: &Ruleset) -> Vec<Change> {
         let (sets, counters) = (used_sets(after), used_counters(after));
-        let sets = after.sets.keys().filter(|name| !sets.contains(name.as_str())).cloned().map(Command::DeleteSet);
-        let counters = after.counters.difference(&counters).cloned().map(Command::DeleteCounter);
+        let sets = after.sets.keys().filter(|name| !sets.contains(name.as_str())).cloned().map(Change::DeleteSet);
+        let counters = after.counters.difference(&counters).cloned().map(Change::DeleteCounter);
         sets.chain(counters).collect()
     }
 }

@@ -6,7 +6,7 @@ use crate::ruleset::{Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
 /// One change to the structure of the table; several of them are one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum Change {
     /// Makes the table, where there is none.
     AddTable,
     /// Makes a counter, where there is none of the name.
@@ -63,34 +63,34 @@ pub enum Misfit {
 /// Carries out a transaction on a table as the kernel would: all of it, or nothing.
 ///
 /// # Errors
-/// The first command that the kernel would not take.
-pub fn carry_out(table: &Option<Ruleset>, commands: &[Command]) -> Result<Option<Ruleset>, Misfit> {
-    commands.iter().try_fold(table.clone(), one)
+/// The first change that the kernel would not take.
+pub fn carry_out(table: &Option<Ruleset>, changes: &[Change]) -> Result<Option<Ruleset>, Misfit> {
+    changes.iter().try_fold(table.clone(), one)
 }
 
-fn one(table: Option<Ruleset>, command: &Command) -> Result<Option<Ruleset>, Misfit> {
+fn one(table: Option<Ruleset>, change: &Change) -> Result<Option<Ruleset>, Misfit> {
     let missing = |what: String| Misfit::Missing(what);
-    if *command == Command::AddTable {
+    if *change == Change::AddTable {
         return Ok(Some(table.unwrap_or_default()));
     }
     let Some(mut table) = table else { return Err(missing("table".to_owned())) };
-    match command {
-        Command::AddTable => {}
-        Command::DeleteTable => return Ok(None),
-        Command::AddCounter(name) => drop(table.counters.insert(name.clone())),
-        Command::AddSet { name, family, kind } => {
+    match change {
+        Change::AddTable => {}
+        Change::DeleteTable => return Ok(None),
+        Change::AddCounter(name) => drop(table.counters.insert(name.clone())),
+        Change::AddSet { name, family, kind } => {
             let set = Set { family: *family, kind: *kind, elements: PrefixSet::default(), note: String::new() };
             if table.sets.insert(name.clone(), set).is_some() {
                 return Err(Misfit::Exists(format!("a set `{name}`")));
             }
         }
-        Command::AddChain { name, base } => match table.chains.iter_mut().find(|chain| chain.name == *name) {
+        Change::AddChain { name, base } => match table.chains.iter_mut().find(|chain| chain.name == *name) {
             None => table.chains.push(Chain { name: name.clone(), base: *base, rules: Vec::new() }),
             Some(chain) if chain.base.map(|base| base.hook) == base.map(|base| base.hook) => chain.base = *base,
             Some(_) => return Err(Misfit::Exists(format!("another chain `{name}`"))),
         },
-        Command::FlushChain(name) => chain(&mut table, name)?.rules.clear(),
-        Command::AddRule { chain: name, rule } => {
+        Change::FlushChain(name) => chain(&mut table, name)?.rules.clear(),
+        Change::AddRule { chain: name, rule } => {
             for target in targets(&rule.action) {
                 table.chain(target).ok_or_else(|| missing(format!("chain `{target}`")))?;
             }
@@ -105,7 +105,7 @@ fn one(table: Option<Ruleset>, command: &Command) -> Result<Option<Ruleset>, Mis
             }
             chain(&mut table, name)?.rules.push((**rule).clone());
         }
-        Command::DeleteChain(name) => {
+        Change::DeleteChain(name) => {
             let rules = |table: &Ruleset| table.chains.iter().flat_map(|chain| chain.rules.clone()).collect::<Vec<_>>();
             let called = rules(&table).iter().any(|rule| targets(&rule.action).contains(&name.as_str()));
             if called || !chain(&mut table, name)?.rules.is_empty() {
@@ -113,13 +113,13 @@ fn one(table: Option<Ruleset>, command: &Command) -> Result<Option<Ruleset>, Mis
             }
             table.chains.retain(|chain| chain.name != *name);
         }
-        Command::DeleteSet(name) => {
+        Change::DeleteSet(name) => {
             if super::used_sets(&table).contains(name.as_str()) {
                 return Err(Misfit::Busy(format!("the set `{name}`")));
             }
             table.sets.remove(name).ok_or_else(|| missing(format!("set `{name}`")))?;
         }
-        Command::DeleteCounter(name) => {
+        Change::DeleteCounter(name) => {
             if super::used_counters(&table).contains(name) {
                 return Err(Misfit::Busy(format!("the counter `{name}`")));
             }
