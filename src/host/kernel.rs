@@ -31,15 +31,18 @@ pub enum KernelError {
     Start(#[source] std::io::Error),
 }
 
-/// Reads a table of the family inet as nft's JSON; `None` where there is no such table.
+/// Reads a table of the family inet as nft lists it, without what it has counted; `None` where there is no such table.
+///
+/// The text, not JSON: where something in it is not understood, its line can be shown.
 ///
 /// # Errors
 /// nft is missing, not permitted, or fails.
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
-    let output = nft().args(["-j", "list", "table", "inet", name]).output().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => KernelError::NoNft,
-        _ => KernelError::Start(error),
-    })?;
+    let output =
+        nft().args(["--stateless", "list", "table", "inet", name]).output().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => KernelError::NoNft,
+            _ => KernelError::Start(error),
+        })?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         return Ok(Some(Source::new("kernel", &String::from_utf8_lossy(&output.stdout))));
@@ -49,6 +52,9 @@ pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
     }
     if stderr.contains("No such file or directory") {
         return Ok(None);
+    }
+    if stderr.trim().is_empty() {
+        return Err(KernelError::Failed(output.status.to_string()));
     }
     Err(KernelError::Failed(stderr.chars().take(LONGEST).collect()))
 }
