@@ -175,14 +175,11 @@ impl Ruleset {
         packets: P,
         matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
     ) -> Option<P> {
-        let (mut rest, mut back) = (Some(packets), None);
-        for (key, target) in keys {
-            let Some(packets) = rest else { break };
-            let (held, others) = packets.split(&key);
-            back = join(back, held.and_then(|held| self.enter(target, held, matched)));
-            rest = others;
-        }
-        join(back, rest)
+        let (keys, targets): (Vec<Condition<'_>>, Vec<&String>) = keys.unzip();
+        let (parts, others) = packets.spread(&keys);
+        let sent = parts.into_iter().zip(targets).filter_map(|(part, target)| self.enter(target, part?, matched));
+        let back: Vec<P> = sent.collect();
+        P::join(back.into_iter().chain(others))
     }
 
     /// The packets for which all matches of a rule hold, and the others.
@@ -218,10 +215,7 @@ impl Ruleset {
 }
 
 fn join<P: Packets>(left: Option<P>, right: Option<P>) -> Option<P> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(left.join(right)),
-        (left, right) => left.or(right),
-    }
+    P::join([left, right].into_iter().flatten())
 }
 
 #[cfg(test)]

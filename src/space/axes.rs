@@ -10,10 +10,10 @@ use crate::net::{
 
 /// A dimension of packet space.
 ///
-/// The order is the order of questions in a diagram. What rules ask first and what has few answers comes first. A port
-/// stands before the address of its end: rules are about a service (port and address at one end) and about who may use
-/// it, so what is known of one end is settled before the other one is asked about, and cases of the two ends do not
-/// multiply.
+/// The order is the order of questions in a diagram. What rules ask first and what has few answers comes first; the
+/// destination port stands before the addresses, since most rules are about one service. The source port stands behind
+/// them: where answers have rules of their own, a peer has few services to answer from, so that these cases do not
+/// multiply with those of the destination ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Axis {
     Hook,
@@ -26,11 +26,11 @@ pub(super) enum Axis {
     Dport,
     Destination4,
     Destination6,
+    Source4,
+    Source6,
     Sport,
     /// Whether a TCP segment can only open a connection.
     Opens,
-    Source4,
-    Source6,
 }
 
 impl Axis {
@@ -44,10 +44,10 @@ impl Axis {
         Axis::Dport,
         Axis::Destination4,
         Axis::Destination6,
-        Axis::Sport,
-        Axis::Opens,
         Axis::Source4,
         Axis::Source6,
+        Axis::Sport,
+        Axis::Opens,
     ];
 
     pub(super) fn of_port(end: PacketEnd) -> Self {
