@@ -54,13 +54,24 @@ pub fn lint(intent: &Intent<Declared>, problems: &mut Problems) {
     for (index, flow) in intent.flows.iter().enumerate() {
         // Only rows of the operator can be mended by the operator.
         if let Origin::Policy(span) = flow.origin {
-            compare(intent, &regions, index, span, problems);
+            compare(intent, &flows, &regions, index, span, problems);
+        }
+        // Thousands of rows may be compared with each other.
+        if index % 64 == 63 {
+            space.forget();
         }
     }
 }
 
 /// Compares an operator's flow with all others.
-fn compare(intent: &Intent<Declared>, regions: &[Region<'_>], index: usize, span: Span, problems: &mut Problems) {
+fn compare(
+    intent: &Intent<Declared>,
+    flows: &[Flow<Resolved>],
+    regions: &[Region<'_>],
+    index: usize,
+    span: Span,
+    problems: &mut Problems,
+) {
     let (id, own) = (&intent.flows[index].id, regions[index]);
     if own.is_empty() {
         let message = format!("no packet can be of the flow `{id}`");
@@ -69,7 +80,10 @@ fn compare(intent: &Intent<Declared>, regions: &[Region<'_>], index: usize, span
         problems.push_with_help(Code::DeadFlow, span, message, help);
         return;
     }
-    let others = || intent.flows.iter().zip(regions).enumerate().filter(|(other, _)| *other != index);
+    let others = || {
+        let others = intent.flows.iter().zip(regions).enumerate();
+        others.filter(|(other, _)| *other != index && related(&flows[index], &flows[*other]))
+    };
     // Of two flows that permit the same, the later one is superfluous.
     let covers = |other: usize, region: Region<'_>| own.is_within(region) && (other < index || region != own);
     if let Some((_, (other, _))) = others().find(|(other, (_, region))| covers(*other, **region)) {
@@ -94,6 +108,21 @@ fn compare(intent: &Intent<Declared>, regions: &[Region<'_>], index: usize, span
         let help = "each packet is counted for one flow only; `edgeward explain` says which";
         problems.push_with_help(Code::OverlappingFlows, span, message, help);
     }
+}
+
+/// Whether flows may have packets in common: most have not, which is cheap to see.
+fn related(one: &Flow<Resolved>, other: &Flow<Resolved>) -> bool {
+    fn ends(flow: &Flow<Resolved>) -> [&End<Resolved>; 2] {
+        match flow.side {
+            Side::Inbound => [&flow.peers, &flow.local],
+            Side::Outbound => [&flow.local, &flow.peers],
+        }
+    }
+    let meet = |pair: (&End<Resolved>, &End<Resolved>)| match pair {
+        (End::Ends(one), End::Ends(other)) => one.fixed.overlaps(&other.fixed),
+        _ => true,
+    };
+    one.traffic.overlaps(&other.traffic) && ends(one).into_iter().zip(ends(other)).all(meet)
 }
 
 /// The addresses of an end, where a name has addresses of its own at the far ends of both spaces: addresses that no
@@ -134,7 +163,8 @@ fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
         };
         if total > WIDE && seen.insert(*span) {
             let word = if flow.side == Side::Inbound { "from" } else { "to" };
-            let message = format!("the flow `{}` is open {word} more than 65,536 public addresses", flow.id);
+            let message =
+                format!("the flow `{}` is open {word} more than 65,536 public addresses, or IPv6 networks", flow.id);
             let help = "list the prefixes that are really needed";
             problems.push_with_help(Code::WideOpening, *span, message, help);
         }

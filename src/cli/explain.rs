@@ -487,7 +487,9 @@ impl Answer<'_> {
 
 /// Whether only audit mode let the packet pass.
 fn would_be_denied(outcome: &Outcome<'_>) -> bool {
-    let comment = outcome.rule.and_then(|rule| rule.comment.as_deref());
+    // A flow may be called like the reason of a denial, but its counter is not.
+    let rule = outcome.rule.filter(|rule| rule.flow().is_none());
+    let comment = rule.and_then(|rule| rule.comment.as_deref());
     outcome.verdict == Verdict::Accept && matches!(comment, Some("denied" | "invalid"))
 }
 

@@ -50,7 +50,8 @@ pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
     if stderr.contains("Operation not permitted") {
         return Err(KernelError::NotPermitted);
     }
-    if stderr.contains("No such file or directory") {
+    // A loader that misses a library says the same words, but not as nft does.
+    if output.status.code() == Some(1) && stderr.starts_with("Error: No such file or directory") {
         return Ok(None);
     }
     if stderr.trim().is_empty() {
@@ -61,7 +62,8 @@ pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
 
 fn nft() -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
+    // A relative folder, or an empty one, would be a program of whoever chose the current folder.
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).filter(|folder| folder.is_absolute());
     let path: OsString = std::env::join_paths(folders).unwrap_or(path);
     let mut command = Command::new("nft");
     command.env("PATH", path).env("LC_ALL", "C");

@@ -29,7 +29,7 @@ pub struct Clause<'a> {
 /// What a policy says of every packet.
 #[derive(Clone, Debug)]
 pub struct Specification<'a> {
-    /// The clauses; the last is about every packet.
+    /// The clauses; together they are about every packet.
     pub clauses: Vec<Clause<'a>>,
     /// The packets that are kept from conntrack.
     pub untracked: Condition<'a>,

@@ -90,6 +90,20 @@ impl Ruleset {
         fates
     }
 
+    /// The rules that keep packets from conntrack, each with the packets that get there.
+    pub fn spared<'a, 's>(&'a self, space: &'s Space<'s>) -> Vec<(&'a Rule, Region<'s>)> {
+        let mut spared = Vec::new();
+        for hook in Hook::ALL {
+            let Some((entry, _)) = self.entry(hook) else { continue };
+            self.walk(entry, space.region(&Condition::Hook(hook)), &mut |_, rule, packets| {
+                if rule.action == Action::Notrack {
+                    spared.push((rule, *packets));
+                }
+            });
+        }
+        spared
+    }
+
     /// Every condition that packets may meet on their way: what cuts a space for [`Ruleset::fates`].
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
         self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| {

@@ -73,6 +73,7 @@ pub struct Function<'s> {
 impl<'s> Function<'s> {
     /// The packets that two functions have different labels for, or only one of them has any.
     pub fn differs(self, other: Self) -> Region<'s> {
+        debug_assert!(std::ptr::eq(self.space, other.space), "functions of two spaces");
         Region { space: self.space, node: self.space.apply(Operation::Differ, self.node, other.node) }
     }
 }
@@ -141,6 +142,11 @@ impl<'a> Space<'a> {
                 }
             }
         }
+    }
+
+    /// Lets go of what was kept to make further work faster.
+    pub fn forget(&self) {
+        self.diagrams.borrow_mut().forget();
     }
 
     /// How many cells the space has: the product of the classes of all axes.
@@ -218,6 +224,7 @@ impl<'a> Space<'a> {
 
 impl<'s> Region<'s> {
     fn with(self, operation: Operation, other: Self) -> Self {
+        debug_assert!(std::ptr::eq(self.space, other.space), "regions of two spaces");
         Self { node: self.space.apply(operation, self.node, other.node), ..self }
     }
 

@@ -65,8 +65,8 @@ impl PacketBox {
 const SHOWN: usize = 8;
 
 impl fmt::Display for PacketBox {
-    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`; what is as usual is left out: new packets that do not go through
-    /// the loopback interface.
+    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`; what is as usual is left out: new or untracked packets that
+    /// do not go through the loopback interface.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hooks: Vec<&str> = self.hooks.iter().copied().map(Hook::name).collect();
         write!(f, "{}, {}", hooks.join(" and "), self.traffic())?;
@@ -90,8 +90,13 @@ impl fmt::Display for PacketBox {
             Some(false) => f.write_str(", ack or rst")?,
             None => {}
         }
-        if self.loopback == Some(true) {
-            f.write_str(", through loopback")?;
+        match self.loopback {
+            Some(true) => f.write_str(", through loopback")?,
+            // Nothing is forwarded through it, nor looked at for it in the raw hooks.
+            None if self.hooks.iter().any(|hook| matches!(hook, Hook::Input | Hook::Output)) => {
+                f.write_str(", also through loopback")?;
+            }
+            _ => {}
         }
         match &self.states[..] {
             // Besides what conntrack has seen, and what it calls invalid, a packet is one of these.
