@@ -16,11 +16,12 @@ use edgeward::diag::{Code, Diagnostic};
 use edgeward::intent::{Intent, Resolved};
 use edgeward::lower::lower;
 use edgeward::proof::prove;
-use edgeward::ruleset::{Action, Match, Ruleset};
+use edgeward::ruleset::{Action, Ruleset};
 use edgeward::source::Source;
 use edgeward::{emit, readback};
 use serde_json::Value;
 
+use support::bad_rulesets::{Bad, OBJECTS, PARTS, RULES, STATEMENTS, TEXTS, in_json_table, in_table};
 use support::compile::resolved;
 use support::netns::{self, Topology};
 use support::random::{Dice, intent, policy_text, resolution};
@@ -131,4 +132,162 @@ fn what_nft_lists_is_what_was_loaded() {
             }
         }
     }
+}
+
+/// A ruleset with every construct there is.
+const EVERYTHING: &str = include_str!("support/readback/everything.nft");
+
+/// The same as a person, or another version of nft, might write it.
+const VARIANT: &str = include_str!("support/readback/variant.nft");
+
+/// The same as nft 1.1.4 would list it in JSON, which it is known to do in another way.
+const VARIANT_JSON: &str = include_str!("support/readback/variant.json");
+
+#[test]
+fn one_meaning_has_many_forms() {
+    let ruleset = must_read(EVERYTHING);
+    assert_eq!(must_read(VARIANT), ruleset);
+    assert_eq!(must_read(VARIANT_JSON), ruleset);
+    assert_eq!(must_read(&emit::nft(&ruleset)), ruleset);
+    assert_eq!(must_read(&emit::json(&ruleset).unwrap()), ruleset);
+    need_namespaces!();
+    let topology = host();
+    for text in [EVERYTHING, VARIANT] {
+        topology.load(&format!("table inet edgeward {{}}\ndelete table inet edgeward\n{text}")).unwrap();
+        for options in LISTINGS {
+            assert_eq!(must_read(&listed(&topology, options)), ruleset, "{options:?}");
+        }
+    }
+}
+
+/// JSON with the fields of all objects in random order, and with the objects of the table in random order; rules keep
+/// theirs.
+fn permuted(json: &str, dice: &mut Dice) -> String {
+    let root: Value = serde_json::from_str(json).unwrap();
+    let objects = root["nftables"].as_array().unwrap();
+    let is_rule = |object: &Value| object.get("rule").is_some();
+    let mut rules = objects.iter().filter(|object| is_rule(object));
+    let mut left: Vec<&Value> = objects.iter().collect();
+    let mut text = String::from("{\"nftables\": [");
+    while !left.is_empty() {
+        let object = left.swap_remove(dice.below(left.len()));
+        let object = if is_rule(object) { rules.next().unwrap() } else { object };
+        write_permuted(object, dice, &mut text);
+        text.push_str(if left.is_empty() { "]}" } else { ",\n" });
+    }
+    text
+}
+
+fn write_permuted(value: &Value, dice: &mut Dice, text: &mut String) {
+    match value {
+        Value::Object(fields) => {
+            let fields: Vec<(&String, &Value)> = fields.iter().collect();
+            for (index, (key, value)) in dice.some(&fields, fields.len()).into_iter().enumerate() {
+                write!(text, "{}{}:", if index == 0 { "{" } else { ", " }, Value::from(key.as_str())).unwrap();
+                write_permuted(value, dice, text);
+            }
+            text.push_str(if fields.is_empty() { "{}" } else { "}" });
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (index, item) in items.iter().enumerate() {
+                text.push_str(if index == 0 { "" } else { " ,\t" });
+                write_permuted(item, dice, text);
+            }
+            text.push(']');
+        }
+        _ => write!(text, "{value}").unwrap(),
+    }
+}
+
+#[test]
+fn the_order_of_fields_and_objects_means_nothing() {
+    let ruleset = must_read(EVERYTHING);
+    let mut dice = Dice::new(1);
+    for _ in 0..200 {
+        let text = permuted(VARIANT_JSON, &mut dice);
+        let mut found = must_read(&text);
+        // A chain still stands behind those that it jumps to.
+        for (index, chain) in found.chains.iter().enumerate() {
+            for rule in &chain.rules {
+                let targets: Vec<&String> = match &rule.action {
+                    Action::Jump(target) | Action::Goto(target) => vec![target],
+                    Action::ByProtocol(chains) => chains.values().collect(),
+                    Action::ByPort { chains, .. } => chains.iter().map(|(_, target)| target).collect(),
+                    _ => Vec::new(),
+                };
+                assert!(targets.iter().all(|target| found.chains[..index].iter().any(|one| one.name == **target)));
+            }
+        }
+        found.chains.sort_by_key(|chain| ruleset.chains.iter().position(|one| one.name == chain.name));
+        assert_eq!(found, ruleset, "{text}");
+    }
+}
+
+/// Every ICMP type and every protocol, by the names that nft and this machine have for them.
+#[test]
+fn every_name_that_nft_lists_is_known() {
+    need_namespaces!();
+    let mut text = String::from("table inet edgeward {\n\tchain c {\n");
+    for number in 0..=255 {
+        write!(text, "icmp type {number}\nicmpv6 type {number}\nmeta l4proto {number}\n").unwrap();
+        write!(text, "icmp type {{ {number}, 255 }}\nicmpv6 type {number}-255\n").unwrap();
+    }
+    text.push_str("\t}\n\tchain d {\n");
+    for number in 0..=255 {
+        writeln!(text, "meta l4proto vmap {{ {number} : jump c }}").unwrap();
+    }
+    text.push_str("\t}\n}\n");
+    let ruleset = must_read(&text);
+    assert_eq!(ruleset.chains.iter().map(|chain| chain.rules.len()).sum::<usize>(), 6 * 256);
+    let topology = host();
+    topology.load(&text).unwrap();
+    for options in LISTINGS {
+        assert_eq!(must_read(&listed(&topology, options)), ruleset, "{options:?}");
+    }
+}
+
+/// Whether a text is refused as it has to be: with the code, at the place before which `‸` stands.
+fn refused(text: &str, code: Code) -> Result<(), String> {
+    let place = text.find('‸').unwrap();
+    let source = Source::new("bad", &text.replace('‸', ""));
+    let problem = match readback::read(&source) {
+        Ok(_) => return Err("is read".to_owned()),
+        Err(problem) => problem,
+    };
+    let [expected, found] = [place, problem.span.start].map(|offset| source.position(offset).to_string());
+    let message = &problem.message;
+    let speaks_well = problem.help.as_ref().is_some_and(|help| !help.is_empty() && !help.ends_with('.'))
+        && !message.ends_with('.')
+        && !message.starts_with(|c: char| c.is_uppercase())
+        && message.chars().count() <= 200
+        && problem.span.end >= problem.span.start
+        && problem.span.end <= source.text.len();
+    match () {
+        () if (problem.code, &found) != (code, &expected) => {
+            Err(format!("{} at {found}, not {} at {expected}: {message}", problem.code.name(), code.name()))
+        }
+        () if !speaks_well => Err(format!("{problem:?}")),
+        () => Ok(()),
+    }
+}
+
+#[test]
+fn what_is_not_known_is_refused_at_its_place() {
+    assert!(
+        read(&in_table("", "accept")).is_ok()
+            && read(&in_json_table("{\"metainfo\": {}}", "{\"accept\": null}")).is_ok()
+    );
+    let wraps: [(&[Bad], fn(&str) -> String); 5] = [
+        (RULES, |rule| in_table("", rule)),
+        (PARTS, |part| in_table(part, "accept")),
+        (TEXTS, str::to_owned),
+        (STATEMENTS, |statements| in_json_table("{\"metainfo\": {}}", statements)),
+        (OBJECTS, |object| in_json_table(object, "{\"accept\": null}")),
+    ];
+    let checked = wraps.iter().flat_map(|(list, wrap)| {
+        list.iter().map(move |(code, text)| refused(&wrap(text), *code).map_err(|wrong| format!("{text}: {wrong}")))
+    });
+    let wrong: Vec<String> = checked.filter_map(Result::err).collect();
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -144,7 +144,7 @@ fn set<'a>(node: &Node<'a>) -> Reading<SetForm<'a>> {
         return Err(unknown(type_node.span, "a set of several values, or of an expression's type", help));
     };
     let type_of_elements = Some(Spanned { value: kind.clone(), span: type_node.span });
-    // Lists of nft 1.0.6 and its single values: each takes the other's form.
+    // nft 1.1.4 lists a lone flag as it is, all others as a list; every version reads both.
     let flags = match fields.take("flags") {
         None => Vec::new(),
         Some(Spanned { value: Value::List(flags), .. }) => {

@@ -1,6 +1,7 @@
 //! The statements of nft JSON.
 
-use super::super::form::{Item, Key, Right, Statement, Word};
+use super::super::form::{Item, Right, Statement, Word};
+use super::super::meaning::{Field, field};
 use super::super::{Reading, malformed, quoted, unknown};
 use super::tree::{Node, Value};
 use super::{Fields, list, only_field, text, word, wrong_kind};
@@ -77,9 +78,9 @@ fn comparison<'a>(node: &Node<'a>) -> Reading<Statement<'a>> {
     Ok(Statement::Match { key, exact, right })
 }
 
-fn key<'a>(node: &Node<'a>) -> Reading<Key<'a>> {
-    let (name, value) = only_field(node, "what a match looks at")?;
-    let (header, field) = match &*name.value {
+fn key(node: &Node<'_>) -> Reading<Spanned<Field>> {
+    let (kind, value) = only_field(node, "what a match looks at")?;
+    let (header, name) = match &*kind.value {
         "payload" => {
             let mut fields = Fields::of(value, "`payload`")?;
             let header = word(fields.want("protocol")?, "a protocol")?;
@@ -91,14 +92,14 @@ fn key<'a>(node: &Node<'a>) -> Reading<Key<'a>> {
             let mut fields = Fields::of(value, "what a match looks at")?;
             let field = word(fields.want("key")?, "a key")?;
             fields.finish()?;
-            (name.value.clone(), field.value)
+            (kind.value.clone(), field.value)
         }
         other => {
             let message = format!("edgeward never looks at {}", quoted(other));
-            return Err(unknown(name.span, message, "remove the rule, or say it with matches that edgeward has"));
+            return Err(unknown(kind.span, message, "remove the rule, or say it with matches that edgeward has"));
         }
     };
-    Ok(Key { header, field, span: node.span })
+    field(&header, &name, node.span)
 }
 
 fn right<'a>(node: &Node<'a>) -> Reading<Right<'a>> {

@@ -51,7 +51,7 @@ const ONLY_TABLE: &str =
 
 /// Reads the family and the name of a table, which must be edgeward's.
 fn our_table(tokens: &mut Tokens<'_>) -> Reading<()> {
-    let (family, name) = (tokens.word("the family of a table")?, tokens.name("the name of a table")?);
+    let (family, name) = (tokens.word("the family of a table")?, tokens.word("the name of a table")?);
     if family.value == "inet" && name.value == TABLE {
         return Ok(());
     }
@@ -65,18 +65,18 @@ fn contents(tokens: &mut Tokens<'_>, table: &mut Table) -> Reading<()> {
     while let Some(word) = tokens.entry("a counter, set or chain")? {
         match &*word.value {
             "counter" => {
-                let name = tokens.name("the name of a counter")?;
+                let name = tokens.word("the name of a counter")?;
                 tokens.expect('{')?;
                 counted(tokens)?;
                 table.counter(&name)?;
             }
             "set" => {
-                let name = tokens.name("the name of a set")?;
+                let name = tokens.word("the name of a set")?;
                 tokens.expect('{')?;
                 table.set(set(tokens, name)?)?;
             }
             "chain" => {
-                let name = tokens.name("the name of a chain")?;
+                let name = tokens.word("the name of a chain")?;
                 tokens.expect('{')?;
                 table.chain(chain(tokens, name)?)?;
             }
@@ -223,5 +223,10 @@ fn base<'a>(tokens: &mut Tokens<'a>) -> Reading<BaseForm<'a>> {
     tokens.keyword("hook")?;
     let hook = tokens.word("a hook")?;
     tokens.keyword("priority")?;
-    Ok(BaseForm { kind, hook, priority: tokens.word("a priority")?, policy: None })
+    let priority = tokens.word("a priority")?;
+    if let Spanned { value: Token::Word(word), span } = tokens.peek()? {
+        let message = format!("{} behind a priority", quoted(word));
+        return Err(unknown(span, message, "edgeward's base chains have the priority `filter` or `raw`"));
+    }
+    Ok(BaseForm { kind, hook, priority, policy: None })
 }

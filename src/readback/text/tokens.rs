@@ -95,6 +95,11 @@ impl<'a> Tokens<'a> {
         self.at
     }
 
+    /// Whether a place begins directly behind another token.
+    pub fn is_adjacent(&self, span: Span) -> bool {
+        !self.text[..span.start].ends_with([' ', '\t', '\n'])
+    }
+
     /// The next token, without going behind it.
     pub fn peek(&self) -> Reading<Spanned<Token<'a>>> {
         self.clone().next()
@@ -135,10 +140,17 @@ impl<'a> Tokens<'a> {
         if token.value == Token::Mark(mark) { Ok(()) } else { Err(self.unexpected(token, &format!("`{mark}`"))) }
     }
 
-    /// Goes behind a word.
+    /// Goes behind a word. In the place of another one nft may know many more.
     pub fn keyword(&mut self, word: &str) -> Reading<()> {
         let token = self.next()?;
-        if token.value == Token::Word(word) { Ok(()) } else { Err(self.unexpected(token, &format!("`{word}`"))) }
+        match token.value {
+            Token::Word(found) if found == word => Ok(()),
+            Token::Word(found) => {
+                let message = format!("{} where edgeward knows only `{word}`", quoted(found));
+                Err(unknown(token.span, message, "write what edgeward writes"))
+            }
+            _ => Err(self.unexpected(token, &format!("`{word}`"))),
+        }
     }
 
     /// The next token, which must be a word.
@@ -150,8 +162,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The next token, which must be a word or quoted: nft takes names either way.
-    pub fn name(&mut self, what: &str) -> Reading<Word<'a>> {
+    /// The next token, which must be a word or quoted, where nft takes either.
+    pub fn word_or_text(&mut self, what: &str) -> Reading<Word<'a>> {
         let token = self.next()?;
         match token.value {
             Token::Word(word) | Token::Quoted(word) => Ok(Spanned { value: Cow::Borrowed(word), span: token.span }),
@@ -205,10 +217,6 @@ impl<'a> Tokens<'a> {
         let found = match token.value {
             Token::Word(word) => quoted(word),
             Token::Quoted(text) => format!("the text {}", quoted(text)),
-            Token::Mark(c @ ('$' | '!' | '<' | '>' | '&' | '|' | '^' | '(' | '~')) => {
-                let message = format!("`{c}`, where edgeward only knows {wanted}");
-                return unknown(token.span, message, "write what edgeward writes: no variables, no operators");
-            }
             Token::Mark(c) => format!("`{c}`"),
             Token::Line => "the end of the line".to_owned(),
             Token::End => {
