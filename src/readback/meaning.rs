@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::elements::number;
 use super::form::{Item, Right, RuleForm, Statement, Word};
-use super::names::{icmp_type, icmpv6_type, identifier, plain_text, port, protocol};
+use super::names::{icmp_type, icmpv6_type, identifier, log_prefix, plain_text, port, protocol};
 use super::{Reading, malformed, quoted, unknown};
 use crate::net::{Bits, CtState, Family, PacketEnd, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Log, Match, Rule};
@@ -107,7 +107,7 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
                     let help = "write `limit rate 10/second` before it";
                     return Err(unknown(span, "a log without a limit", help));
                 };
-                rule.log = Some(Log { prefix: plain_text(prefix)?.to_owned(), count, per });
+                rule.log = Some(Log { prefix: log_prefix(prefix)?.to_owned(), count, per });
             }
             Statement::Counter(name) => {
                 if rule.counter.is_some() {

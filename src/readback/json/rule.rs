@@ -108,7 +108,8 @@ fn right<'a>(node: &Node<'a>) -> Reading<Right<'a>> {
     {
         return Ok(Right::Named(Spanned { value: name.to_owned().into(), span: node.span }));
     }
-    match (&node.value, members(node)?) {
+    match (&node.value, members(node)) {
+        (_, Some([])) => Err(malformed(node.span, "a comparison with no values", "leave out what compares with it")),
         (Value::List(items), _) => Ok(Right::Flags(items.iter().map(item).collect::<Reading<_>>()?)),
         (_, Some(items)) => Ok(Right::Among(items.iter().map(item).collect::<Reading<_>>()?)),
         (_, None) => Ok(Right::One(item(node)?)),
@@ -116,20 +117,17 @@ fn right<'a>(node: &Node<'a>) -> Reading<Right<'a>> {
 }
 
 /// The members of a list or of `{"set": …}`, with or without a list in it; `None` where it is neither.
-pub fn members<'t, 'a>(node: &'t Node<'a>) -> Reading<Option<&'t [Node<'a>]>> {
+pub fn members<'t, 'a>(node: &'t Node<'a>) -> Option<&'t [Node<'a>]> {
     match &node.value {
-        Value::List(items) => Ok(Some(items)),
+        Value::List(items) => Some(items),
         Value::Object(fields) => match &fields[..] {
             [(name, inside)] if name.value == "set" => match &inside.value {
-                Value::List(items) if items.is_empty() => {
-                    Err(malformed(node.span, "a set of no values", "leave out what compares with it"))
-                }
-                Value::List(items) => Ok(Some(items)),
-                _ => Ok(Some(std::slice::from_ref(inside))),
+                Value::List(items) => Some(items),
+                _ => Some(std::slice::from_ref(inside)),
             },
-            _ => Ok(None),
+            _ => None,
         },
-        _ => Ok(None),
+        _ => None,
     }
 }
 
@@ -139,7 +137,7 @@ pub fn unwrapped<'t, 'a>(node: &'t Node<'a>) -> Reading<&'t Node<'a>> {
         Value::Object(fields) if fields.len() == 1 && fields[0].0.value == "elem" => {
             let mut fields = Fields::of(&fields[0].1, "`elem`")?;
             let value = fields.want("val")?;
-            fields.ignore(&["comment"]);
+            fields.ignore(&["comment"])?;
             fields.finish()?;
             Ok(value)
         }

@@ -29,7 +29,7 @@ pub fn rule<'a>(tokens: &mut Tokens<'a>, first: Word<'a>) -> Reading<RuleForm<'a
                 tokens.next()?;
                 word = Spanned { value: Cow::Borrowed(next_word), span: next.span };
             }
-            Token::Line | Token::Mark(';' | '}') | Token::End => {
+            Token::Line | Token::Mark(';') => {
                 tokens.end_of_statement()?;
                 return Ok(form);
             }
@@ -136,7 +136,7 @@ fn verdict_map<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<Stat
     }
     let entries = braces(tokens, |tokens, token| {
         let key = item(tokens, token)?;
-        let colon = tokens.next_over_lines()?;
+        let colon = tokens.next()?;
         if colon.value != Token::Mark(':') {
             return Err(tokens.unexpected(colon, "`:`"));
         }

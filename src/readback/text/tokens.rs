@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::form::Word;
+use super::super::names::plain_text;
 use super::super::{Reading, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
 use crate::source::{Span, Spanned};
@@ -45,11 +46,13 @@ impl<'a> Tokens<'a> {
         let value = match rest.chars().next() {
             None => Token::End,
             Some('\n') => self.take(1, |_| Token::Line),
-            Some('"') => match rest[1..].find('"') {
-                Some(length) => self.take(length + 2, |text| Token::Quoted(&text[1..=length])),
-                None => {
+            Some('"') => match rest[1..].find(['"', '\n']) {
+                Some(length) if rest[1 + length..].starts_with('"') => {
+                    self.take(length + 2, |text| Token::Quoted(&text[1..=length]))
+                }
+                _ => {
                     let span = Span { start, end: start + 1 };
-                    return Err(malformed(span, "a quote that is never closed", CUT_OFF));
+                    return Err(malformed(span, "a quote that is not closed on its line", CUT_OFF));
                 }
             },
             Some(c) if is_of_word(c) => {
@@ -174,17 +177,19 @@ impl<'a> Tokens<'a> {
     /// The next token, which must be quoted: what a person wrote.
     pub fn text(&mut self, what: &str) -> Reading<Word<'a>> {
         let token = self.next()?;
-        match token.value {
-            Token::Quoted(text) => Ok(Spanned { value: Cow::Borrowed(text), span: token.span }),
-            _ => Err(self.unexpected(token, &format!("{what} between quotes"))),
-        }
+        let Token::Quoted(text) = token.value else {
+            return Err(self.unexpected(token, &format!("{what} between quotes")));
+        };
+        let word = Spanned { value: Cow::Borrowed(text), span: token.span };
+        plain_text(&word)?;
+        Ok(word)
     }
 
     /// Goes behind a number that means nothing to a ruleset.
     pub fn digits(&mut self, what: &str) -> Reading<()> {
         let token = self.next()?;
         match token.value {
-            Token::Word(word) if word.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+            Token::Word(word) if word.parse::<u64>().is_ok() => Ok(()),
             _ => Err(self.unexpected(token, what)),
         }
     }
@@ -202,12 +207,11 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Goes behind the end of a statement; a closing brace ends one, too.
+    /// Goes behind the end of a statement. Like nft 1.0.6, takes no closing brace for one.
     pub fn end_of_statement(&mut self) -> Reading<()> {
-        let token = self.peek()?;
+        let token = self.next()?;
         match token.value {
-            Token::Line | Token::Mark(';') => self.next().map(drop),
-            Token::Mark('}') | Token::End => Ok(()),
+            Token::Line | Token::Mark(';') => Ok(()),
             _ => Err(self.unexpected(token, "the end of the statement")),
         }
     }
