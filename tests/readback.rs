@@ -414,3 +414,54 @@ fn nft_agrees_on_what_is_read() {
     assert!(wrong.is_empty(), "{} of {seen}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(seen > 50, "{seen}");
 }
+
+/// Chains that call one another, and what the kernel thinks of so many.
+#[test]
+fn chains_are_as_deep_as_the_kernel_goes() {
+    let nested = |count: usize| {
+        let mut text = format!("table inet edgeward {{\n\tchain c{count} {{\n\t}}\n");
+        for index in (2..count).rev() {
+            let target = index + 1;
+            match index % 3 {
+                0 => write!(text, "\tchain c{index} {{\n\t\tgoto c{target}\n\t}}\n"),
+                1 => write!(text, "\tchain c{index} {{\n\t\tjump c{target}\n\t}}\n"),
+                _ => write!(text, "\tchain c{index} {{\n\t\ttcp dport vmap {{ 1 : jump c{target} }}\n\t}}\n"),
+            }
+            .unwrap();
+        }
+        text + "\tchain c1 {\n\t\ttype filter hook input priority 0\n\t\tjump c2\n\t}\n}\n"
+    };
+    must_read(&nested(16));
+    let problem = read(&nested(17)).unwrap_err();
+    assert_eq!((problem.code, &nested(17)[problem.span.start..problem.span.end]), (Code::RulesetSyntax, "c2"));
+    // As many as there is memory for: nothing here calls itself.
+    assert!(read(&nested(100_000)).is_err());
+    need_namespaces!();
+    let topology = host();
+    topology.load(&nested(16)).unwrap();
+    topology.load(&format!("delete table inet edgeward\n{}", nested(17))).unwrap_err();
+}
+
+#[test]
+fn a_long_mistake_is_shown_in_part() {
+    let long = "x".repeat(1_000_000);
+    for text in [
+        in_table("", &long),
+        in_table("", &format!("tcp dport {long}")),
+        in_table("", &format!("ip saddr @{long}")),
+        in_table("", &format!("limit rate 10/{long} log prefix \"x\"")),
+        in_table("", &format!("accept comment \"{long}\u{7}\"")),
+        in_table(&format!("set s {{ type {long}; }}"), "accept"),
+        in_table(&format!("set s {{ type ipv4_addr; elements = {{ {long} }}; }}"), "accept"),
+        in_table(&format!("set s {{ type ipv4_addr; elements = {{ 10.0.0.0/{long} }}; }}"), "accept"),
+        in_table(&format!("chain {long} {{ }}"), "accept"),
+        in_json_table(&format!("{{\"{long}\": {{}}}}"), "{\"accept\": null}"),
+        in_json_table(&format!("{{\"counter\": {{\"{long}\": {{}}, \"{long}\": 1}}}}"), "{\"accept\": null}"),
+        in_json_table("{\"metainfo\": {}}", &format!("{{\"counter\": \"{long}\"}}")),
+        format!("table {long} {long}"),
+        long.clone(),
+    ] {
+        let problem = read(&text).unwrap_err();
+        assert!(problem.message.chars().count() <= 200, "{}", problem.message);
+    }
+}
