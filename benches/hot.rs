@@ -13,8 +13,9 @@ use edgeward::diag::Problems;
 use edgeward::intent::{Declared, Intent, Resolved};
 use edgeward::lower::lower;
 use edgeward::net::{Prefix, PrefixSet};
+use edgeward::proof::prove;
 use edgeward::resolution::Resolution;
-use edgeward::ruleset::{Ruleset, SetKind};
+use edgeward::ruleset::{Ruleset, SetKind, differences};
 use edgeward::source::Source;
 use edgeward::{emit, policy};
 use ipnet::{Ipv4Net, Ipv6Net};
@@ -148,4 +149,40 @@ fn prefix_set_from_1m_random_v6(bencher: Bencher) {
 fn prefix_set_from_1m_sorted_v4(bencher: Bencher) {
     let set: PrefixSet = (0..1_000_000).map(|index| Prefix::from(v4(index << 105, 24))).collect();
     bench_million(bencher, set.prefixes().collect());
+}
+
+/// A policy whose operator opens a port to the prefixes of all regions, and another to many prefixes more.
+fn all_regions(more: usize) -> Intent<Resolved> {
+    let catalog = Catalog::embedded().unwrap();
+    let registry = catalog.regions.iter().filter_map(|region| region.registry.as_ref()).flat_map(|row| &row.prefixes);
+    let oss = catalog.regions.iter().flat_map(|region| &region.oss).flat_map(|row| &row.vips);
+    let peers: Vec<String> = registry.chain(oss).map(ToString::to_string).collect();
+    let wide: Vec<String> = spread().take(more).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
+    let mut text = file("express-connect-flannel.yaml").text;
+    if !text.contains("\nallow:") {
+        text += "allow:\n";
+    }
+    text += &format!("- {{id: regions, direction: outbound, peers: [{}], ports: [tcp/443]}}\n", peers.join(", "));
+    if more > 0 {
+        text += &format!("- {{id: wide, direction: outbound, peers: [{}], ports: [tcp/8443]}}\n", wide.join(", "));
+    }
+    let mut problems = Problems::default();
+    let policy =
+        policy::parse(&Source::new("regions.yaml", &text), &mut problems).unwrap_or_else(|| panic!("{problems:#?}"));
+    let intent = policy::check(&policy, &catalog, None, &mut problems).unwrap_or_else(|| panic!("{problems:#?}"));
+    let resolution = Resolution::parse(&file("express-connect-flannel.lock.yaml"), &mut problems).unwrap();
+    intent.bind(&resolution).unwrap()
+}
+
+#[divan::bench(args = [0, 10_000, 100_000])]
+fn prove_all_regions(bencher: Bencher, more: usize) {
+    let intent = all_regions(more);
+    let ruleset = lower(&intent);
+    bencher.bench(|| prove(black_box(&intent), black_box(&ruleset)).unwrap());
+}
+
+#[divan::bench(args = [0, 10_000, 100_000])]
+fn differences_all_regions(bencher: Bencher, more: usize) {
+    let (old, new) = (lower(&all_regions(more)), lower(&resolved(POLICIES[0])));
+    bencher.bench(|| differences(&[black_box(&old), black_box(&new)]));
 }

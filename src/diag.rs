@@ -129,6 +129,16 @@ codes! {
     BroadPublic = "broad-public", Warning;
     /// Image layers may come from hosts that no document names.
     UnnamedLayers = "unnamed-layers", Note;
+    /// A row that permits nothing that another flow does not permit.
+    CoveredFlow = "covered-flow", Warning;
+    /// A row that no packet can be of.
+    DeadFlow = "dead-flow", Warning;
+    /// A row that permits packets that another flow permits, too.
+    OverlappingFlows = "overlapping-flows", Note;
+    /// A flow that the policy opens to much of the internet.
+    WideOpening = "wide-opening", Warning;
+    /// A probe that describes no packet.
+    InvalidProbe = "invalid-probe", Error;
     /// Not nft text or JSON, cut off, or at odds with itself.
     RulesetSyntax = "ruleset-syntax", Error;
     /// A part of a ruleset that edgeward does not write and cannot judge.

@@ -13,7 +13,7 @@ use crate::resolution::Resolution;
 use crate::site::{Mode, Target};
 use crate::source::Span;
 
-pub use specification::{Clause, Decision, Specification};
+pub use specification::{Aspect, Clause, Decision, Specification};
 
 /// Names as the operator and the catalog wrote them.
 #[derive(Clone, Debug, PartialEq)]
@@ -248,6 +248,8 @@ impl RateUnit {
 pub struct Intent<S: Stage> {
     /// The policy's name.
     pub name: String,
+    /// The digest of the catalog that its flows are from.
+    pub catalog: String,
     /// Where the rules run.
     pub target: Target,
     /// Whether denied packets are denied.
@@ -308,24 +310,9 @@ impl Intent<Declared> {
             };
             return Err(Unresolved(missing.into_iter().map(|(name, flows)| (name.clone(), tidy(flows))).collect()));
         }
-        let end = |end: &End<Declared>| match end {
-            End::Any => End::Any,
-            End::Ends(parts) => End::Ends(addresses(parts, resolution)),
-        };
-        let flow = |flow: &Flow<Declared>| Flow {
-            id: flow.id.clone(),
-            purpose: flow.purpose.clone(),
-            side: flow.side,
-            local: end(&flow.local),
-            peers: end(&flow.peers),
-            traffic: flow.traffic.clone(),
-            from_ports: flow.from_ports.clone(),
-            family: flow.family,
-            untracked: flow.untracked,
-            origin: flow.origin.clone(),
-        };
         Ok(Intent {
             name: self.name.clone(),
+            catalog: self.catalog.clone(),
             target: self.target,
             mode: self.mode,
             denials: self.denials,
@@ -337,8 +324,30 @@ impl Intent<Declared> {
                 everything: gateway.everything,
                 stateless: gateway.stateless,
             }),
-            flows: self.flows.iter().map(flow).collect(),
+            flows: self.flows.iter().map(|flow| flow.with(|parts| End::Ends(addresses(parts, resolution)))).collect(),
         })
+    }
+}
+
+impl Flow<Declared> {
+    /// The flow with something in place of the parts of its ends.
+    pub fn with<S: Stage>(&self, ends: impl Fn(&[Part]) -> End<S>) -> Flow<S> {
+        let end = |end: &End<Declared>| match end {
+            End::Any => End::Any,
+            End::Ends(parts) => ends(parts),
+        };
+        Flow {
+            id: self.id.clone(),
+            purpose: self.purpose.clone(),
+            side: self.side,
+            local: end(&self.local),
+            peers: end(&self.peers),
+            traffic: self.traffic.clone(),
+            from_ports: self.from_ports.clone(),
+            family: self.family,
+            untracked: self.untracked,
+            origin: self.origin.clone(),
+        }
     }
 }
 

@@ -38,6 +38,7 @@ pub mod diag;
 pub mod net;
 
 pub mod space;
+
 pub mod yaml;
 
 pub mod site;
@@ -52,10 +53,20 @@ pub mod policy;
 
 pub mod ruleset;
 
+pub mod probe;
+
+pub mod explain;
+
+pub mod lint;
+
 pub mod lower;
+
+pub mod live;
+
 pub mod proof;
 
 pub mod emit;
+
 pub mod readback;
 
 pub mod host;

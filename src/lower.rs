@@ -23,7 +23,8 @@ pub fn lower(intent: &Intent<Resolved>) -> Ruleset {
         Some(gateway) => table.gateway(gateway),
     }
     let Table { mut ruleset, sets, .. } = table;
-    ruleset.title = format!("ruleset of the policy `{}`, target {}", intent.name, intent.target);
+    ruleset.title =
+        format!("ruleset of the policy `{}`, target {}, catalog {}", intent.name, intent.target, intent.catalog);
     ruleset.sets = sets.into_used(&ruleset.chains);
     ruleset.counters =
         ruleset.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.counter.clone()).collect();

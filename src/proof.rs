@@ -6,7 +6,7 @@ use std::fmt;
 use crate::intent::{Decision, Intent, Resolved};
 use crate::net::Packet;
 use crate::ruleset::Ruleset;
-use crate::space::{Condition, Region, Space};
+use crate::space::{Condition, Space};
 
 /// A packet that fares otherwise than the policy means.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -47,29 +47,21 @@ pub fn prove(intent: &Intent<Resolved>, ruleset: &Ruleset) -> Result<(), Counter
     let conditions: Vec<Condition<'_>> = ruleset.conditions().collect();
     let space = Space::new(specification.conditions().chain(&conditions));
 
-    let mut meant: BTreeMap<Decision<'_>, Region<'_>> = BTreeMap::new();
-    let mut rest = space.all();
-    for clause in &specification.clauses {
-        let about = space.region(&clause.condition);
-        add(&mut meant, clause.decision, rest.and(about));
-        rest = rest.minus(about);
-    }
+    // Decisions by number: a label for each that the policy or the ruleset comes to.
+    let mut numbers: BTreeMap<Decision<'_>, u32> = BTreeMap::new();
+    let mut number = |decision| {
+        let next = numbers.len() as u32;
+        *numbers.entry(decision).or_insert(next)
+    };
+    let clauses = specification.clauses.iter();
+    let meant = space.function(clauses.map(|clause| (space.region(&clause.condition), number(clause.decision))));
     let fates = ruleset.fates(&space);
-    let mut found: BTreeMap<Decision<'_>, Region<'_>> = BTreeMap::new();
-    for fate in &fates.decided {
+    let found = space.function(fates.decided.iter().map(|fate| {
         let flow = fate.rule.and_then(|(_, rule)| rule.flow());
-        add(&mut found, Decision { verdict: fate.verdict, flow }, fate.packets);
-    }
-
-    let none = space.none();
-    let differing = found.keys().chain(meant.keys()).find_map(|decision| {
-        let [here, there] = [&found, &meant].map(|regions| regions.get(decision).copied().unwrap_or(none));
-        here.minus(there).witness().or_else(|| there.minus(here).witness())
-    });
+        (fate.packets, number(Decision { verdict: fate.verdict, flow }))
+    }));
     let spared = space.region(&specification.untracked);
-    let differing = differing
-        .or_else(|| spared.minus(fates.untracked).witness())
-        .or_else(|| fates.untracked.minus(spared).witness());
+    let differing = meant.differs(found).or(spared.minus(fates.untracked)).or(fates.untracked.minus(spared)).witness();
     let Some(packet) = differing else { return Ok(()) };
     let outcome = ruleset.evaluate(&packet);
     let decision = Decision { verdict: outcome.verdict, flow: outcome.rule.and_then(|rule| rule.flow()) };
@@ -78,8 +70,4 @@ pub fn prove(intent: &Intent<Resolved>, ruleset: &Ruleset) -> Result<(), Counter
         meant: Treatment::new(specification.decide(&packet), specification.untracked.holds(&packet)),
         found: Treatment::new(decision, outcome.untracked),
     })
-}
-
-fn add<'a, 's>(regions: &mut BTreeMap<Decision<'a>, Region<'s>>, decision: Decision<'a>, region: Region<'s>) {
-    regions.entry(decision).and_modify(|all| *all = all.or(region)).or_insert(region);
 }

@@ -1,6 +1,7 @@
 //! Every diagnostic: `fixtures/invalid/CODE.{yaml,stderr}`, and `CODE-2` and so on where a code has several causes.
 //!
-//! A policy with a `.lock.yaml` beside it is compiled with that lockfile, all others are checked.
+//! A policy with a `.lock.yaml` beside it is compiled with that lockfile, all others are checked. `.probes.yaml` are
+//! probes of a good policy, `.nft` rulesets that it is compared with.
 //! `UPDATE_GOLDEN=1 cargo test --test invalid` writes the goldens anew.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
@@ -22,19 +23,29 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The policies of the folder, by paths that messages show everywhere alike.
+/// The policy that probes and rulesets are held against.
+const POLICY: &str = "policies/express-connect-flannel.yaml";
+
+/// The inputs of the folder, by paths that messages show everywhere alike.
 fn fixtures() -> Vec<PathBuf> {
     let names = fs::read_dir(root().join(FOLDER)).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.filter_map(|name| name.into_string().ok());
-    let policies = names.filter(|name| name.ends_with(".yaml") && !name.ends_with(".lock.yaml"));
-    let mut paths: Vec<PathBuf> = policies.map(|name| Path::new(FOLDER).join(name)).collect();
+    let inputs =
+        names.filter(|name| name.ends_with(".nft") || name.ends_with(".yaml") && !name.ends_with(".lock.yaml"));
+    let mut paths: Vec<PathBuf> = inputs.map(|name| Path::new(FOLDER).join(name)).collect();
     paths.sort();
     paths
 }
 
+/// The file that holds what the program says of a fixture.
+fn golden(fixture: &Path) -> PathBuf {
+    let name = fixture.file_name().unwrap().to_str().unwrap();
+    fixture.with_file_name(format!("{}.stderr", name.split('.').next().unwrap()))
+}
+
 /// The code that a fixture is about: its name without a number.
 fn code_of(fixture: &Path) -> Option<Code> {
-    let stem = fixture.file_stem()?.to_str()?;
+    let stem = fixture.file_name()?.to_str()?.split('.').next()?;
     let name = stem.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-');
     assert!(name == SEVERAL || Code::ALL.iter().any(|code| code.name() == name), "`{name}` is not a code");
     Code::ALL.iter().copied().find(|code| code.name() == name)
@@ -44,8 +55,13 @@ fn code_of(fixture: &Path) -> Option<Code> {
 fn run(fixture: &Path) -> (String, Option<i32>) {
     let lock = fixture.with_extension("lock.yaml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
+    let name = fixture.to_str().unwrap();
     if root().join(&lock).exists() {
         command.arg("compile").arg("--lock").arg(lock);
+    } else if name.ends_with(".probes.yaml") {
+        command.args(["explain", POLICY, "--probes"]);
+    } else if name.ends_with(".nft") {
+        command.args(["diff", POLICY, "--against"]);
     } else {
         command.arg("check");
     }
@@ -56,7 +72,8 @@ fn run(fixture: &Path) -> (String, Option<i32>) {
 /// Checks one fixture: exit code, its code in the message, and the message as reviewed.
 fn check(fixture: &Path, golden: &Path) -> Result<(), String> {
     let (stderr, exit) = run(fixture);
-    let stderr = stderr.replace(fixture.to_str().unwrap(), &golden.with_extension("yaml").display().to_string());
+    let shown = if fixture.is_absolute() { golden.with_extension("yaml") } else { fixture.to_owned() };
+    let stderr = stderr.replace(fixture.to_str().unwrap(), shown.to_str().unwrap());
     if env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(root().join(golden), &stderr).unwrap();
     }
@@ -77,7 +94,7 @@ fn check(fixture: &Path, golden: &Path) -> Result<(), String> {
 
 #[test]
 fn messages_are_as_reviewed() {
-    let checked = fixtures().into_iter().map(|fixture| check(&fixture, &fixture.with_extension("stderr")));
+    let checked = fixtures().into_iter().map(|fixture| check(&fixture, &golden(&fixture)));
     let bad: Vec<String> = checked.filter_map(Result::err).collect();
     assert!(bad.is_empty(), "{}", bad.join("\n"));
 }
@@ -107,8 +124,9 @@ fn every_code_has_a_fixture_and_a_paragraph() {
 #[test]
 fn every_golden_has_a_fixture() {
     let names = fs::read_dir(root().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path());
+    let said: Vec<PathBuf> = fixtures().iter().map(|fixture| root().join(golden(fixture))).collect();
     for golden in names.filter(|path| path.extension().is_some_and(|extension| extension == "stderr")) {
         let made = golden.file_stem().is_some_and(|stem| stem == "too-large");
-        assert!(made || golden.with_extension("yaml").exists(), "{}: nothing says that", golden.display());
+        assert!(made || said.contains(&golden), "{}: nothing says that", golden.display());
     }
 }

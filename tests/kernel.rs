@@ -93,13 +93,19 @@ fn every_policy_and_every_scenario_is_tested() {
     }
 }
 
-/// Runs `edgeward compile` on a scenario's policy.
-fn compiled(scenario: &Scenario, format: &str) -> String {
+/// A folder with the policy of a scenario, and its lockfile.
+fn folder_of(scenario: &Scenario) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("policy.yaml"), &scenario.policy).unwrap();
     if let Some(lock) = &scenario.lock {
         fs::write(folder.path().join("policy.lock.yaml"), lock).unwrap();
     }
+    folder
+}
+
+/// Runs `edgeward compile` on a scenario's policy.
+fn compiled(scenario: &Scenario, format: &str) -> String {
+    let folder = folder_of(scenario);
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
     command.current_dir(folder.path()).args(["compile", "policy.yaml", "--format", format]);
     if let Some(target) = scenario.target {
@@ -263,6 +269,43 @@ fn kernel_and_evaluate_agree_on_random_policies() {
         let wrong = disagreements(&topology, &ruleset, &probes);
         assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
     }
+}
+
+/// What the kernel does is compared with what the policy means, packet by packet.
+#[test]
+fn a_change_in_the_kernel_is_seen() {
+    need_namespaces!();
+    let scenario = scenario("express_connect_flannel");
+    let topology = enforced(&scenario);
+    let folder = folder_of(&scenario);
+    let policy = folder.path().join("policy.yaml");
+    let diff = || {
+        let output = topology.run_under_test(&[env!("CARGO_BIN_EXE_edgeward"), "diff", policy.to_str().unwrap()]);
+        let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+        (output.status.code(), out, err)
+    };
+    let nft = |command: &str| topology.load(command).unwrap();
+    let (code, said, err) = diff();
+    assert_eq!(code, Some(0), "{said}{err}");
+
+    nft("add element inet edgeward ssh_v4 { 203.0.113.0/24 }");
+    let (code, said, _) = diff();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("newly denied"), "{said}");
+    assert!(said.contains("input, tcp/22 from 203.0.113.0/24\n"), "{said}");
+    nft("delete element inet edgeward ssh_v4 { 203.0.113.0/24 }");
+    assert_eq!(diff().0, Some(0));
+
+    // A rule that edgeward has no words for is not passed over.
+    nft("insert rule inet edgeward input ip ttl 3 accept");
+    let (code, said, err) = diff();
+    assert_eq!((code, said.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("unknown-construct"), "{err}");
+
+    nft("delete table inet edgeward");
+    let (code, said, err) = diff();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(err.contains("the kernel has no table"), "{err}");
 }
 
 /// Every way to break a ruleset, as text of the artefact and what stands in its place, and a probe that must notice.

@@ -11,7 +11,9 @@ use edgeward::emit;
 use edgeward::lower::lower;
 use edgeward::net::{Prefix, PrefixSet};
 use edgeward::proof::prove;
+use edgeward::readback;
 use edgeward::ruleset::Ruleset;
+use edgeward::source::Source;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use iprange::IpRange;
 use proptest::prelude::*;
@@ -160,7 +162,12 @@ fn every_random_policy_is_proved() {
     let catalog = Catalog::embedded().unwrap();
     for seed in 0..policies() {
         let (yaml, intent, ruleset) = compiled(seed, &catalog);
-        prove(&intent, &ruleset).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}\n{yaml}"));
+        let read = |text: &str| readback::read(&Source::new("emitted", text)).unwrap_or_else(|bad| panic!("{bad:?}"));
+        let [text, json] = [emit::nft(&ruleset), emit::json(&ruleset).unwrap()].map(|text| read(&text));
+        for ruleset in [&ruleset, &text, &json] {
+            prove(&intent, ruleset).unwrap_or_else(|wrong| panic!("seed {seed}: {wrong}\n{yaml}"));
+        }
+        assert_eq!((&text, &json), (&ruleset.clone().without_notes(), &text), "seed {seed}");
     }
 }
 

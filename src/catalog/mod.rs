@@ -5,6 +5,8 @@
 
 mod rows;
 
+use sha2::{Digest, Sha256};
+
 use crate::diag::{Code, Diagnostic, Problems, did_you_mean};
 use crate::net::{DomainName, Traffic};
 use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Site};
@@ -28,6 +30,8 @@ const EMBEDDED: [&str; 3] = [
 /// The cloud's data.
 #[derive(Clone, Debug)]
 pub struct Catalog {
+    /// Which catalog this is: the first 16 hexadecimal digits of the SHA-256 of its files' texts.
+    pub digest: String,
     /// The documents that the rows come from.
     pub documents: Vec<Document>,
     /// The regions, sorted by id.
@@ -62,6 +66,7 @@ impl Catalog {
     /// # Errors
     /// All problems of the first file that has any.
     pub fn parse([sources, regions, flows]: [Source; 3]) -> Result<Self, Box<CatalogError>> {
+        let digest = digest([&sources, &regions, &flows]);
         let rows::Documents { sources: documents } = decode(&sources, |_, _| ())?;
         let rows::Regions { regions } = decode(&regions, |file: &rows::Regions, problems| {
             file.check(&documents, problems);
@@ -71,7 +76,7 @@ impl Catalog {
         })?;
         let mut regions = regions;
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
-        Ok(Self { documents, regions, cnis, flows })
+        Ok(Self { digest, documents, regions, cnis, flows })
     }
 
     /// The region with an id.
@@ -100,6 +105,15 @@ impl Catalog {
     pub fn flows_of<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a FlowRow> {
         self.flows.iter().filter(|row| row.when.holds(site))
     }
+}
+
+fn digest(files: [&Source; 3]) -> String {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(file.text.len().to_be_bytes());
+        hash.update(&file.text);
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn decode<T: Decode>(source: &Source, check: impl FnOnce(&T, &mut Problems)) -> Result<T, Box<CatalogError>> {

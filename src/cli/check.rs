@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Failure, Loaded, PolicyTarget, load_catalog, load_policy, render};
-use crate::diag::Severity;
+use crate::diag::{Problems, Severity};
+use crate::lint::lint;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -20,8 +21,16 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     for path in &arguments.policies {
         match load_policy(path, &catalog, arguments.target.target, Severity::Note) {
             Ok(Loaded { source, intent, .. }) => {
+                let mut problems = Problems::default();
+                lint(&intent, &mut problems);
+                render::diagnostics(&source, problems.into_sorted(), Severity::Note);
                 let (flows, names) = (intent.flows.len(), intent.names().len());
-                render::output(&format!("{}: good; {flows} flows, {names} names to resolve\n", source.name))?;
+                render::output(&format!(
+                    "{}: good; {}, {} to resolve\n",
+                    source.name,
+                    render::count(flows, "flow"),
+                    render::count(names, "name")
+                ))?;
             }
             // The others are checked, too. A file that cannot be read is the graver failure: it tells nothing.
             Err(failure) => {

@@ -7,9 +7,12 @@ use clap::ValueEnum;
 use super::lock::LockArguments;
 use super::{Failure, PolicyTarget, load_catalog, load_policy, render};
 use crate::diag::Severity;
-use crate::emit;
 use crate::host::files;
+use crate::intent::{Intent, Resolved};
 use crate::lower::lower;
+use crate::proof::prove;
+use crate::source::Source;
+use crate::{emit, readback};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -37,6 +40,18 @@ enum RulesetFormat {
     Json,
 }
 
+/// Reads a ruleset back and proves that it is what the policy means.
+fn proved(intent: &Intent<Resolved>, text: Source) -> Result<(), Failure> {
+    let ruleset = readback::read(&text).map_err(|diagnostic| {
+        render::diagnostics(&text, vec![*diagnostic], Severity::Error);
+        Failure::Refused(anyhow::anyhow!("what was written cannot be read back: this is a mistake of edgeward"))
+    })?;
+    prove(intent, &ruleset).map_err(|wrong| {
+        let help = "this is a mistake of edgeward, and nothing was written; please report it with the policy";
+        Failure::Refused(anyhow::anyhow!("the ruleset is not what the policy means\n{wrong}\n{help}"))
+    })
+}
+
 pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, arguments.target.target, Severity::Warning)?;
@@ -46,6 +61,7 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
         RulesetFormat::Nft => emit::nft(&ruleset),
         RulesetFormat::Json => emit::json(&ruleset).map_err(|error| Failure::System(error.into()))?,
     };
+    proved(&resolved, Source::new("the ruleset", &text))?;
     match &arguments.output {
         None => render::output(&text),
         Some(path) => files::write(path, &text).map_err(|error| {

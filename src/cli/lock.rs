@@ -22,16 +22,30 @@ impl LockArguments {
         self.lock.clone().unwrap_or_else(|| policy.with_extension("lock.yaml"))
     }
 
-    /// Replaces the names of a policy by the addresses of its lockfile. Where the lockfile is only presumed, it may be
-    /// missing, and then no name has an address.
-    pub(super) fn bind(&self, policy: &Path, intent: &Intent<Declared>) -> Result<Intent<Resolved>, Failure> {
+    /// The lockfile of a policy. Where it is only presumed, it may be missing, and then no name has an address.
+    pub(super) fn resolution(&self, policy: &Path, intent: &Intent<Declared>) -> Result<Resolution, Failure> {
         let path = self.path(policy);
         let resolution = match (&self.lock, intent.names().is_empty()) {
             (None, true) => None,
             (None, false) => load_if_there(&path)?,
             (Some(_), _) => Some(parse(&files::read(&path)?)?),
         };
-        intent.bind(&resolution.unwrap_or_default()).map_err(|missing| unresolved(&missing, policy, &path))
+        Ok(resolution.unwrap_or_default())
+    }
+
+    /// Replaces the names of a policy by the addresses of its lockfile.
+    pub(super) fn bind(&self, policy: &Path, intent: &Intent<Declared>) -> Result<Intent<Resolved>, Failure> {
+        self.bind_to(&self.resolution(policy, intent)?, policy, intent)
+    }
+
+    /// Replaces the names of a policy by addresses that came from its lockfile.
+    pub(super) fn bind_to(
+        &self,
+        resolution: &Resolution,
+        policy: &Path,
+        intent: &Intent<Declared>,
+    ) -> Result<Intent<Resolved>, Failure> {
+        intent.bind(resolution).map_err(|missing| unresolved(&missing, policy, &self.path(policy)))
     }
 }
 

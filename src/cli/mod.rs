@@ -3,6 +3,8 @@
 mod catalog;
 mod check;
 mod compile;
+mod diff;
+mod explain;
 mod hosts;
 mod init;
 mod lock;
@@ -16,9 +18,9 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::catalog::{Catalog, FILES};
-use crate::diag::{Problems, Severity};
+use crate::diag::{Problems, Severity, legible};
 use crate::host::files::{self, ReadError};
-use crate::intent::{Declared, Intent};
+use crate::intent::{Declared, Intent, Origin};
 use crate::policy::{self, syntax::Policy};
 use crate::site::Target;
 use crate::source::Source;
@@ -46,6 +48,10 @@ enum Verb {
     Hosts(hosts::Arguments),
     /// Print the ruleset of a policy; touches neither network nor kernel
     Compile(compile::Arguments),
+    /// Say what becomes of a packet, and why; or check a file of packets
+    Explain(Box<explain::Arguments>),
+    /// Show the packets that fare otherwise than under another ruleset or policy, and why
+    Diff(diff::Arguments),
     /// List the regions, or show all that is known of one
     Catalog(catalog::Arguments),
     /// Print the JSON Schema of the policy file
@@ -92,6 +98,8 @@ enum Failure {
     Unresolved(anyhow::Error),
     /// A file or a permission: 4.
     System(anyhow::Error),
+    /// A check that guards the network says no: 5.
+    Refused(anyhow::Error),
 }
 
 impl From<ReadError> for Failure {
@@ -113,6 +121,7 @@ impl Failure {
             Failure::Usage(_) => 2,
             Failure::Unresolved(_) => 3,
             Failure::System(_) => 4,
+            Failure::Refused(_) => 5,
         }
     }
 
@@ -121,7 +130,7 @@ impl Failure {
         let code = self.code();
         match self {
             Failure::Told(_) => {}
-            Failure::Usage(error) | Failure::Unresolved(error) | Failure::System(error) => {
+            Failure::Usage(error) | Failure::Unresolved(error) | Failure::System(error) | Failure::Refused(error) => {
                 render::error(&format!("{error:#}"));
             }
         }
@@ -152,6 +161,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Resolve(arguments) => resolve::run(&arguments, catalog),
         Verb::Hosts(arguments) => hosts::run(&arguments, catalog),
         Verb::Compile(arguments) => compile::run(&arguments, catalog),
+        Verb::Explain(arguments) => explain::run(&arguments, catalog),
+        Verb::Diff(arguments) => diff::run(&arguments, catalog),
         Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
         Verb::Schema => schema(),
         Verb::Completions { shell } => {
@@ -204,4 +215,12 @@ fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Se
     let loaded = policy::load(&source, catalog, target, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);
     loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Told(2))
+}
+
+/// A place in the policy, or what the catalog says.
+fn place(policy: &Source, origin: &Origin) -> String {
+    match origin {
+        Origin::Policy(span) => format!("{}:{}", legible(&policy.name), policy.position(span.start)),
+        Origin::Catalog { .. } => "catalog".to_owned(),
+    }
 }

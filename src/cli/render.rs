@@ -4,8 +4,11 @@ use std::io::{ErrorKind, Write};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use serde_json::{Value, json};
+
 use super::Failure;
 use crate::diag::{Diagnostic, Severity, legible};
+use crate::net::{Packet, Payload};
 use crate::source::Source;
 
 /// A longer line is named, not shown.
@@ -76,6 +79,65 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
         Some(help) => show(&[first, Group::with_title(Level::HELP.secondary_title(help.as_str()))]),
         None => show(&[first]),
     }
+}
+
+/// Shows a note without a place.
+pub(super) fn note(message: &str) {
+    let message = legible(message);
+    show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
+}
+
+/// Whether results may have colour.
+fn coloured() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
+fn painted(code: &str, text: &str) -> String {
+    if coloured() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// A text in bold, where results may have colour.
+pub(super) fn bold(text: &str) -> String {
+    painted("1", text)
+}
+
+/// A text in green, where results may have colour.
+pub(super) fn green(text: &str) -> String {
+    painted("32", text)
+}
+
+/// A text in red, where results may have colour.
+pub(super) fn red(text: &str) -> String {
+    painted("31", text)
+}
+
+/// A number of things: `1 probe`, `2 probes`.
+pub(super) fn count(number: usize, thing: &str) -> String {
+    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A packet as JSON.
+pub(super) fn packet_json(packet: &Packet) -> Value {
+    let (protocol, extra) = match packet.payload {
+        Payload::Tcp { sport, dport, opens } => (json!("tcp"), json!({"sport": sport, "dport": dport, "opens": opens})),
+        Payload::Udp { sport, dport } => (json!("udp"), json!({"sport": sport, "dport": dport})),
+        Payload::Icmp { kind } => {
+            (json!(if packet.source.is_ipv4() { "icmp" } else { "icmpv6" }), json!({"icmp-type": kind}))
+        }
+        Payload::Other(number) => (json!(number), json!({})),
+    };
+    let mut document = json!({
+        "hook": packet.hook.name(),
+        "from": packet.source,
+        "to": packet.destination,
+        "proto": protocol,
+        "state": packet.state.name(),
+        "loopback": packet.loopback,
+    });
+    if let (Value::Object(fields), Value::Object(extra)) = (&mut document, extra) {
+        fields.extend(extra);
+    }
+    document
 }
 
 fn show(report: &[Group<'_>]) {

@@ -4,7 +4,7 @@ mod json;
 mod nft;
 
 pub use json::json;
-pub use nft::nft;
+pub use nft::{changes, is_intact, nft, rule};
 
 use std::net::IpAddr;
 

@@ -167,10 +167,33 @@ impl End<Resolved> {
     }
 }
 
+/// What a flow asks of a packet, one thing beside the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aspect {
+    /// That its peer is one of the flow's.
+    Peer,
+    /// That its local end is one of the flow's.
+    Local,
+    /// That it is of the flow's protocols and ports.
+    Traffic,
+    /// That its source port is one of the flow's.
+    SourcePort,
+    /// That it is of the flow's family.
+    Family,
+    /// That it can be an answer.
+    Answer,
+    /// That conntrack does not call it invalid.
+    Valid,
+}
+
 impl Flow<Resolved> {
     /// The packets that the flow permits to the side that begins; or, as its reply, to the other side. TCP segments
     /// that open a connection are no reply.
     pub fn condition(&self, reply: bool) -> Condition<'_> {
+        Condition::All(self.aspects(reply).into_iter().map(|(_, condition)| condition).collect())
+    }
+
+    fn aspects(&self, reply: bool) -> Vec<(Aspect, Condition<'_>)> {
         let (begins, answers) = match reply {
             false => (PacketEnd::Source, PacketEnd::Destination),
             true => (PacketEnd::Destination, PacketEnd::Source),
@@ -179,19 +202,28 @@ impl Flow<Resolved> {
             Side::Inbound => (answers, begins),
             Side::Outbound => (begins, answers),
         };
-        let mut all = vec![self.local.at(local), self.peers.at(peer), permitted(&self.traffic, answers)];
-        all.extend(self.family.map(Condition::Family));
+        let mut all = vec![
+            (Aspect::Local, self.local.at(local)),
+            (Aspect::Peer, self.peers.at(peer)),
+            (Aspect::Traffic, permitted(&self.traffic, answers)),
+        ];
+        all.extend(self.family.map(|family| (Aspect::Family, Condition::Family(family))));
         all.extend(self.from_ports.as_ref().map(|ports| {
             let from = |transport| Condition::Port(transport, begins, ports.as_slice());
-            Condition::Any([Transport::Tcp, Transport::Udp].map(from).into())
+            (Aspect::SourcePort, Condition::Any([Transport::Tcp, Transport::Udp].map(from).into()))
         }));
         if reply {
-            all.push(Condition::Any(vec![
-                !Condition::Protocol(Transport::Tcp.protocol().number()),
-                Condition::NotOpening,
-            ]));
+            let other = !Condition::Protocol(Transport::Tcp.protocol().number());
+            all.push((Aspect::Answer, Condition::Any(vec![other, Condition::NotOpening])));
         }
-        Condition::All(all)
+        all
+    }
+
+    /// What a packet of the side that begins lacks to be the flow's, on an edge host as on a gateway.
+    pub fn lacks(&self, packet: &Packet) -> Vec<Aspect> {
+        let missing = self.aspects(false).into_iter().filter(|(_, condition)| !condition.holds(packet));
+        let invalid = packet.hook != Hook::Forward && packet.state == CtState::Invalid && !self.untracked;
+        missing.map(|(aspect, _)| aspect).chain(invalid.then_some(Aspect::Valid)).collect()
     }
 }
 

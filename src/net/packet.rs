@@ -80,6 +80,17 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The word for it in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Icmp => "icmp",
+            Protocol::Icmpv6 => "icmpv6",
+            Protocol::Ipip => "ipip",
+        }
+    }
+
     /// The protocol number (IANA).
     pub fn number(self) -> u8 {
         match self {

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::flows::{Builder, gateway, operators_flows};
-use super::syntax::{Allow, Covers, Networks, Policy};
+use super::syntax::{Allow, Networks, Policy};
 use super::zones::{prefixes, zone, zone_field};
 use crate::catalog::{Catalog, Region, Zone};
 use crate::diag::{Code, Problems};
@@ -13,7 +13,7 @@ use crate::intent::{Declared, Denials, Flow, Intent, Rate, RateUnit};
 use crate::net::{Prefix, PrefixSet, Traffic, Verdict};
 use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Mode, Phase, Scope, Site, Target};
 use crate::source::{Span, Spanned};
-use crate::yaml::{AddressOrName, PrefixOrName};
+use crate::yaml::AddressOrName;
 
 /// The first cluster version without tunnel servers (public-network, "During ongoing cluster operations").
 const NO_TUNNEL_SERVERS: ClusterVersion = ClusterVersion { major: 1, minor: 26 };
@@ -43,7 +43,6 @@ pub fn check(
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
-    check_crossing(policy, &site, problems);
     flows.extend(operators_flows(policy, target));
     // The flow that names a packet's port is the one to blame or thank, before one that opens everything.
     flows.sort_by_key(|flow| flow.traffic == Traffic::Any);
@@ -54,6 +53,7 @@ pub fn check(
     let gateway = (target == Target::IdcGateway).then(|| gateway(policy, &site));
     (!problems.has_errors()).then(|| Intent {
         name: policy.name.value.0.clone(),
+        catalog: catalog.digest.clone(),
         target,
         mode: policy.mode.unwrap_or(Mode::Enforce),
         denials: Denials {
@@ -249,28 +249,6 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
         let message = "image layers may come from OSS hosts that no document names";
         let help = "where pulls fail, add an `allow` row for the host that the container runtime reports";
         problems.push_with_help(Code::UnnamedLayers, policy.connection.span, message, help);
-    }
-}
-
-/// Operator's rows that a gateway never sees, because both ends are in the data centre.
-fn check_crossing(policy: &Policy, site: &Site, problems: &mut Problems) {
-    if site.target != Target::IdcGateway || policy.gateway.covers == Some(Covers::Everything) {
-        return;
-    }
-    let zones: &[Zone] = if site.routed { &[Zone::Hosts, Zone::Pods] } else { &[Zone::Hosts] };
-    let inside: PrefixSet =
-        zones.iter().flat_map(|&name| policy.networks.value.zone(name)).map(|prefix| prefix.value).collect();
-    for row in &policy.allow {
-        let outside = row.peers.value.iter().any(|peer| match &peer.value {
-            PrefixOrName::Prefix(prefix) => !PrefixSet::from_iter([*prefix]).is_subset(&inside),
-            PrefixOrName::Name(_) => true,
-        });
-        if !outside && !row.peers.value.is_empty() {
-            let message =
-                format!("all peers of `{}` are inside of the data centre: the flow crosses no gateway", row.id.value.0);
-            let help = "remove the row from the gateway's policy, or write `gateway: {covers: everything}`";
-            problems.push_with_help(Code::EmptyPeers, row.peers.span, message, help);
-        }
     }
 }
 

@@ -3,12 +3,14 @@
 //! It holds only what [`evaluate`](Ruleset::evaluate) understands; there is no raw nft text in it. It knows nothing of
 //! policies.
 
+mod diff;
 mod evaluate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::{CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, PrefixSet, Protocol, Transport, Verdict};
 
+pub use diff::{Difference, Effect, differences};
 pub use evaluate::{Fate, Fates, Outcome};
 
 /// The table's name; its family is `inet`.
@@ -146,6 +148,28 @@ pub enum Match {
 }
 
 impl Ruleset {
+    /// The ruleset without what is for people only, as the kernel keeps it.
+    #[must_use]
+    pub fn without_notes(mut self) -> Self {
+        self.title.clear();
+        self.sets.values_mut().for_each(|set| set.note.clear());
+        self
+    }
+
+    /// The ruleset with the answers of DNS that another one has: the elements of its sets of hosts, where both have
+    /// the set.
+    #[must_use]
+    pub fn with_hosts_of(mut self, other: &Self) -> Self {
+        for (name, set) in &mut self.sets {
+            let theirs =
+                other.sets.get(name).filter(|theirs| theirs.kind == SetKind::Hosts && theirs.family == set.family);
+            if let (SetKind::Hosts, Some(theirs)) = (set.kind, theirs) {
+                set.elements.clone_from(&theirs.elements);
+            }
+        }
+        self
+    }
+
     /// The chain with a name.
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)

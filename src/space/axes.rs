@@ -10,8 +10,10 @@ use crate::net::{
 
 /// A dimension of packet space.
 ///
-/// The order is the order of questions in a diagram: what rules ask first and what has few answers comes first, so
-/// that the many cases of ports share what is below them, the addresses.
+/// The order is the order of questions in a diagram. What rules ask first and what has few answers comes first. A port
+/// stands before the address of its end: rules are about a service (port and address at one end) and about who may use
+/// it, so what is known of one end is settled before the other one is asked about, and cases of the two ends do not
+/// multiply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Axis {
     Hook,
@@ -19,16 +21,16 @@ pub(super) enum Axis {
     Family,
     State,
     Protocol,
+    IcmpType,
     /// The destination port of TCP and UDP.
     Dport,
-    IcmpType,
+    Destination4,
+    Destination6,
     Sport,
     /// Whether a TCP segment can only open a connection.
     Opens,
     Source4,
     Source6,
-    Destination4,
-    Destination6,
 }
 
 impl Axis {
@@ -38,14 +40,14 @@ impl Axis {
         Axis::Family,
         Axis::State,
         Axis::Protocol,
-        Axis::Dport,
         Axis::IcmpType,
+        Axis::Dport,
+        Axis::Destination4,
+        Axis::Destination6,
         Axis::Sport,
         Axis::Opens,
         Axis::Source4,
         Axis::Source6,
-        Axis::Destination4,
-        Axis::Destination6,
     ];
 
     pub(super) fn of_port(end: PacketEnd) -> Self {

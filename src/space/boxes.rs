@@ -1,66 +1,11 @@
-//! Regions as people read them: boxes, each a product of sets.
+//! From regions to boxes: as few as come of merging what differs in one way only.
 
 use std::collections::BTreeMap;
 
-use super::Space;
 use super::axes::{Axis, Runs, STATES};
 use super::diagram::{self, Node};
-use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Ranges};
-
-/// A box of packets: all that have a value of each set. `None` stands for every value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PacketBox {
-    /// Where they are judged.
-    pub hooks: Vec<Hook>,
-    /// Whether they go through the loopback interface.
-    pub loopback: Option<bool>,
-    /// What conntrack says of them.
-    pub states: Vec<CtState>,
-    /// Their families.
-    pub families: Vec<Family>,
-    /// Protocol numbers.
-    pub protocols: Option<Ranges<u8>>,
-    /// Destination ports of TCP and UDP.
-    pub dports: Option<PortSet>,
-    /// Types of ICMP messages.
-    pub icmp_types: Option<IcmpTypes>,
-    /// Source ports of TCP and UDP.
-    pub sports: Option<PortSet>,
-    /// Whether TCP segments can only open a connection.
-    pub opens: Option<bool>,
-    /// Source addresses; of the families.
-    pub sources: Option<PrefixSet>,
-    /// Destination addresses; of the families.
-    pub destinations: Option<PrefixSet>,
-}
-
-impl PacketBox {
-    /// Whether the box has a packet.
-    pub fn contains(&self, packet: &Packet) -> bool {
-        fn has<T>(set: &Option<T>, test: impl FnOnce(&T) -> bool) -> bool {
-            set.as_ref().is_none_or(test)
-        }
-        let kind = match packet.payload {
-            Payload::Icmp { kind } => Some(kind),
-            _ => None,
-        };
-        let opens = match packet.payload {
-            Payload::Tcp { opens, .. } => Some(opens),
-            _ => None,
-        };
-        self.hooks.contains(&packet.hook)
-            && has(&self.loopback, |loopback| *loopback == packet.loopback)
-            && self.states.contains(&packet.state)
-            && self.families.contains(&packet.family())
-            && has(&self.protocols, |protocols| protocols.contains(packet.protocol()))
-            && has(&self.dports, |ports| packet.port(PacketEnd::Destination).is_none_or(|port| ports.contains(port)))
-            && has(&self.sports, |ports| packet.port(PacketEnd::Source).is_none_or(|port| ports.contains(port)))
-            && has(&self.icmp_types, |types| kind.is_none_or(|kind| types.contains(kind)))
-            && has(&self.opens, |wanted| opens.is_none_or(|opens| opens == *wanted))
-            && has(&self.sources, |set| set.contains(packet.source))
-            && has(&self.destinations, |set| set.contains(packet.destination))
-    }
-}
+use super::{PacketBox, Space};
+use crate::net::{CtState, Family, Hook, PacketEnd, PrefixSet, Ranges};
 
 /// The classes on each axis; `None` stands for all.
 type Cells = [Option<Runs>; Axis::ALL.len()];
@@ -180,36 +125,34 @@ fn join(families: &[Family], bounded: Vec<Option<PrefixSet>>) -> Option<PrefixSe
 
 /// Makes one box of two that differ in family and addresses: ends of different families never meet in a packet.
 fn merge_families(found: Vec<PacketBox>) -> Vec<PacketBox> {
-    let mut merged: Vec<PacketBox> = Vec::new();
+    let mut alike: BTreeMap<PacketBox, Vec<PacketBox>> = BTreeMap::new();
     for new in found {
-        let alike = |old: &&mut PacketBox| {
-            let plain =
-                |it: &PacketBox| PacketBox { families: Vec::new(), sources: None, destinations: None, ..it.clone() };
-            old.families.iter().all(|family| !new.families.contains(family)) && plain(old) == plain(&new)
-        };
-        let Some(old) = merged.iter_mut().find(alike) else {
-            merged.push(new);
-            continue;
-        };
-        let families = [&old.families[..], &new.families[..]].concat();
-        let both = |left: &Option<PrefixSet>, right: &Option<PrefixSet>| {
-            let spread = |set: &Option<PrefixSet>, families: &[Family]| match set {
-                Some(set) => set.clone(),
-                None => {
-                    families.iter().map(|family| everything(*family)).fold(PrefixSet::default(), |a, b| a.union(&b))
-                }
-            };
-            let union = spread(left, &old.families).union(&spread(right, &new.families));
-            (left.is_some() || right.is_some()).then_some(union)
-        };
-        *old = PacketBox {
-            sources: both(&old.sources, &new.sources),
-            destinations: both(&old.destinations, &new.destinations),
-            families,
-            ..old.clone()
-        };
-        old.families.sort_unstable();
+        let plain = PacketBox { families: Vec::new(), sources: None, destinations: None, ..new.clone() };
+        let merged = alike.entry(plain).or_default();
+        match merged.iter_mut().find(|old| old.families.iter().all(|family| !new.families.contains(family))) {
+            Some(old) => *old = both_families(old, &new),
+            None => merged.push(new),
+        }
     }
+    let mut merged: Vec<PacketBox> = alike.into_values().flatten().collect();
     merged.sort();
     merged
+}
+
+fn both_families(left: &PacketBox, right: &PacketBox) -> PacketBox {
+    let spread = |set: &Option<PrefixSet>, families: &[Family]| match set {
+        Some(set) => set.clone(),
+        None => families.iter().map(|family| everything(*family)).fold(PrefixSet::default(), |a, b| a.union(&b)),
+    };
+    let both = |one: &Option<PrefixSet>, other: &Option<PrefixSet>| {
+        (one.is_some() || other.is_some()).then(|| spread(one, &left.families).union(&spread(other, &right.families)))
+    };
+    let mut families = [&left.families[..], &right.families[..]].concat();
+    families.sort_unstable();
+    PacketBox {
+        sources: both(&left.sources, &right.sources),
+        destinations: both(&left.destinations, &right.destinations),
+        families,
+        ..left.clone()
+    }
 }

@@ -1,4 +1,4 @@
-//! Decision diagrams: sets of cells, each set kept once.
+//! Decision diagrams: sets of cells, and functions of cells, each kept once.
 //!
 //! A diagram asks the class of a packet on one axis after the other, in the order of [`Axis`]; axes that make no
 //! difference are left out. Equal sets are the same node, so that equality costs nothing.
@@ -18,6 +18,11 @@ pub(super) const NONE: Node = 0;
 /// Every cell.
 pub(super) const ALL: Node = 1;
 
+/// What a function has for a cell where it is defined: one of many labels. Nodes of labels count from the other end.
+pub(super) fn label(number: u32) -> Node {
+    Node::MAX - number
+}
+
 /// A question: where the class on an axis is below the end of an edge, and of no edge before, the edge's node decides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
@@ -28,9 +33,16 @@ struct Question {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Operation {
+    /// The cells of both; of a set and a label, the function with the label in the set.
     And,
+    /// The cells of either.
     Or,
+    /// The cells of the left that the right does not have.
     Minus,
+    /// The function that is the left where that is defined, and else the right.
+    Else,
+    /// The cells that two functions have different labels for.
+    Differ,
 }
 
 /// All diagrams of a space.
@@ -102,19 +114,28 @@ impl Diagrams {
             (Operation::Minus, NONE, _) | (Operation::Minus, _, ALL) => return NONE,
             (Operation::Minus, left, NONE) => return left,
             (Operation::Minus, left, right) if left == right => return NONE,
-            (Operation::And | Operation::Or, left, right) if left == right => return left,
+            (Operation::And | Operation::Or | Operation::Else, left, right) if left == right => return left,
+            (Operation::Else, NONE, other) | (Operation::Else, other, NONE) => return other,
+            (Operation::Differ, left, right) if left == right => return NONE,
+            (Operation::Else, left, _) if self.question(left).is_none() => return left,
             _ => {}
         }
         let key = match operation {
-            Operation::And | Operation::Or => (operation, left.min(right), left.max(right)),
-            Operation::Minus => (operation, left, right),
+            Operation::And | Operation::Or | Operation::Differ => (operation, left.min(right), left.max(right)),
+            Operation::Minus | Operation::Else => (operation, left, right),
         };
         if let Some(&node) = self.done.get(&key) {
             return node;
         }
         let axis = [left, right].into_iter().filter_map(|node| Some(self.question(node)?.axis)).min();
-        // Two sets without a question have been combined above.
-        let Some(axis) = axis else { return NONE };
+        let Some(axis) = axis else {
+            // Two labels: sets without a question have been combined above.
+            return match operation {
+                Operation::Differ => ALL,
+                Operation::Else => left,
+                Operation::And | Operation::Or | Operation::Minus => NONE,
+            };
+        };
         let (lefts, rights) = (self.on(axis, left), self.on(axis, right));
         let mut edges = Vec::with_capacity(lefts.len() + rights.len());
         let (mut i, mut j) = (0, 0);

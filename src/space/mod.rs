@@ -9,6 +9,7 @@ mod axes;
 mod boxes;
 mod condition;
 mod diagram;
+mod packet_box;
 
 use std::cell::RefCell;
 
@@ -17,8 +18,8 @@ use diagram::{Diagrams, Node, Operation};
 
 use crate::net::{Family, Packet, Protocol};
 
-pub use boxes::PacketBox;
 pub use condition::Condition;
+pub use packet_box::PacketBox;
 
 /// Packets that go one way together: a single one, or a region.
 pub trait Packets: Clone {
@@ -54,6 +55,20 @@ pub struct Region<'s> {
     node: Node,
 }
 
+/// What becomes of packets: a label for each.
+#[derive(Clone, Copy, Debug)]
+pub struct Function<'s> {
+    space: &'s Space<'s>,
+    node: Node,
+}
+
+impl<'s> Function<'s> {
+    /// The packets that two functions have different labels for, or only one of them has any.
+    pub fn differs(self, other: Self) -> Region<'s> {
+        Region { space: self.space, node: self.space.apply(Operation::Differ, self.node, other.node) }
+    }
+}
+
 impl<'a> Space<'a> {
     /// Cuts packet space at the values of conditions. Regions may be asked for these conditions, and for others that
     /// are made of the same sets.
@@ -80,6 +95,30 @@ impl<'a> Space<'a> {
     /// Where a set of the condition is none of those that the space was made with.
     pub fn region(&self, condition: &Condition<'_>) -> Region<'_> {
         Region { space: self, node: self.node(condition) }
+    }
+
+    /// The packets that are in one of many regions; in halves, so that no part is walked through for each of the others.
+    pub fn union<'s>(&'s self, regions: impl IntoIterator<Item = Region<'s>>) -> Region<'s> {
+        let nodes: Vec<Node> = regions.into_iter().map(|region| region.node).collect();
+        Region { space: self, node: self.halves(Operation::Or, &nodes) }
+    }
+
+    /// The function that has the label of the first region that a packet is in.
+    pub fn function<'s>(&'s self, labelled: impl IntoIterator<Item = (Region<'s>, u32)>) -> Function<'s> {
+        let label = |(region, number): (Region<'s>, u32)| self.both(region.node, diagram::label(number));
+        let nodes: Vec<Node> = labelled.into_iter().map(label).collect();
+        Function { space: self, node: self.halves(Operation::Else, &nodes) }
+    }
+
+    fn halves(&self, operation: Operation, nodes: &[Node]) -> Node {
+        match nodes {
+            [] => diagram::NONE,
+            [one] => *one,
+            _ => {
+                let (left, right) = nodes.split_at(nodes.len() / 2);
+                self.apply(operation, self.halves(operation, left), self.halves(operation, right))
+            }
+        }
     }
 
     /// How many cells the space has: the product of the classes of all axes.

@@ -1,0 +1,140 @@
+//! Why a packet fares as it does: the flow that permits it with all its origins, or the flows that nearly would.
+
+use std::net::IpAddr;
+
+use crate::intent::{Aspect, Declared, End, Flow, Intent, Part, PartKind, Resolved, Side};
+use crate::net::{Hook, Packet, Payload, Traffic};
+use crate::resolution::{NameRecord, Resolution, Seen};
+
+/// A flow that permits a packet, and the parts of its ends that the packet's addresses are in.
+#[derive(Clone, Debug)]
+pub struct Permission<'a> {
+    /// The flow.
+    pub flow: &'a Flow<Declared>,
+    /// The packet is an answer: the flow runs the other way.
+    pub reply: bool,
+    /// The parts of the local end; none where it is every address.
+    pub local: Vec<Matched<'a>>,
+    /// The parts of the other end; none where it is every address.
+    pub peers: Vec<Matched<'a>>,
+}
+
+/// A part of an end that has an address.
+#[derive(Clone, Copy, Debug)]
+pub struct Matched<'a> {
+    /// The part.
+    pub part: &'a Part,
+    /// The address.
+    pub address: IpAddr,
+    /// Where the part is a name: what DNS said of it, and when it had the address.
+    pub answer: Option<(&'a NameRecord, Seen)>,
+}
+
+/// A flow that would permit a packet but for one thing.
+#[derive(Clone, Copy, Debug)]
+pub struct NearMiss<'a> {
+    /// The flow.
+    pub flow: &'a Flow<Declared>,
+    /// What does not fit.
+    pub lacks: Aspect,
+}
+
+impl NearMiss<'_> {
+    /// How little the flow has to do with the packet: a flow of its port is nearer than one of its peer, and that one
+    /// nearer than one that permits everything between two networks.
+    fn distance(&self, packet: &Packet) -> u8 {
+        match (&self.flow.traffic, self.lacks) {
+            (_, Aspect::Valid | Aspect::Answer) => 0,
+            (Traffic::Any, _) => 4,
+            (Traffic::Some { tcp, udp, .. }, Aspect::Traffic) => match packet.payload {
+                Payload::Tcp { .. } if !tcp.is_empty() => 2,
+                Payload::Udp { .. } if !udp.is_empty() => 2,
+                _ => 3,
+            },
+            _ => 1,
+        }
+    }
+}
+
+/// A policy before and after its names were resolved, with the answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Meaning<'a> {
+    /// Before.
+    pub declared: &'a Intent<Declared>,
+    /// After.
+    pub resolved: &'a Intent<Resolved>,
+    /// The answers.
+    pub resolution: &'a Resolution,
+}
+
+impl<'a> Meaning<'a> {
+    /// The rows of a flow that permit a packet.
+    pub fn permissions(&self, flow: &str, packet: &Packet) -> Vec<Permission<'a>> {
+        let stateless = self.resolved.gateway.as_ref().is_some_and(|gateway| gateway.stateless);
+        self.flows()
+            .filter(|(declared, _)| declared.id == flow)
+            .filter_map(|(declared, resolved)| {
+                let holds = |reply| resolved.condition(reply).holds(packet);
+                let reply = if begins(declared, packet) && holds(false) {
+                    false
+                } else if stateless && !declared.untracked && holds(true) {
+                    true
+                } else {
+                    return None;
+                };
+                let inward = (declared.side == Side::Inbound) != reply;
+                let (local, peer) = match inward {
+                    true => (packet.destination, packet.source),
+                    false => (packet.source, packet.destination),
+                };
+                let (local, peers) = (self.matched(&declared.local, local), self.matched(&declared.peers, peer));
+                Some(Permission { flow: declared, reply, local, peers })
+            })
+            .collect()
+    }
+
+    /// The flows that would permit a packet but for one thing, those that say most first.
+    pub fn near_misses(&self, packet: &Packet) -> Vec<NearMiss<'a>> {
+        let mut misses: Vec<NearMiss<'a>> = self
+            .flows()
+            .filter(|(declared, _)| begins(declared, packet))
+            .filter_map(|(declared, resolved)| match resolved.lacks(packet)[..] {
+                [lacks] => Some(NearMiss { flow: declared, lacks }),
+                _ => None,
+            })
+            // That ICMP passes from everywhere says nothing of another protocol.
+            .filter(|miss| miss.lacks != Aspect::Traffic || matches!(miss.flow.peers, End::Ends(_)))
+            .collect();
+        misses.sort_by_key(|miss| miss.distance(packet));
+        misses
+    }
+
+    fn flows(&self) -> impl Iterator<Item = (&'a Flow<Declared>, &'a Flow<Resolved>)> + use<'a> {
+        // `bind` keeps the flows and their order.
+        self.declared.flows.iter().zip(&self.resolved.flows)
+    }
+
+    fn matched(&self, end: &'a End<Declared>, address: IpAddr) -> Vec<Matched<'a>> {
+        let End::Ends(parts) = end else { return Vec::new() };
+        let resolution = self.resolution;
+        let found = parts.iter().filter_map(|part| match &part.kind {
+            PartKind::Prefixes(set) => set.contains(address).then_some(Matched { part, address, answer: None }),
+            PartKind::Name { name, .. } => {
+                let record = resolution.names.get(name)?;
+                let seen = record.addresses.get(&address)?;
+                Some(Matched { part, address, answer: Some((record, *seen)) })
+            }
+        });
+        found.collect()
+    }
+}
+
+/// Whether a packet at its hook can be of those that begin a flow.
+fn begins(flow: &Flow<Declared>, packet: &Packet) -> bool {
+    match packet.hook {
+        Hook::Input => flow.side == Side::Inbound,
+        Hook::Output => flow.side == Side::Outbound,
+        Hook::Forward => true,
+        Hook::RawPrerouting | Hook::RawOutput => false,
+    }
+}

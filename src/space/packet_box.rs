@@ -1,0 +1,151 @@
+//! Boxes of packets, as people read them.
+
+use std::fmt;
+
+use crate::net::{
+    Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges,
+};
+
+/// A box of packets: all that have a value of each set. `None` stands for every value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PacketBox {
+    /// Where they are judged.
+    pub hooks: Vec<Hook>,
+    /// Whether they go through the loopback interface.
+    pub loopback: Option<bool>,
+    /// What conntrack says of them.
+    pub states: Vec<CtState>,
+    /// Their families.
+    pub families: Vec<Family>,
+    /// Protocol numbers.
+    pub protocols: Option<Ranges<u8>>,
+    /// Destination ports of TCP and UDP.
+    pub dports: Option<PortSet>,
+    /// Types of ICMP messages.
+    pub icmp_types: Option<IcmpTypes>,
+    /// Source ports of TCP and UDP.
+    pub sports: Option<PortSet>,
+    /// Whether TCP segments can only open a connection.
+    pub opens: Option<bool>,
+    /// Source addresses; of the families.
+    pub sources: Option<PrefixSet>,
+    /// Destination addresses; of the families.
+    pub destinations: Option<PrefixSet>,
+}
+
+impl PacketBox {
+    /// Whether the box has a packet.
+    pub fn contains(&self, packet: &Packet) -> bool {
+        fn has<T>(set: &Option<T>, test: impl FnOnce(&T) -> bool) -> bool {
+            set.as_ref().is_none_or(test)
+        }
+        let kind = match packet.payload {
+            Payload::Icmp { kind } => Some(kind),
+            _ => None,
+        };
+        let opens = match packet.payload {
+            Payload::Tcp { opens, .. } => Some(opens),
+            _ => None,
+        };
+        self.hooks.contains(&packet.hook)
+            && has(&self.loopback, |loopback| *loopback == packet.loopback)
+            && self.states.contains(&packet.state)
+            && self.families.contains(&packet.family())
+            && has(&self.protocols, |protocols| protocols.contains(packet.protocol()))
+            && has(&self.dports, |ports| packet.port(PacketEnd::Destination).is_none_or(|port| ports.contains(port)))
+            && has(&self.sports, |ports| packet.port(PacketEnd::Source).is_none_or(|port| ports.contains(port)))
+            && has(&self.icmp_types, |types| kind.is_none_or(|kind| types.contains(kind)))
+            && has(&self.opens, |wanted| opens.is_none_or(|opens| opens == *wanted))
+            && has(&self.sources, |set| set.contains(packet.source))
+            && has(&self.destinations, |set| set.contains(packet.destination))
+    }
+}
+
+/// How many prefixes a line shows of a set; the rest is counted.
+const SHOWN: usize = 8;
+
+impl fmt::Display for PacketBox {
+    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`; what is as usual is left out: new packets that do not go through
+    /// the loopback interface.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hooks: Vec<&str> = self.hooks.iter().copied().map(Hook::name).collect();
+        write!(f, "{}, {}", hooks.join(" and "), self.traffic())?;
+        if let Some(ports) = &self.sports {
+            write!(f, " from port {}", listed(ports))?;
+        }
+        if self.sources.is_none() && self.destinations.is_none() {
+            f.write_str(match self.families[..] {
+                [Family::V4] => " of any IPv4 address",
+                [Family::V6] => " of any IPv6 address",
+                _ => " of any address",
+            })?;
+        }
+        for (word, set) in [("from", &self.sources), ("to", &self.destinations)] {
+            if let Some(set) = set {
+                write!(f, " {word} {}", shortened(set))?;
+            }
+        }
+        match self.opens {
+            Some(true) => f.write_str(", neither ack nor rst")?,
+            Some(false) => f.write_str(", ack or rst")?,
+            None => {}
+        }
+        if self.loopback == Some(true) {
+            f.write_str(", through loopback")?;
+        }
+        match &self.states[..] {
+            // Besides what conntrack has seen, and what it calls invalid, a packet is one of these.
+            [CtState::New, CtState::Untracked] => Ok(()),
+            [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked] => {
+                f.write_str(", whatever its state")
+            }
+            states => {
+                let names: Vec<&str> = states.iter().copied().map(CtState::name).collect();
+                write!(f, ", {}", names.join(" or "))
+            }
+        }
+    }
+}
+
+impl PacketBox {
+    /// Protocols, destination ports and types: `tcp/443`, `tcp and udp/53`, `icmp type 8`, `any protocol`.
+    fn traffic(&self) -> String {
+        let mut words = match &self.protocols {
+            None => "any protocol".to_owned(),
+            Some(protocols) => {
+                let names: Vec<String> = protocols.iter().map(protocol_words).collect();
+                names.join(" and ")
+            }
+        };
+        if let Some(ports) = &self.dports {
+            words += &format!("/{}", listed(ports));
+        }
+        if let Some(types) = &self.icmp_types {
+            words += &format!(" type {}", listed(types));
+        }
+        words
+    }
+}
+
+fn protocol_words((low, high): (u8, u8)) -> String {
+    let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6, Protocol::Ipip];
+    match named.into_iter().find(|protocol| low == high && protocol.number() == low) {
+        Some(protocol) => protocol.name().to_owned(),
+        None if low == high => format!("protocol {low}"),
+        None => format!("protocols {low}-{high}"),
+    }
+}
+
+fn listed<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
+    let words = set.iter().map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
+    words.collect::<Vec<_>>().join(",")
+}
+
+fn shortened(set: &PrefixSet) -> String {
+    let mut words: Vec<String> = set.prefixes().take(SHOWN).map(|prefix| prefix.to_string()).collect();
+    match set.prefixes().count() - words.len() {
+        0 => {}
+        more => words.push(format!("and {more} more")),
+    }
+    words.join(", ")
+}

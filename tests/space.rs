@@ -1,0 +1,173 @@
+//! Packet space, held against single packets: what a region has, its boxes and its witness, and differences.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use edgeward::catalog::Catalog;
+use edgeward::intent::{Intent, Resolved};
+use edgeward::lower::lower;
+use edgeward::net::{Hook, Packet, Verdict};
+use edgeward::proof::prove;
+use edgeward::ruleset::{Difference, Effect, Ruleset, differences};
+use edgeward::space::{Condition, Space};
+use support::random::{CutPoints, Dice, intent, policy_text, resolution};
+
+fn resolved(seed: u64, catalog: &Catalog) -> Intent<Resolved> {
+    let mut dice = Dice::new(seed);
+    let declared = intent(&policy_text(&mut dice).yaml(), catalog);
+    declared.bind(&resolution(&declared, &mut dice)).unwrap()
+}
+
+/// A random packet, at any of the five hooks.
+fn packet(points: &CutPoints, dice: &mut Dice) -> Packet {
+    let packet = points.packet(dice);
+    match dice.below(4) {
+        0 => Packet { hook: *dice.pick(&Hook::ALL), ..packet },
+        _ => packet,
+    }
+}
+
+#[test]
+fn regions_hold_what_their_condition_is_true_of() {
+    let catalog = Catalog::embedded().unwrap();
+    let (mut inside, mut outside) = (0u64, 0u64);
+    for seed in 0..60 {
+        let intent = resolved(seed, &catalog);
+        let ruleset = lower(&intent);
+        let specification = intent.specification();
+        let conditions: Vec<Condition> = specification.conditions().cloned().chain(ruleset.conditions()).collect();
+        let space = Space::new(&conditions);
+        let points = CutPoints::of(&ruleset);
+        let mut dice = Dice::new(seed);
+        for _ in 0..400 {
+            let packet = packet(&points, &mut dice);
+            let one = dice.pick(&conditions);
+            let other = dice.pick(&conditions);
+            let condition = match dice.below(4) {
+                0 => Condition::All(vec![one.clone(), !other.clone()]),
+                1 => Condition::Any(vec![one.clone(), other.clone()]),
+                _ => one.clone(),
+            };
+            let region = space.region(&condition);
+            assert_eq!(region.contains(&packet), condition.holds(&packet), "seed {seed}: {packet}, {condition:?}");
+            if condition.holds(&packet) {
+                inside += 1;
+            } else {
+                outside += 1;
+            }
+            match region.witness() {
+                Some(witness) => assert!(condition.holds(&witness), "seed {seed}: {witness}, {condition:?}"),
+                None => assert!(region.is_empty(), "{condition:?}"),
+            }
+            let boxes = region.boxes();
+            let holding = boxes.iter().filter(|one| one.contains(&packet)).count();
+            assert_eq!(
+                holding,
+                usize::from(condition.holds(&packet)),
+                "seed {seed}: {packet}, {condition:?}\n{boxes:#?}"
+            );
+        }
+    }
+    assert!(inside > 1000 && outside > 1000, "{inside} in, {outside} out");
+}
+
+/// The effect of a change on one packet, by the two rulesets' own word.
+fn effects(old: &Ruleset, new: &Ruleset, packet: &Packet) -> Vec<Effect> {
+    let (before, after) = (old.evaluate(packet), new.evaluate(packet));
+    let verdict = match (before.verdict, after.verdict) {
+        (Verdict::Accept, Verdict::Accept) | (Verdict::Drop, Verdict::Drop) | (Verdict::Reject, Verdict::Reject) => {
+            None
+        }
+        (_, Verdict::Accept) => Some(Effect::Allowed),
+        (Verdict::Accept, _) => Some(Effect::Denied),
+        (_, Verdict::Drop) => Some(Effect::Silenced),
+        (_, Verdict::Reject) => Some(Effect::Answered),
+    };
+    let tracking = match (before.untracked, after.untracked) {
+        (false, true) => Some(Effect::Untracked),
+        (true, false) => Some(Effect::Tracked),
+        _ => None,
+    };
+    verdict.into_iter().chain(tracking).collect()
+}
+
+fn assert_exact(found: &[Difference], old: &Ruleset, new: &Ruleset, packet: &Packet) -> bool {
+    let mut said: Vec<Effect> = Vec::new();
+    for difference in found {
+        let holding = difference.boxes.iter().filter(|one| one.contains(packet)).count();
+        assert!(holding <= 1, "{packet} is in {holding} boxes of {difference:#?}");
+        said.extend((holding == 1).then_some(difference.effect));
+    }
+    let meant = effects(old, new, packet);
+    assert_eq!(said, meant, "{packet}");
+    !meant.is_empty()
+}
+
+#[test]
+fn differences_are_the_disagreements_of_two_rulesets() {
+    let catalog = Catalog::embedded().unwrap();
+    let (mut differing, mut alike) = (0, 0);
+    for seed in 0..60 {
+        // Another policy, or the same with other answers.
+        let (old, new) = match seed % 3 {
+            0 => {
+                let mut dice = Dice::new(seed);
+                let declared = intent(&policy_text(&mut dice).yaml(), &catalog);
+                let [old, new] = [(), ()].map(|()| declared.bind(&resolution(&declared, &mut dice)).unwrap());
+                (lower(&old), lower(&new))
+            }
+            _ => (lower(&resolved(seed, &catalog)), lower(&resolved(seed + 1000, &catalog))),
+        };
+        assert_eq!(differences(&[&old, &old]), []);
+        assert_eq!(differences(&[&old, &new, &old]), []);
+        let found = differences(&[&old, &new]);
+        let mut dice = Dice::new(seed);
+        let points = [CutPoints::of(&old), CutPoints::of(&new)];
+        for _ in 0..600 {
+            let packet = {
+                let points = &points[dice.below(2)];
+                packet(points, &mut dice)
+            };
+            if assert_exact(&found, &old, &new, &packet) {
+                differing += 1;
+            } else {
+                alike += 1;
+            }
+        }
+        for difference in &found {
+            assert!(assert_exact(&found, &old, &new, &difference.example));
+            assert!(difference.boxes.iter().any(|one| one.contains(&difference.example)));
+        }
+    }
+    assert!(differing > 1000 && alike > 1000, "{differing} differ, {alike} do not");
+}
+
+/// Every flow has a port and a peer of its own, and its answers a rule: cells without number, and few questions.
+#[test]
+fn diagrams_stay_small_where_products_explode() {
+    let mut text = String::from(
+        "version: 1\nname: many\ntarget: idc-gateway\nregion: cn-hangzhou\nconnection: express-connect\ncni: flannel\n\
+         cluster: {kind: ack-edge, version: '1.30', api-server: 192.168.10.20}\n\
+         networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/8]}\n\
+         dns: {servers: [192.168.10.53]}\ngateway: {stateless: true}\nallow:\n",
+    );
+    for row in 0..300 {
+        let port = 20_000 + 7 * row;
+        text += &format!(
+            "- {{id: row-{row}, direction: outbound, peers: [198.{}.{}.0/24], ports: [tcp/{port}, udp/{port}]}}\n",
+            18 + row / 250,
+            row % 250
+        );
+    }
+    let catalog = Catalog::embedded().unwrap();
+    let declared = intent(&text, &catalog);
+    let intent = declared.bind(&resolution(&declared, &mut Dice::new(1))).unwrap();
+    let ruleset = lower(&intent);
+    prove(&intent, &ruleset).unwrap();
+    let conditions: Vec<Condition> = ruleset.conditions().collect();
+    let space = Space::new(&conditions);
+    let fates = ruleset.fates(&space);
+    assert!(fates.decided.len() > 1_000 && space.cells() > 1e13, "{:e} cells", space.cells());
+    assert!(space.questions() < 100_000, "{} questions", space.questions());
+}
