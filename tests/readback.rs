@@ -45,13 +45,6 @@ fn must_read(text: &str) -> Ruleset {
         .unwrap_or_else(|problem| panic!("{}: {}\n{text}", source.position(problem.span.start), problem.message))
 }
 
-/// A ruleset without what is for people only, and is not read back.
-fn plain(mut ruleset: Ruleset) -> Ruleset {
-    ruleset.title.clear();
-    ruleset.sets.values_mut().for_each(|set| set.note.clear());
-    ruleset
-}
-
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases");
 
 fn cases() -> Vec<PathBuf> {
@@ -100,14 +93,14 @@ fn what_is_written_is_read_back() {
         let ruleset = lower(&case_intent(&case));
         let golden = fs::read_to_string(case.join("ruleset.nft")).unwrap();
         assert_eq!(golden, emit::nft(&ruleset), "{}", case.display());
-        assert_eq!(must_read(&golden), plain(ruleset.clone()), "{}", case.display());
-        assert_eq!(must_read(&emit::json(&ruleset).unwrap()), plain(ruleset), "{}", case.display());
+        assert_eq!(must_read(&golden), ruleset.clone().without_notes(), "{}", case.display());
+        assert_eq!(must_read(&emit::json(&ruleset).unwrap()), ruleset.without_notes(), "{}", case.display());
     }
     let catalog = Catalog::embedded().unwrap();
     for seed in 0..300 {
         let ruleset = lower(&random_intent(seed, &catalog));
-        assert_eq!(must_read(&emit::nft(&ruleset)), plain(ruleset.clone()), "seed {seed}");
-        assert_eq!(must_read(&emit::json(&ruleset).unwrap()), plain(ruleset), "seed {seed}");
+        assert_eq!(must_read(&emit::nft(&ruleset)), ruleset.clone().without_notes(), "seed {seed}");
+        assert_eq!(must_read(&emit::json(&ruleset).unwrap()), ruleset.without_notes(), "seed {seed}");
     }
 }
 
@@ -119,7 +112,7 @@ fn what_nft_lists_is_what_was_loaded() {
     let intents = cases().into_iter().map(|case| (case.display().to_string(), case_intent(&case)));
     let random = (1000..1040).map(|seed| (format!("seed {seed}"), random_intent(seed, &catalog)));
     for (name, intent) in intents.chain(random) {
-        let ruleset = plain(lower(&intent));
+        let ruleset = lower(&intent).without_notes();
         for by_json in [false, true] {
             match by_json {
                 false => topology.load(&emit::nft(&ruleset)).unwrap(),
@@ -464,4 +457,42 @@ fn a_long_mistake_is_shown_in_part() {
         let problem = read(&text).unwrap_err();
         assert!(problem.message.chars().count() <= 200, "{}", problem.message);
     }
+}
+
+/// What nft loads although edgeward does not know it: of what nft lists then, text and JSON are refused alike, or are
+/// the same ruleset.
+#[test]
+fn text_and_json_never_differ() {
+    // Of these the JSON of nft 1.0.6 does not tell.
+    const UNTOLD: [&str; 3] = ["auto-merge", "dynamic", "typeof"];
+    need_namespaces!();
+    let topology = host();
+    let rules = RULES.iter().map(|(_, rule)| in_table("", rule));
+    let texts = rules.chain(PARTS.iter().map(|(_, part)| in_table(part, "accept")));
+    let (mut refused, mut differing) = (0, Vec::new());
+    for text in texts.map(|text| text.replace('‸', "")) {
+        if topology.load(&format!("table inet edgeward {{}}\ndelete table inet edgeward\n{text}")).is_err() {
+            continue;
+        }
+        let [by_text, by_json] = [&[][..], &["-j"]].map(|options| read(&listed(&topology, options)));
+        match (by_text, by_json) {
+            (Ok(by_text), Ok(by_json)) if by_text == by_json => {}
+            (Err(_), Err(_)) => refused += 1,
+            _ if UNTOLD.iter().any(|untold| text.contains(untold)) => {}
+            other => differing.push(format!("{text}{other:?}")),
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+    assert!(refused > 50, "{refused}");
+}
+
+#[test]
+fn an_empty_table_is_read_from_json_only() {
+    let empty = Ruleset::default();
+    assert_eq!(must_read(&emit::json(&empty).unwrap()), empty);
+    read(&emit::nft(&empty)).unwrap_err();
+    need_namespaces!();
+    let topology = host();
+    topology.load("table inet edgeward {}").unwrap();
+    assert_eq!(must_read(&listed(&topology, &["-j"])), empty);
 }

@@ -23,7 +23,13 @@ pub fn read(text: &str) -> Reading<Ruleset> {
         let token = tokens.next()?;
         match token.value {
             Token::Line | Token::Mark(';') => {}
-            Token::End => return table.finish(token.span),
+            // An empty table is what a transaction that is cut off behind its first line looks like. It is not taken
+            // for a ruleset that lets everything pass. (JSON that is cut off is no JSON, so there it is.)
+            Token::End if table.is_empty() => {
+                let message = "there is no table `inet edgeward` with anything in it";
+                return Err(malformed(token.span, message, ONLY_TABLE));
+            }
+            Token::End => return table.finish(),
             Token::Word("table") => {
                 our_table(&mut tokens)?;
                 tokens.expect('{')?;
