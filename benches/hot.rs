@@ -12,12 +12,12 @@ use edgeward::catalog::Catalog;
 use edgeward::diag::Problems;
 use edgeward::intent::{Declared, Intent, Resolved};
 use edgeward::lower::lower;
-use edgeward::net::{Prefix, PrefixSet};
+use edgeward::net::{Family, Prefix, PrefixSet};
 use edgeward::proof::prove;
 use edgeward::resolution::Resolution;
-use edgeward::ruleset::{Ruleset, SetKind, differences};
+use edgeward::ruleset::{Ruleset, Set, SetKind, differences};
 use edgeward::source::Source;
-use edgeward::{emit, policy};
+use edgeward::{emit, policy, readback};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 fn main() {
@@ -122,6 +122,50 @@ fn emit_nft_100k_prefixes(bencher: Bencher) {
 fn emit_json_100k_prefixes(bencher: Bencher) {
     let ruleset = wide_ruleset();
     bencher.bench(|| emit::json(black_box(&ruleset)).unwrap());
+}
+
+/// One set of as many prefixes as no policy has, and a set of IPv6 prefixes beside it.
+fn widest_ruleset() -> Ruleset {
+    let mut ruleset = lower(&resolved(POLICIES[0]));
+    let wide = |family: Family| match family {
+        Family::V4 => (0..500_000).map(|index: u128| Prefix::from(v4(index << 106, 24))).collect(),
+        Family::V6 => (0..100_000)
+            .map(|index: u128| Prefix::from(Ipv6Net::new((index << 81).into(), 48).unwrap()))
+            .collect::<PrefixSet>(),
+    };
+    for family in Family::BOTH {
+        let is_wanted = |set: &&mut Set| set.kind == SetKind::Prefixes && set.family == family;
+        let set = ruleset.sets.values_mut().find(is_wanted).unwrap();
+        set.elements = wide(family);
+    }
+    ruleset
+}
+
+fn bench_readback(bencher: Bencher, text: &str) {
+    let source = Source::new("readback", text);
+    bencher
+        .counter(BytesCount::new(text.len()))
+        .bench(|| readback::read(black_box(&source)).unwrap_or_else(|problem| panic!("{problem:?}")));
+}
+
+#[divan::bench(sample_count = 10)]
+fn readback_nft_600k_prefixes(bencher: Bencher) {
+    bench_readback(bencher, &emit::nft(&widest_ruleset()));
+}
+
+#[divan::bench(sample_count = 10)]
+fn readback_json_600k_prefixes(bencher: Bencher) {
+    bench_readback(bencher, &emit::json(&widest_ruleset()).unwrap());
+}
+
+#[divan::bench(args = POLICIES)]
+fn readback_nft(bencher: Bencher, name: &str) {
+    bench_readback(bencher, &emit::nft(&lower(&resolved(name))));
+}
+
+#[divan::bench(args = POLICIES)]
+fn readback_json(bencher: Bencher, name: &str) {
+    bench_readback(bencher, &emit::json(&lower(&resolved(name))).unwrap());
 }
 
 /// Prefixes in random order, of `shortest` bits and up.

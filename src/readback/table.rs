@@ -83,15 +83,13 @@ impl Table {
         Ok(())
     }
 
-    /// The ruleset, once all of it has been read; `end` is where the text ends.
-    ///
-    /// An empty table is what a text in the form of a transaction leaves when it is cut off behind its first line.
-    /// edgeward never writes one, so it is not taken for a ruleset that lets everything pass.
-    pub fn finish(mut self, end: Span) -> Reading<Ruleset> {
-        if self.ruleset == Ruleset::default() {
-            let help = "take the whole text: the output of `edgeward compile`, or of `nft list table inet edgeward`";
-            return Err(malformed(end, "there is no table `inet edgeward` with anything in it", help));
-        }
+    /// Whether nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.ruleset == Ruleset::default()
+    }
+
+    /// The ruleset, once all of it has been read.
+    pub fn finish(mut self) -> Reading<Ruleset> {
         for need in self.needs.iter().flatten() {
             self.check(need)?;
         }
