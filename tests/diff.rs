@@ -90,7 +90,7 @@ fn an_edited_policy_is_the_policy() {
     site.edit("policy.yaml", "10.0.0.0/24, 10.0.1.0/24", "10.0.0.0/25");
     // A ruleset does not know the lines that it came from.
     assert_eq!(site.diff(AGAINST[0]), [row("denied", "policy", "ssh", "catalog")]);
-    assert_eq!(site.diff(AGAINST[1]), [row("denied", "policy", "ssh", "old.yaml:10:20")]);
+    assert_eq!(site.diff(AGAINST[1]), [row("denied", "policy", "ssh", "old.yaml:10:21")]);
 }
 
 #[test]

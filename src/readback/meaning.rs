@@ -21,6 +21,8 @@ pub enum Needed {
     Set(String, Family),
     Counter(String),
     Chain(String),
+    /// A chain that no forwarded packet comes to.
+    NoForwarding,
 }
 
 /// What a match or a verdict map may look at.
@@ -239,7 +241,10 @@ fn condition(field: Field, exact: bool, right: &Right<'_>, span: Span, needs: &m
         _ => None,
     };
     let wanted = match (field, right) {
-        (Field::Loopback(end), _) if word == Some("lo") => return Ok(Match::Loopback(end)),
+        (Field::Loopback(end), _) if word == Some("lo") => {
+            needs.push(Need { span, what: Needed::NoForwarding });
+            return Ok(Match::Loopback(end));
+        }
         (Field::Loopback(_), _) => "compare it with `lo`: edgeward tells no other interfaces apart",
         (Field::Family, _) if word == Some("ipv4") => return Ok(Match::Family(Family::V4)),
         (Field::Family, _) if word == Some("ipv6") => return Ok(Match::Family(Family::V6)),

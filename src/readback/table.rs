@@ -1,7 +1,7 @@
 //! The table as a whole: every name stands once, and what is named is there.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::form::{BaseForm, ChainForm, SetForm, Word};
 use super::meaning::{self, Need, Needed};
@@ -94,6 +94,7 @@ impl Table {
             self.check(need)?;
         }
         let order = self.order()?;
+        self.check_forwarding()?;
         let mut chains: Vec<Option<Chain>> = self.ruleset.chains.into_iter().map(Some).collect();
         self.ruleset.chains = order.into_iter().filter_map(|place| chains[place].take()).collect();
         Ok(self.ruleset)
@@ -109,6 +110,7 @@ impl Table {
                 }
                 Some(_) => Ok(()),
             },
+            Needed::NoForwarding => Ok(()),
             Needed::Counter(name) if self.ruleset.counters.contains(name) => Ok(()),
             Needed::Counter(name) => Err(missing("counter", name, *span)),
             Needed::Chain(name) => match self.places.get(name).map(|place| &self.ruleset.chains[*place]) {
@@ -120,6 +122,21 @@ impl Table {
                 Some(_) => Ok(()),
             },
         }
+    }
+
+    /// A forwarded packet has two interfaces, and edgeward's packets have one place for both.
+    fn check_forwarding(&self) -> Reading<()> {
+        let forwards = |chain: &Chain| chain.base.is_some_and(|base| base.hook == Hook::Forward);
+        let mut open: Vec<usize> = self.ruleset.chains.iter().position(forwards).into_iter().collect();
+        let mut seen: BTreeSet<usize> = open.iter().copied().collect();
+        while let Some(chain) = open.pop() {
+            if let Some(need) = self.needs[chain].iter().find(|need| matches!(need.what, Needed::NoForwarding)) {
+                let help = "leave the match out: edgeward asks no forwarded packet for its interfaces";
+                return Err(unknown(need.span, "an interface of forwarded packets", help));
+            }
+            open.extend(self.targets(chain).map(|(_, target)| target).filter(|target| seen.insert(*target)));
+        }
+        Ok(())
     }
 
     /// The chains in an order in which each stands behind those that it jumps to; as they came where that is so.
@@ -155,7 +172,7 @@ impl Table {
     fn targets(&self, chain: usize) -> impl Iterator<Item = (Span, usize)> + '_ {
         self.needs[chain].iter().filter_map(|need| match &need.what {
             Needed::Chain(name) => Some((need.span, *self.places.get(name)?)),
-            Needed::Set(..) | Needed::Counter(_) => None,
+            Needed::Set(..) | Needed::Counter(_) | Needed::NoForwarding => None,
         })
     }
 
