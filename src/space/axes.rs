@@ -204,7 +204,8 @@ impl<'a> Axes<'a> {
         let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
         let mut protocols: BTreeSet<&'a [(u8, u8)]> = named.map(|protocol| single(protocol.number())).into();
         let (mut dports, mut sports, mut icmp) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut addresses: [(BTreeSet<&'a [(u32, u32)]>, BTreeSet<&'a [(u128, u128)]>); 2] = Default::default();
+        let [mut source4, mut destination4]: [BTreeSet<&'a [(u32, u32)]>; 2] = Default::default();
+        let [mut source6, mut destination6]: [BTreeSet<&'a [(u128, u128)]>; 2] = Default::default();
         for condition in conditions {
             condition.leaves(&mut |leaf| match leaf {
                 Condition::Port(_, PacketEnd::Source, ports) => drop(sports.insert(*ports)),
@@ -212,14 +213,16 @@ impl<'a> Axes<'a> {
                 Condition::Icmp(_, types) => drop(icmp.insert(types.as_slice())),
                 Condition::Protocol(number) => drop(protocols.insert(single(*number))),
                 Condition::Address(end, set) => {
-                    let (v4, v6) = &mut addresses[usize::from(*end == PacketEnd::Destination)];
+                    let (v4, v6) = match end {
+                        PacketEnd::Source => (&mut source4, &mut source6),
+                        PacketEnd::Destination => (&mut destination4, &mut destination6),
+                    };
                     v4.insert(set.v4().as_slice());
                     v6.insert(set.v6().as_slice());
                 }
                 _ => {}
             });
         }
-        let [(source4, source6), (destination4, destination6)] = addresses;
         Self {
             protocols: Classes::new(protocols, &[6, 17, 1, 58, 4, 253]),
             dports: Classes::new(dports, &[USUAL_DESTINATION.2]),
