@@ -496,3 +496,21 @@ fn an_empty_table_is_read_from_json_only() {
     topology.load("table inet edgeward {}").unwrap();
     assert_eq!(must_read(&listed(&topology, &["-j"])), empty);
 }
+
+#[test]
+fn what_was_deleted_is_gone() {
+    let table = in_table("", "accept");
+    let once = must_read(&table);
+    let json = |objects: &str| format!("{{\"nftables\": [{objects}]}}");
+    let objects = emit::json(&once).unwrap();
+    let objects = objects.split_once('[').unwrap().1.rsplit_once(']').unwrap().0;
+    for deletion in ["delete", "destroy"] {
+        let text = format!("{table}{deletion} table inet edgeward; {table}");
+        assert_eq!(must_read(&text), once);
+        let command = format!("{{\"{deletion}\": {{\"table\": {{\"family\": \"inet\", \"name\": \"edgeward\"}}}}}}");
+        assert_eq!(must_read(&json(&format!("{objects}, {command}, {objects}"))), once);
+        read(&json(&format!("{objects}, {command}"))).unwrap_err();
+    }
+    read(&json(&format!("{objects}, {objects}"))).unwrap();
+    read(&format!("{table}{table}")).unwrap_err();
+}
