@@ -265,13 +265,16 @@ fn refused(text: &str, code: Code) -> Result<(), String> {
     }
 }
 
+/// Bad parts, and what makes a text of one.
+type Wrapped = (&'static [Bad], fn(&str) -> String);
+
 #[test]
 fn what_is_not_known_is_refused_at_its_place() {
     assert!(
         read(&in_table("", "accept")).is_ok()
             && read(&in_json_table("{\"metainfo\": {}}", "{\"accept\": null}")).is_ok()
     );
-    let wraps: [(&[Bad], fn(&str) -> String); 5] = [
+    let wraps: [Wrapped; 5] = [
         (RULES, |rule| in_table("", rule)),
         (PARTS, |part| in_table(part, "accept")),
         (TEXTS, str::to_owned),
