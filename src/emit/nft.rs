@@ -35,11 +35,13 @@ fn checksum(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a ruleset's text is as [`nft`] wrote it; `None` where it has no checksum.
+/// Whether a ruleset's text is as [`nft`] wrote it; `None` where its third line is no checksum.
 pub fn is_intact(text: &str) -> Option<bool> {
-    let (_, rest) = text.split_once(CHECKSUM)?;
-    let (sum, commands) = rest.split_once('\n')?;
-    Some(checksum(commands) == sum.trim_end())
+    let mut lines = text.splitn(4, '\n');
+    let [title, hint, sum, commands] = [(); 4].map(|()| lines.next());
+    let sum = sum?.strip_prefix(CHECKSUM)?;
+    let comments = [title, hint].into_iter().flatten().all(|line| line.starts_with('#'));
+    Some(comments && checksum(commands?) == sum.trim_end())
 }
 
 fn table(ruleset: &Ruleset) -> String {

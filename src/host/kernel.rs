@@ -31,15 +31,18 @@ pub enum KernelError {
     Start(#[source] std::io::Error),
 }
 
-/// Reads a table of the family inet as nft's JSON; `None` where there is no such table.
+/// Reads a table of the family inet as nft lists it, without what it has counted; `None` where there is no such table.
+///
+/// The text, not JSON: where something in it is not understood, its line can be shown.
 ///
 /// # Errors
 /// nft is missing, not permitted, or fails.
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
-    let output = nft().args(["-j", "list", "table", "inet", name]).output().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => KernelError::NoNft,
-        _ => KernelError::Start(error),
-    })?;
+    let output =
+        nft().args(["--stateless", "list", "table", "inet", name]).output().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => KernelError::NoNft,
+            _ => KernelError::Start(error),
+        })?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {
         return Ok(Some(Source::new("kernel", &String::from_utf8_lossy(&output.stdout))));
@@ -47,15 +50,20 @@ pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
     if stderr.contains("Operation not permitted") {
         return Err(KernelError::NotPermitted);
     }
-    if stderr.contains("No such file or directory") {
+    // A loader that misses a library says the same words, but not as nft does.
+    if output.status.code() == Some(1) && stderr.starts_with("Error: No such file or directory") {
         return Ok(None);
+    }
+    if stderr.trim().is_empty() {
+        return Err(KernelError::Failed(output.status.to_string()));
     }
     Err(KernelError::Failed(stderr.chars().take(LONGEST).collect()))
 }
 
 fn nft() -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from));
+    // A relative folder, or an empty one, would be a program of whoever chose the current folder.
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).filter(|folder| folder.is_absolute());
     let path: OsString = std::env::join_paths(folders).unwrap_or(path);
     let mut command = Command::new("nft");
     command.env("PATH", path).env("LC_ALL", "C");

@@ -156,6 +156,11 @@ impl Diagrams {
         }
     }
 
+    /// Forgets what sets were combined to; the sets themselves stay.
+    pub(super) fn forget(&mut self) {
+        self.done = HashMap::new();
+    }
+
     /// How many questions there are.
     pub(super) fn questions(&self) -> usize {
         self.questions.len()
