@@ -265,13 +265,16 @@ fn refused(text: &str, code: Code) -> Result<(), String> {
     }
 }
 
+/// Bad parts, and what makes a text of one.
+type Wrapped = (&'static [Bad], fn(&str) -> String);
+
 #[test]
 fn what_is_not_known_is_refused_at_its_place() {
     assert!(
         read(&in_table("", "accept")).is_ok()
             && read(&in_json_table("{\"metainfo\": {}}", "{\"accept\": null}")).is_ok()
     );
-    let wraps: [(&[Bad], fn(&str) -> String); 5] = [
+    let wraps: [Wrapped; 5] = [
         (RULES, |rule| in_table("", rule)),
         (PARTS, |part| in_table(part, "accept")),
         (TEXTS, str::to_owned),
@@ -495,4 +498,22 @@ fn an_empty_table_is_read_from_json_only() {
     let topology = host();
     topology.load("table inet edgeward {}").unwrap();
     assert_eq!(must_read(&listed(&topology, &["-j"])), empty);
+}
+
+#[test]
+fn what_was_deleted_is_gone() {
+    let table = in_table("", "accept");
+    let once = must_read(&table);
+    let json = |objects: &str| format!("{{\"nftables\": [{objects}]}}");
+    let objects = emit::json(&once).unwrap();
+    let objects = objects.split_once('[').unwrap().1.rsplit_once(']').unwrap().0;
+    for deletion in ["delete", "destroy"] {
+        let text = format!("{table}{deletion} table inet edgeward; {table}");
+        assert_eq!(must_read(&text), once);
+        let command = format!("{{\"{deletion}\": {{\"table\": {{\"family\": \"inet\", \"name\": \"edgeward\"}}}}}}");
+        assert_eq!(must_read(&json(&format!("{objects}, {command}, {objects}"))), once);
+        read(&json(&format!("{objects}, {command}"))).unwrap_err();
+    }
+    read(&json(&format!("{objects}, {objects}"))).unwrap();
+    read(&format!("{table}{table}")).unwrap_err();
 }

@@ -6,6 +6,7 @@ use super::elements::number;
 use super::form::{Item, Right, RuleForm, Statement, Word};
 use super::names::{icmp_type, icmpv6_type, identifier, log_prefix, plain_text, port, protocol};
 use super::{Reading, malformed, quoted, unknown};
+use crate::diag::Diagnostic;
 use crate::net::{Bits, CtState, Family, PacketEnd, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Log, Match, Rule};
 use crate::source::{Span, Spanned};
@@ -97,11 +98,8 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
                 rule.matches.push(condition(key.value, *exact, right, span, needs)?);
             }
             Statement::Limit { .. } | Statement::Log { .. } if rule.counter.is_some() || rule.log.is_some() => {
-                return Err(unknown(
-                    span,
-                    "a log behind a counter or another log",
-                    "write one log, before the counter",
-                ));
+                let help = "write one log, before the counter";
+                return Err(unknown(span, "a log behind a counter or another log", help));
             }
             Statement::Limit { count, per, burst } => limit = Some(rate(count, per, burst.as_ref(), span)?),
             Statement::Log { prefix } => {
@@ -115,9 +113,9 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
                 if rule.counter.is_some() {
                     return Err(unknown(span, "a second counter in one rule", "leave one of them out"));
                 }
-                let name_of_it = identifier(name)?;
-                needs.push(Need { span: name.span, what: Needed::Counter(name_of_it.clone()) });
-                rule.counter = Some(name_of_it);
+                let counter = identifier(name)?;
+                needs.push(Need { span: name.span, what: Needed::Counter(counter.clone()) });
+                rule.counter = Some(counter);
             }
             statement => {
                 if rule.log.is_some() {
@@ -138,12 +136,9 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
     Ok(rule)
 }
 
-fn limit_alone(span: Span) -> Box<crate::diag::Diagnostic> {
-    unknown(
-        span,
-        "a limit without a log behind it",
-        "write `log prefix` directly behind it: edgeward limits nothing else",
-    )
+fn limit_alone(span: Span) -> Box<Diagnostic> {
+    let help = "write `log prefix` directly behind it: edgeward limits nothing else";
+    unknown(span, "a limit without a log behind it", help)
 }
 
 fn rate(count: &Word<'_>, per: &Word<'_>, burst: Option<&Word<'_>>, span: Span) -> Reading<(Span, u32, &'static str)> {

@@ -7,6 +7,7 @@ use super::form::{BaseForm, ChainForm, SetForm, Word};
 use super::meaning::{self, Need, Needed};
 use super::names::identifier;
 use super::{Reading, malformed, quoted, unknown};
+use crate::diag::Diagnostic;
 use crate::net::{Family, Hook};
 use crate::ruleset::{Base, Chain, Ruleset, Set, SetKind};
 use crate::source::Span;
@@ -176,7 +177,7 @@ impl Table {
         })
     }
 
-    fn too_deep(&self, chain: usize, depth: &[usize]) -> Box<crate::diag::Diagnostic> {
+    fn too_deep(&self, chain: usize, depth: &[usize]) -> Box<Diagnostic> {
         let deepest = self.targets(chain).max_by_key(|(_, target)| depth[*target]);
         let span = deepest.map(|(span, _)| span).unwrap_or_default();
         let message = format!("more than {DEEPEST} chains that jump into one another, which the kernel refuses");
@@ -184,7 +185,7 @@ impl Table {
     }
 
     /// Follows jumps between chains that wait for one another until one of them comes again.
-    fn looping(&self, waits_for: &[usize]) -> Box<crate::diag::Diagnostic> {
+    fn looping(&self, waits_for: &[usize]) -> Box<Diagnostic> {
         let mut chain = waits_for.iter().position(|waits| *waits > 0).unwrap_or_default();
         let mut seen = vec![false; waits_for.len()];
         let mut place = Span::default();
@@ -197,7 +198,7 @@ impl Table {
     }
 }
 
-fn twice(what: &str, name: &Word<'_>) -> Box<crate::diag::Diagnostic> {
+fn twice(what: &str, name: &Word<'_>) -> Box<Diagnostic> {
     malformed(
         name.span,
         format!("the {what} {} stands twice", quoted(&name.value)),
@@ -205,7 +206,7 @@ fn twice(what: &str, name: &Word<'_>) -> Box<crate::diag::Diagnostic> {
     )
 }
 
-fn missing(what: &str, name: &str, span: Span) -> Box<crate::diag::Diagnostic> {
+fn missing(what: &str, name: &str, span: Span) -> Box<Diagnostic> {
     malformed(span, format!("there is no {what} {}", quoted(name)), "take the whole table, or mend the name")
 }
 
