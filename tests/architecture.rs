@@ -49,7 +49,17 @@ const TABLE: &[Row] = &[
     row(
         "host",
         &["source", "diag", "net", "resolution"],
-        &["anyhow", "futures_util", "hickory_net", "jiff", "resolv_conf", "tempfile", "thiserror", "tokio"],
+        &[
+            "anyhow",
+            "futures_util",
+            "hickory_net",
+            "jiff",
+            "resolv_conf",
+            "serde_json",
+            "tempfile",
+            "thiserror",
+            "tokio",
+        ],
     ),
     row(
         "cli",
