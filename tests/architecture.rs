@@ -47,8 +47,19 @@ const TABLE: &[Row] = &[
     row("readback", &["source", "diag", "net", "ruleset"], &["serde_json"]),
     row(
         "host",
-        &["source", "diag", "net", "resolution"],
-        &["anyhow", "futures_util", "hickory_net", "jiff", "resolv_conf", "tempfile", "thiserror", "tokio"],
+        &["source", "diag", "net", "resolution", "ruleset"],
+        &[
+            "anyhow",
+            "futures_util",
+            "hickory_net",
+            "jiff",
+            "netlink_sys",
+            "resolv_conf",
+            "rustix",
+            "tempfile",
+            "thiserror",
+            "tokio",
+        ],
     ),
     row(
         "cli",

@@ -4,3 +4,4 @@ pub mod clock;
 pub mod dns;
 pub mod files;
 pub mod kernel;
+pub mod netlink;
