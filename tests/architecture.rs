@@ -48,13 +48,15 @@ const TABLE: &[Row] = &[
     row("readback", &["source", "diag", "net", "ruleset"], &["serde_json"]),
     row(
         "host",
-        &["source", "diag", "net", "resolution"],
+        &["source", "diag", "net", "resolution", "ruleset"],
         &[
             "anyhow",
             "futures_util",
             "hickory_net",
             "jiff",
+            "netlink_sys",
             "resolv_conf",
+            "rustix",
             "serde_json",
             "tempfile",
             "thiserror",

@@ -13,7 +13,7 @@ use nftables::schema::{NfCmd, SetType, SetTypeValue, Table};
 use nftables::stmt::{self, JumpTarget, Limit, Reject, RejectType, Statement, VerdictMap};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 
-use super::{elements, ranges};
+use super::ranges;
 use serde_json::{Value, json};
 
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, Prefix, Ranges, Verdict};
@@ -70,7 +70,7 @@ fn rule_command(chain: &Chain, rule: &Rule) -> Result<Value, serde_json::Error> 
 }
 
 fn set_object<'a>(name: &'a str, set: &Set) -> JsonSet<'a> {
-    let elem: Vec<Expression> = elements(set).into_iter().map(element).collect();
+    let elem: Vec<Expression> = set.kind.elements(&set.elements).map(element).collect();
     JsonSet {
         family: FAMILY,
         table: TABLE.into(),

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::{elements, ranges};
+use super::ranges;
 use crate::live::Change;
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
@@ -122,7 +122,7 @@ fn push_elements(text: &mut String, set: &Set) {
     const INDENT: &str = "\n\t\t\t";
     text.push_str("\t\telements = {");
     let mut column = WIDTH;
-    for (index, element) in elements(set).into_iter().enumerate() {
+    for (index, element) in set.kind.elements(&set.elements).enumerate() {
         if index > 0 {
             text.push(',');
         }

@@ -5,4 +5,5 @@ pub mod dns;
 pub mod files;
 pub mod foreign;
 pub mod kernel;
+pub mod netlink;
 pub mod sessions;

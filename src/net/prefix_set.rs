@@ -98,6 +98,13 @@ impl PrefixSet {
         v4.chain(v6)
     }
 
+    /// All addresses one by one, v4 first, in order.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        let v4 = self.v4.iter().flat_map(|(low, high)| low..=high).map(|bits| Ipv4Addr::from_bits(bits).into());
+        let v6 = self.v6.iter().flat_map(|(low, high)| low..=high).map(|bits| Ipv6Addr::from_bits(bits).into());
+        v4.chain(v6)
+    }
+
     /// The fewest prefixes that make up the set, v4 first, in order.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix> + '_ {
         let v4 = self.v4.iter().flat_map(|(low, high)| {

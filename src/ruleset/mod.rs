@@ -8,7 +8,9 @@ mod evaluate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::{CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, PrefixSet, Protocol, Transport, Verdict};
+use crate::net::{
+    CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Protocol, Transport, Verdict,
+};
 
 pub use diff::{Difference, Effect, differences};
 pub use evaluate::{Fate, Fates, Outcome};
@@ -176,6 +178,16 @@ impl Ruleset {
     /// The chain with a name.
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)
+    }
+}
+
+impl SetKind {
+    /// The elements that a set of this kind has for addresses, in order: prefixes, or addresses one by one.
+    pub fn elements(self, addresses: &PrefixSet) -> Box<dyn Iterator<Item = Prefix> + '_> {
+        match self {
+            SetKind::Prefixes => Box::new(addresses.prefixes()),
+            SetKind::Hosts => Box::new(addresses.addresses().map(Prefix::from)),
+        }
     }
 }
 

@@ -1,0 +1,203 @@
+//! Netlink messages as bytes: headers and attributes, in this machine's byte order where nothing else is said.
+//!
+//! The numbers are those of the kernel's `netlink.h`, `nfnetlink.h` and `nf_tables.h`.
+
+use std::iter;
+
+/// The request is refused, or acknowledged (`NLMSG_ERROR`).
+pub const ERROR: u16 = 2;
+/// A list is complete (`NLMSG_DONE`).
+pub const DONE: u16 = 3;
+/// A transaction begins (`NFNL_MSG_BATCH_BEGIN`).
+pub const BEGIN: u16 = 16;
+/// A transaction ends (`NFNL_MSG_BATCH_END`).
+pub const END: u16 = 17;
+
+/// `NFNL_SUBSYS_NFTABLES`, the upper half of the types that follow.
+const TABLES: u16 = 10;
+/// `NFT_MSG_GETTABLE`
+pub const GET_TABLE: u16 = TABLES << 8 | 1;
+/// `NFT_MSG_GETSET`
+pub const GET_SET: u16 = TABLES << 8 | 10;
+/// `NFT_MSG_NEWSETELEM`
+pub const ADD_ELEMENTS: u16 = TABLES << 8 | 12;
+/// `NFT_MSG_GETSETELEM`
+pub const GET_ELEMENTS: u16 = TABLES << 8 | 13;
+/// `NFT_MSG_DELSETELEM`
+pub const DELETE_ELEMENTS: u16 = TABLES << 8 | 14;
+/// `NFT_MSG_GETOBJ`
+pub const GET_OBJECTS: u16 = TABLES << 8 | 19;
+
+/// `NLM_F_REQUEST`: all messages to the kernel have it.
+const REQUEST: u16 = 0x1;
+/// An answer is wanted where all went well, too (`NLM_F_ACK`).
+pub const ACKNOWLEDGE: u16 = 0x4;
+/// All there are (`NLM_F_DUMP`).
+pub const ALL: u16 = 0x300;
+/// What is new may be made, and must not be there (`NLM_F_CREATE`, `NLM_F_EXCL`).
+pub const CREATE: u16 = 0x400 | 0x200;
+/// Of a list: it is torn by a change (`NLM_F_DUMP_INTR`).
+pub const TORN: u16 = 0x10;
+/// Of a refusal: it repeats the header only of what is refused (`NLM_F_CAPPED`).
+pub const CAPPED: u16 = 0x100;
+/// Of a refusal: attributes follow (`NLM_F_ACK_TLVS`).
+pub const NOTED: u16 = 0x200;
+
+/// `NFPROTO_INET`
+const INET: u8 = 1;
+/// Attributes that hold attributes have it in their type (`NLA_F_NESTED`).
+const NESTED: u16 = 0x8000;
+/// What such flags leave of a type (`NLA_TYPE_MASK`).
+const TYPE: u16 = 0x3fff;
+
+/// The length of a message's header.
+pub const HEADER: usize = 16;
+/// The length of the header behind it, `nfgenmsg`.
+const FAMILY_HEADER: usize = 4;
+
+/// Writes a message about `table inet …`, or one that begins or ends a transaction.
+///
+/// Attributes are padded to four bytes, so messages are, too.
+pub fn message(bytes: &mut Vec<u8>, kind: u16, flags: u16, number: u32, attributes: impl FnOnce(&mut Vec<u8>)) {
+    let start = bytes.len();
+    bytes.extend([0; 4]);
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend((flags | REQUEST).to_ne_bytes());
+    bytes.extend(number.to_ne_bytes());
+    bytes.extend([0; 4]);
+    // Family, version, and whose transaction it is, in network byte order.
+    let (family, whose) = if matches!(kind, BEGIN | END) { (0, TABLES) } else { (INET, 0) };
+    bytes.extend([family, 0]);
+    bytes.extend(whose.to_be_bytes());
+    attributes(bytes);
+    // A transaction is bounded far below 4 GiB.
+    let length = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
+    bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+}
+
+/// Adds flags to a message that is written.
+pub fn add_flags(message: &mut [u8], flags: u16) {
+    let old = u16::from_ne_bytes([message[6], message[7]]);
+    message[6..8].copy_from_slice(&(old | flags).to_ne_bytes());
+}
+
+/// Writes an attribute.
+pub fn attribute(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    write(bytes, kind, |bytes| bytes.extend_from_slice(value));
+}
+
+/// Writes a text as an attribute.
+pub fn text(bytes: &mut Vec<u8>, kind: u16, text: &str) {
+    write(bytes, kind, |bytes| {
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(0);
+    });
+}
+
+/// Writes an attribute that holds others.
+pub fn nested(bytes: &mut Vec<u8>, kind: u16, attributes: impl FnOnce(&mut Vec<u8>)) {
+    write(bytes, kind | NESTED, attributes);
+}
+
+fn write(bytes: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
+    let start = bytes.len();
+    bytes.extend([0; 2]);
+    bytes.extend(kind.to_ne_bytes());
+    value(bytes);
+    // The kernel refuses an attribute whose length is not what is there, as one of 64 KiB or more would be.
+    let length = u16::try_from(bytes.len() - start).unwrap_or(u16::MAX);
+    bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+/// A message of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    pub kind: u16,
+    pub flags: u16,
+    pub number: u32,
+    /// What is behind the header.
+    pub body: &'a [u8],
+}
+
+impl<'a> Received<'a> {
+    /// The first message of several, and the bytes behind it.
+    pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
+        let body = bytes.get(HEADER..length)?;
+        let kind = u16::from_ne_bytes([bytes[4], bytes[5]]);
+        let flags = u16::from_ne_bytes([bytes[6], bytes[7]]);
+        let number = u32::from_ne_bytes([bytes[8], bytes[9], bytes[10], bytes[11]]);
+        let rest = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((Self { kind, flags, number, body }, rest))
+    }
+
+    /// The number of the generation of tables that a message about them is of (its low 16 bits), and its attributes.
+    pub fn about_tables(&self) -> Option<(u16, &'a [u8])> {
+        let (header, attributes) = self.body.split_at_checked(FAMILY_HEADER)?;
+        (self.kind >> 8 == TABLES).then(|| (u16::from_be_bytes([header[2], header[3]]), attributes))
+    }
+}
+
+/// The attributes that stand one behind the other, by type; ends where bytes are no attribute.
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    iter::from_fn(move || {
+        let &[l0, l1, k0, k1] = bytes.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([k0, k1]) & TYPE, value))
+    })
+}
+
+/// The value of the first attribute of a type.
+pub fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find_map(|(found, value)| (found == kind).then_some(value))
+}
+
+/// The value of an attribute that is a number in network byte order, as those about tables are.
+pub fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
+    Some(u32::from_be_bytes(find(bytes, kind)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut bytes = Vec::new();
+        message(&mut bytes, GET_SET, 0, 7, |bytes| {
+            text(bytes, 1, "edgeward");
+            nested(bytes, 2, |bytes| attribute(bytes, 3, &[1, 2, 3, 4]));
+        });
+        message(&mut bytes, BEGIN, 0, 8, |_| {});
+        add_flags(&mut bytes, ACKNOWLEDGE);
+        let (first, rest) = Received::split(&bytes).unwrap();
+        assert_eq!((first.kind, first.flags, first.number), (GET_SET, REQUEST | ACKNOWLEDGE, 7));
+        let (_, body) = first.about_tables().unwrap();
+        assert_eq!(find(body, 1).unwrap(), b"edgeward\0");
+        assert_eq!(find_u32(find(body, 2).unwrap(), 3), Some(0x0102_0304));
+        assert_eq!(find(body, 3), None);
+        let (second, rest) = Received::split(rest).unwrap();
+        assert_eq!((second.number, second.body, rest.len()), (8, &[0, 0, 0, 10][..], 0));
+    }
+
+    /// The kernel would have to be broken; we must not break with it.
+    #[test]
+    fn no_bytes_are_a_reason_to_panic() {
+        let mut bytes = Vec::new();
+        message(&mut bytes, GET_SET, 0, 7, |bytes| nested(bytes, 2, |bytes| attribute(bytes, 3, &[1, 2, 3, 4])));
+        for position in 0..bytes.len() {
+            for value in [0, 1, 3, 4, 5, 255] {
+                let mut broken = bytes.clone();
+                broken[position] = value;
+                for length in 0..=broken.len() {
+                    let Some((message, _)) = Received::split(&broken[..length]) else { continue };
+                    let Some((_, body)) = message.about_tables() else { continue };
+                    assert!(attributes(body).flat_map(|(_, value)| attributes(value)).count() < 40);
+                }
+            }
+        }
+    }
+}
