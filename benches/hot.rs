@@ -209,9 +209,8 @@ fn all_regions(more: usize) -> Intent<Resolved> {
         text += &format!("- {{id: wide, direction: outbound, peers: [{}], ports: [tcp/8443]}}\n", wide.join(", "));
     }
     let mut problems = Problems::default();
-    let policy =
-        policy::parse(&Source::new("regions.yaml", &text), &mut problems).unwrap_or_else(|| panic!("{problems:#?}"));
-    let intent = policy::check(&policy, &catalog, None, &mut problems).unwrap_or_else(|| panic!("{problems:#?}"));
+    let policy = policy::parse(&Source::new("regions.yaml", &text), &mut problems).unwrap();
+    let intent = policy::check(&policy, &catalog, None, &mut problems).unwrap();
     let resolution = Resolution::parse(&file("express-connect-flannel.lock.yaml"), &mut problems).unwrap();
     intent.bind(&resolution).unwrap()
 }
