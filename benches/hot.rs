@@ -12,12 +12,12 @@ use edgeward::catalog::Catalog;
 use edgeward::diag::Problems;
 use edgeward::intent::{Declared, Intent, Resolved};
 use edgeward::lower::lower;
-use edgeward::net::{Prefix, PrefixSet};
+use edgeward::net::{Family, Prefix, PrefixSet};
 use edgeward::proof::prove;
 use edgeward::resolution::Resolution;
-use edgeward::ruleset::{Ruleset, SetKind, differences};
+use edgeward::ruleset::{Ruleset, Set, SetKind, differences};
 use edgeward::source::Source;
-use edgeward::{emit, policy};
+use edgeward::{emit, policy, readback};
 use ipnet::{Ipv4Net, Ipv6Net};
 
 fn main() {
@@ -124,6 +124,48 @@ fn emit_json_100k_prefixes(bencher: Bencher) {
     bencher.bench(|| emit::json(black_box(&ruleset)).unwrap());
 }
 
+/// One set of as many prefixes as no policy has, and a set of IPv6 prefixes beside it.
+fn widest_ruleset() -> Ruleset {
+    let mut ruleset = lower(&resolved(POLICIES[0]));
+    let wide = |family: Family| match family {
+        Family::V4 => (0..500_000).map(|index: u128| Prefix::from(v4(index << 106, 24))).collect(),
+        Family::V6 => (0..100_000)
+            .map(|index: u128| Prefix::from(Ipv6Net::new((index << 81).into(), 48).unwrap()))
+            .collect::<PrefixSet>(),
+    };
+    for family in Family::BOTH {
+        let is_wanted = |set: &&mut Set| set.kind == SetKind::Prefixes && set.family == family;
+        let set = ruleset.sets.values_mut().find(is_wanted).unwrap();
+        set.elements = wide(family);
+    }
+    ruleset
+}
+
+fn bench_readback(bencher: Bencher, text: &str) {
+    let source = Source::new("readback", text);
+    bencher.counter(BytesCount::new(text.len())).bench(|| readback::read(black_box(&source)).unwrap());
+}
+
+#[divan::bench(sample_count = 10)]
+fn readback_nft_600k_prefixes(bencher: Bencher) {
+    bench_readback(bencher, &emit::nft(&widest_ruleset()));
+}
+
+#[divan::bench(sample_count = 10)]
+fn readback_json_600k_prefixes(bencher: Bencher) {
+    bench_readback(bencher, &emit::json(&widest_ruleset()).unwrap());
+}
+
+#[divan::bench(args = POLICIES)]
+fn readback_nft(bencher: Bencher, name: &str) {
+    bench_readback(bencher, &emit::nft(&lower(&resolved(name))));
+}
+
+#[divan::bench(args = POLICIES)]
+fn readback_json(bencher: Bencher, name: &str) {
+    bench_readback(bencher, &emit::json(&lower(&resolved(name))).unwrap());
+}
+
 /// Prefixes in random order, of `shortest` bits and up.
 fn million(make: fn(u128, u8) -> Prefix, shortest: u8, lengths: u128) -> Vec<Prefix> {
     spread().take(1_000_000).map(|bits| make(bits, shortest + (bits % lengths) as u8)).collect()
@@ -167,9 +209,8 @@ fn all_regions(more: usize) -> Intent<Resolved> {
         text += &format!("- {{id: wide, direction: outbound, peers: [{}], ports: [tcp/8443]}}\n", wide.join(", "));
     }
     let mut problems = Problems::default();
-    let policy =
-        policy::parse(&Source::new("regions.yaml", &text), &mut problems).unwrap_or_else(|| panic!("{problems:#?}"));
-    let intent = policy::check(&policy, &catalog, None, &mut problems).unwrap_or_else(|| panic!("{problems:#?}"));
+    let policy = policy::parse(&Source::new("regions.yaml", &text), &mut problems).unwrap();
+    let intent = policy::check(&policy, &catalog, None, &mut problems).unwrap();
     let resolution = Resolution::parse(&file("express-connect-flannel.lock.yaml"), &mut problems).unwrap();
     intent.bind(&resolution).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::intent::{Aspect, Declared, End, Flow, Intent, Part, PartKind, Resolved, Side};
+use crate::intent::{Aspect, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, Side, icmp_types};
 use crate::net::{Hook, Packet, Payload, Traffic};
 use crate::resolution::{NameRecord, Resolution, Seen};
 
@@ -40,19 +40,45 @@ pub struct NearMiss<'a> {
 }
 
 impl NearMiss<'_> {
+    /// Whether it says anything: that ICMP passes from everywhere says nothing of TCP, nor a list of IPv4 peers of an
+    /// IPv6 packet.
+    fn tells(&self, packet: &Packet) -> bool {
+        let of_family = |end: &End<Declared>| match end {
+            End::Any => true,
+            End::Ends(parts) => parts.iter().any(|part| match &part.kind {
+                PartKind::Prefixes(set) => !set.only(packet.family()).is_empty(),
+                PartKind::Name { .. } => true,
+            }),
+        };
+        match self.lacks {
+            Aspect::Traffic => {
+                let icmp = matches!(packet.payload, Payload::Icmp { .. })
+                    && !icmp_types(&self.flow.traffic, packet.family()).is_empty();
+                matches!(self.flow.peers, End::Ends(_)) || icmp
+            }
+            Aspect::Peer => of_family(&self.flow.peers),
+            Aspect::Local => of_family(&self.flow.local),
+            // Everything between two networks runs both ways, or has its reason not to.
+            Aspect::Direction => self.flow.traffic != Traffic::Any && matches!(self.flow.peers, End::Ends(_)),
+            _ => true,
+        }
+    }
+
     /// How little the flow has to do with the packet: a flow of its port is nearer than one of its peer, and that one
-    /// nearer than one that permits everything between two networks.
-    fn distance(&self, packet: &Packet) -> u8 {
-        match (&self.flow.traffic, self.lacks) {
-            (_, Aspect::Valid | Aspect::Answer) => 0,
+    /// nearer than one that permits everything between two networks. The operator's rows come first among equals.
+    fn distance(&self, packet: &Packet) -> (u8, bool) {
+        let far = match (&self.flow.traffic, self.lacks) {
+            (_, Aspect::Valid | Aspect::Answer | Aspect::Direction) => 0,
             (Traffic::Any, _) => 4,
             (Traffic::Some { tcp, udp, .. }, Aspect::Traffic) => match packet.payload {
                 Payload::Tcp { .. } if !tcp.is_empty() => 2,
                 Payload::Udp { .. } if !udp.is_empty() => 2,
+                Payload::Icmp { .. } if !icmp_types(&self.flow.traffic, packet.family()).is_empty() => 1,
                 _ => 3,
             },
             _ => 1,
-        }
+        };
+        (far, matches!(self.flow.origin, Origin::Catalog { .. }))
     }
 }
 
@@ -70,7 +96,7 @@ pub struct Meaning<'a> {
 impl<'a> Meaning<'a> {
     /// The rows of a flow that permit a packet.
     pub fn permissions(&self, flow: &str, packet: &Packet) -> Vec<Permission<'a>> {
-        let stateless = self.resolved.gateway.as_ref().is_some_and(|gateway| gateway.stateless);
+        let stateless = self.answers();
         self.flows()
             .filter(|(declared, _)| declared.id == flow)
             .filter_map(|(declared, resolved)| {
@@ -97,16 +123,36 @@ impl<'a> Meaning<'a> {
     pub fn near_misses(&self, packet: &Packet) -> Vec<NearMiss<'a>> {
         let mut misses: Vec<NearMiss<'a>> = self
             .flows()
-            .filter(|(declared, _)| begins(declared, packet))
-            .filter_map(|(declared, resolved)| match resolved.lacks(packet)[..] {
-                [lacks] => Some(NearMiss { flow: declared, lacks }),
-                _ => None,
-            })
-            // That ICMP passes from everywhere says nothing of another protocol.
-            .filter(|miss| miss.lacks != Aspect::Traffic || matches!(miss.flow.peers, End::Ends(_)))
+            .filter_map(|(flow, resolved)| Some(NearMiss { flow, lacks: self.only_lack(flow, resolved, packet)? }))
+            .filter(|miss| miss.tells(packet))
             .collect();
         misses.sort_by_key(|miss| miss.distance(packet));
         misses
+    }
+
+    /// The one thing that keeps a packet from being of a flow, or one of its answers.
+    fn only_lack(&self, flow: &Flow<Declared>, resolved: &Flow<Resolved>, packet: &Packet) -> Option<Aspect> {
+        if packet.hook == Hook::Forward {
+            let one = |reply| match resolved.lacks(packet, reply)[..] {
+                [lack] => Some(lack),
+                _ => None,
+            };
+            let answers = self.answers() && !flow.untracked;
+            return one(false).or_else(|| answers.then(|| one(true)).flatten());
+        }
+        // What this host sends where the other side has to begin, and the other way round.
+        let other_way = !begins(flow, packet);
+        let turned = Flow { side: resolved.side.reversed(), ..resolved.clone() };
+        match (other_way, &(if other_way { &turned } else { resolved }).lacks(packet, false)[..]) {
+            (false, [lack]) => Some(*lack),
+            (true, []) => Some(Aspect::Direction),
+            _ => None,
+        }
+    }
+
+    /// Whether replies have rules of their own.
+    fn answers(&self) -> bool {
+        self.resolved.gateway.as_ref().is_some_and(|gateway| gateway.stateless)
     }
 
     fn flows(&self) -> impl Iterator<Item = (&'a Flow<Declared>, &'a Flow<Resolved>)> + use<'a> {

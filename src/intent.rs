@@ -269,6 +269,23 @@ pub struct Intent<S: Stage> {
 #[error("{} of the policy's names have no address in the lockfile", .0.len())]
 pub struct Unresolved(pub Vec<(DomainName, Vec<String>)>);
 
+impl Resolution {
+    /// These answers, and another resolution's for the names that a policy cannot do without and that have no address
+    /// here.
+    #[must_use]
+    pub fn with_required(&self, intent: &Intent<Declared>, other: &Self) -> Self {
+        let mut all = self.clone();
+        for (name, _) in intent.names().into_iter().filter(|(_, optional)| !optional) {
+            if self.addresses(name).next().is_none()
+                && let Some(record) = other.names.get(name)
+            {
+                all.names.insert(name.clone(), record.clone());
+            }
+        }
+        all
+    }
+}
+
 impl Intent<Declared> {
     /// The names of the policy; `true` where every flow that uses the name can do without it.
     pub fn names(&self) -> BTreeMap<&DomainName, bool> {

@@ -1,19 +1,21 @@
 //! What a policy says that it perhaps does not mean, found by comparing its flows in packets.
 //!
-//! Names are unknown here: a flow with names is taken for less than it permits where that is the careful guess, and
-//! for more where more is.
+//! Names are unknown here; what is reported holds whatever they answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::diag::{Code, Problems};
 use crate::intent::{Addresses, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, Side};
-use crate::net::{Hook, PacketEnd, PrefixSet, Traffic};
+use crate::net::{DomainName, Hook, PacketEnd, Prefix, PrefixSet, Traffic};
 use crate::source::Span;
 use crate::space::{Condition, Region, Space};
 
 /// Special-purpose IPv4 prefixes (IANA registry: RFC 6890 and its successors): nobody on the internet has them.
 const NOT_PUBLIC: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, \
     192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3";
+/// What `scope: broad` opens with a warning of its own, `broad-public`.
+const CLOUD: &str = "100.0.0.0/8";
 /// Where public IPv6 addresses are (RFC 4291 section 2.4), but for the documentation's (RFC 3849).
 const PUBLIC_V6: (&str, &str) = ("2000::/3", "2001:db8::/32");
 /// More public IPv4 addresses, or IPv6 networks of 64 bits, than this are a wide opening.
@@ -22,12 +24,14 @@ const WIDE: u128 = 65_536;
 /// Looks at the flows of a policy that has no errors.
 pub fn lint(intent: &Intent<Declared>, problems: &mut Problems) {
     wide_openings(intent, problems);
-    let flows: Vec<[Flow<Resolved>; 2]> = intent.flows.iter().map(|flow| [flow.at_least(), flow.at_most()]).collect();
-    let covered = intent.gateway.as_ref().map(|gateway| fixed(&gateway.covered));
-    let conditions: Vec<Condition<'_>> = flows.iter().flatten().map(|flow| flow.condition(false)).collect();
-    let covered = covered
-        .as_ref()
-        .map(|covered| [PacketEnd::Source, PacketEnd::Destination].map(|end| Condition::Address(end, covered)));
+    let names: BTreeMap<&DomainName, u32> = intent.names().into_keys().zip(0..).collect();
+    let addresses = |parts: &[Part]| Addresses { fixed: stand_in(parts, &names), named: None };
+    let flows: Vec<Flow<Resolved>> =
+        intent.flows.iter().map(|flow| flow.with(|parts| End::Ends(addresses(parts)))).collect();
+    let covered = intent.gateway.as_ref().map(|gateway| stand_in(&gateway.covered, &names));
+    let ends = [PacketEnd::Source, PacketEnd::Destination];
+    let covered = covered.as_ref().map(|covered| ends.map(|end| Condition::Address(end, covered)));
+    let conditions: Vec<Condition<'_>> = flows.iter().map(|flow| flow.condition(false)).collect();
     let space = Space::new(conditions.iter().chain(covered.iter().flatten()));
     let everything = intent.gateway.as_ref().is_some_and(|gateway| gateway.everything);
     // What crosses a gateway has one end inside; what stays inside is not judged.
@@ -38,44 +42,51 @@ pub fn lint(intent: &Intent<Declared>, problems: &mut Problems) {
         }
         _ => space.all(),
     };
-    let regions: Vec<[Region<'_>; 2]> = conditions
-        .chunks(2)
-        .zip(&intent.flows)
-        .map(|(pair, flow)| {
-            let hook = match (intent.gateway.is_some(), flow.side) {
-                (true, _) => Hook::Forward,
-                (false, Side::Inbound) => Hook::Input,
-                (false, Side::Outbound) => Hook::Output,
-            };
-            let here = space.region(&Condition::Hook(hook)).and(judged);
-            [0, 1].map(|bound| space.region(&pair[bound]).and(here))
-        })
-        .collect();
+    let region = |(flow, condition): (&Flow<Declared>, &Condition<'_>)| {
+        let hook = match (intent.gateway.is_some(), flow.side) {
+            (true, _) => Hook::Forward,
+            (false, Side::Inbound) => Hook::Input,
+            (false, Side::Outbound) => Hook::Output,
+        };
+        space.region(condition).and(space.region(&Condition::Hook(hook))).and(judged)
+    };
+    let regions: Vec<Region<'_>> = intent.flows.iter().zip(&conditions).map(region).collect();
     for (index, flow) in intent.flows.iter().enumerate() {
         // Only rows of the operator can be mended by the operator.
         if let Origin::Policy(span) = flow.origin {
-            compare(intent, &regions, index, span, problems);
+            compare(intent, &flows, &regions, index, span, problems);
+        }
+        // Thousands of rows may be compared with each other.
+        if index % 64 == 63 {
+            space.forget();
         }
     }
 }
 
 /// Compares an operator's flow with all others.
-fn compare(intent: &Intent<Declared>, regions: &[[Region<'_>; 2]], index: usize, span: Span, problems: &mut Problems) {
-    let id = &intent.flows[index].id;
-    let [_, most] = regions[index];
-    if most.is_empty() {
+fn compare(
+    intent: &Intent<Declared>,
+    flows: &[Flow<Resolved>],
+    regions: &[Region<'_>],
+    index: usize,
+    span: Span,
+    problems: &mut Problems,
+) {
+    let (id, own) = (&intent.flows[index].id, regions[index]);
+    if own.is_empty() {
         let message = format!("no packet can be of the flow `{id}`");
         let help = "an IDC gateway judges what crosses it: remove the row, or list peers outside of the data centre, \
                     of a family that its hosts have";
         problems.push_with_help(Code::DeadFlow, span, message, help);
         return;
     }
-    // Of two flows that permit the same, the later one is superfluous.
-    let others = || intent.flows.iter().zip(regions).enumerate().filter(|(other, _)| *other != index);
-    let covers = |other: usize, [least, _]: &[Region<'_>; 2], most: Region<'_>| {
-        most.is_within(*least) && (other < index || !least.is_within(regions[index][0]))
+    let others = || {
+        let others = intent.flows.iter().zip(regions).enumerate();
+        others.filter(|(other, _)| *other != index && related(&flows[index], &flows[*other]))
     };
-    if let Some((_, (other, _))) = others().find(|(other, (_, bounds))| covers(*other, bounds, most)) {
+    // Of two flows that permit the same, the later one is superfluous.
+    let covers = |other: usize, region: Region<'_>| own.is_within(region) && (other < index || region != own);
+    if let Some((_, (other, _))) = others().find(|(other, (_, region))| covers(*other, **region)) {
         let message = format!("the flow `{id}` permits nothing that `{}` does not permit, too", other.id);
         let help = if matches!(other.origin, Origin::Catalog { .. }) {
             "remove the row: the catalog's flow is there already"
@@ -85,13 +96,10 @@ fn compare(intent: &Intent<Declared>, regions: &[[Region<'_>; 2]], index: usize,
         problems.push_with_help(Code::CoveredFlow, span, message, help);
         return;
     }
-    // Of two rows, the later one says it.
+    // Of two rows, the later one says it; and not where the other one is told to go.
     let shared: BTreeSet<&str> = others()
         .filter(|(other, (flow, _))| *other < index || matches!(flow.origin, Origin::Catalog { .. }))
-        .filter(|(other, (flow, [least, _]))| {
-            let both = !least.and(regions[index][0]).is_empty();
-            both && flow.purpose != intent.flows[index].purpose && !covers(index, &regions[index], regions[*other][1])
-        })
+        .filter(|(_, (_, region))| !region.and(own).is_empty() && !region.is_within(own))
         .map(|(_, (flow, _))| flow.id.as_str())
         .collect();
     if !shared.is_empty() {
@@ -102,17 +110,49 @@ fn compare(intent: &Intent<Declared>, regions: &[[Region<'_>; 2]], index: usize,
     }
 }
 
+/// Whether flows may have packets in common: most have not, which is cheap to see.
+fn related(one: &Flow<Resolved>, other: &Flow<Resolved>) -> bool {
+    fn ends(flow: &Flow<Resolved>) -> [&End<Resolved>; 2] {
+        match flow.side {
+            Side::Inbound => [&flow.peers, &flow.local],
+            Side::Outbound => [&flow.local, &flow.peers],
+        }
+    }
+    let meet = |pair: (&End<Resolved>, &End<Resolved>)| match pair {
+        (End::Ends(one), End::Ends(other)) => one.fixed.overlaps(&other.fixed),
+        _ => true,
+    };
+    one.traffic.overlaps(&other.traffic) && ends(one).into_iter().zip(ends(other)).all(meet)
+}
+
+/// The addresses of an end, where a name has addresses of its own at the far ends of both spaces: addresses that no
+/// prefix has but those of everything.
+///
+/// What holds of these holds whatever the names answer: a flow covers another one's name where it has the same name, or
+/// everything.
+fn stand_in(parts: &[Part], names: &BTreeMap<&DomainName, u32>) -> PrefixSet {
+    let prefixes = parts.iter().flat_map(|part| match &part.kind {
+        PartKind::Prefixes(set) => set.prefixes().collect::<Vec<_>>(),
+        PartKind::Name { name, .. } => {
+            let number = names.get(name).copied().unwrap_or_default();
+            let v4 =
+                [number & 0x00ff_ffff, !(number & 0x00ff_ffff)].map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)));
+            let v6 = [u128::from(number), !u128::from(number)].map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)));
+            v4.into_iter().chain(v6).map(Prefix::from).collect()
+        }
+    });
+    prefixes.collect()
+}
+
 /// Reports flows that the policy, not the catalog, opens to much of the internet.
 fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
     let mut seen = BTreeSet::new();
     for flow in &intent.flows {
-        // A flow of the catalog for any traffic is between networks of the site, or has a warning of its own.
-        if flow.traffic == Traffic::Any && matches!(flow.origin, Origin::Catalog { .. }) {
-            continue;
-        }
+        // `scope: broad` opens the cloud's services, and has a warning of its own for those that are public.
+        let broad = flow.traffic == Traffic::Any && matches!(flow.origin, Origin::Catalog { .. });
         let End::Ends(parts) = &flow.peers else { continue };
         let written = parts.iter().filter_map(|part| match (&part.kind, &part.origin) {
-            (PartKind::Prefixes(set), Origin::Policy(span)) => Some((public(set), *span)),
+            (PartKind::Prefixes(set), Origin::Policy(span)) => Some((public(set, broad), *span)),
             _ => None,
         });
         // The widest part stands for all.
@@ -123,44 +163,23 @@ fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
         };
         if total > WIDE && seen.insert(*span) {
             let word = if flow.side == Side::Inbound { "from" } else { "to" };
-            let message = format!("the flow `{}` is open {word} more than 65,536 public addresses", flow.id);
+            let message =
+                format!("the flow `{}` is open {word} more than 65,536 public addresses, or IPv6 networks", flow.id);
             let help = "list the prefixes that are really needed";
             problems.push_with_help(Code::WideOpening, *span, message, help);
         }
     }
 }
 
-/// The public addresses of a set: IPv4 addresses, and IPv6 networks of 64 bits.
-fn public(set: &PrefixSet) -> u128 {
+/// The public addresses of a set: IPv4 addresses, and IPv6 networks of 64 bits. Those of the cloud's services may be
+/// left out.
+fn public(set: &PrefixSet, without_cloud: bool) -> u128 {
     let parsed = |text: &str| text.parse::<PrefixSet>().unwrap_or_default();
     let v6 = parsed(PUBLIC_V6.0).difference(&parsed(PUBLIC_V6.1));
-    let v4 = set.difference(&parsed(NOT_PUBLIC));
+    let cloud = parsed(if without_cloud { CLOUD } else { "" });
+    let v4 = set.difference(&parsed(NOT_PUBLIC)).difference(&cloud);
     let v4 = v4.v4().iter().map(|(low, high)| u128::from(high - low) + 1);
     let networks = set.intersection(&v6);
     let networks: Vec<u128> = networks.v6().iter().map(|(low, high)| (high >> 64) - (low >> 64) + 1).collect();
     v4.chain(networks).sum()
-}
-
-fn fixed(parts: &[Part]) -> PrefixSet {
-    let sets = parts.iter().filter_map(|part| match &part.kind {
-        PartKind::Prefixes(set) => Some(set.prefixes()),
-        PartKind::Name { .. } => None,
-    });
-    sets.flatten().collect()
-}
-
-impl Flow<Declared> {
-    /// The flow, if its names had no addresses.
-    fn at_least(&self) -> Flow<Resolved> {
-        self.with(|parts| End::Ends(Addresses { fixed: fixed(parts), named: None }))
-    }
-
-    /// The flow, if its names had all addresses.
-    fn at_most(&self) -> Flow<Resolved> {
-        let has_name = |part: &Part| matches!(part.kind, PartKind::Name { .. });
-        self.with(|parts| match parts.iter().any(has_name) {
-            true => End::Any,
-            false => End::Ends(Addresses { fixed: fixed(parts), named: None }),
-        })
-    }
 }

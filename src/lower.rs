@@ -101,7 +101,7 @@ impl Table<'_> {
             rules.extend(self.invalid(hook));
             rules.extend(dispatch(hook.name(), &tracked, &mut self.ruleset.chains));
             rules.extend(self.denial(hook));
-            self.chain(hook.name(), Some(Base { hook: hook, drops: self.drops() }), rules);
+            self.chain(hook.name(), Some(Base { hook, drops: self.drops() }), rules);
         }
     }
 

@@ -1,6 +1,6 @@
 //! A packet as people write it, to be asked about, and files of packets with what is expected of them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use crate::diag::{Code, Problems, one_of};
@@ -163,6 +163,8 @@ record! {
         pub icmp_type: Option<IcmpType>,
         /// What conntrack says of it. Default: new.
         pub state: Option<StateWord>,
+        /// Whether a TCP segment has ACK or RST set, so that it opens nothing. Default: unless it is new or untracked.
+        pub ack: Option<bool>,
         /// What it is for, for people.
         pub note: Option<String>,
     }
@@ -193,6 +195,7 @@ impl ProbeRow {
             dport: self.dport.map(|port| port.0),
             icmp_type: self.icmp_type.map(|kind| kind.0),
             state: self.state.map_or(CtState::New, CtState::from),
+            ack: self.ack,
         }
     }
 }
@@ -216,6 +219,8 @@ pub struct Probe {
     pub icmp_type: Option<u8>,
     /// What conntrack says of it.
     pub state: CtState,
+    /// Whether a TCP segment has ACK or RST set; told from the state where it is not said.
+    pub ack: Option<bool>,
 }
 
 /// Where packets are judged, which tells their hooks.
@@ -239,6 +244,9 @@ pub enum ProbeError {
     /// A port, and a protocol without.
     #[error("protocol {0} has no ports")]
     Portless(u8),
+    /// Flags, and a protocol without.
+    #[error("protocol {0} has no ACK")]
+    Flagless(u8),
     /// A type, and a protocol without.
     #[error("protocol {0} has no ICMP type")]
     Typeless(u8),
@@ -246,13 +254,16 @@ pub enum ProbeError {
     #[error("{0} is not the ICMP of these addresses: it is {1}")]
     WrongIcmp(&'static str, &'static str),
     /// Both ends could be this host.
-    #[error(
-        "both `{0}` and `{1}` are among `networks.hosts`, so either could be this host: say the hook, input or output"
-    )]
+    #[error("by `networks.hosts`, both `{0}` and `{1}` could be this host: say the hook, input or output")]
     BothHere(IpAddr, IpAddr),
     /// Neither end can be this host.
     #[error("neither `{0}` nor `{1}` is among `networks.hosts`, so neither is known to be this host: say the hook")]
     NeitherHere(IpAddr, IpAddr),
+}
+
+/// Multicast, and IPv4's broadcast.
+fn is_to_many(address: IpAddr) -> bool {
+    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
 impl Probe {
@@ -273,6 +284,9 @@ impl Probe {
             (None, Place::Host(_)) if loopback => Hook::Output,
             (None, Place::Host(hosts)) => match (hosts.contains(from), hosts.contains(to)) {
                 (true, true) => return Err(ProbeError::BothHere(from, to)),
+                // What goes to all, or to a group, may go to this host, too.
+                (true, false) if is_to_many(to) => return Err(ProbeError::BothHere(from, to)),
+                (false, false) if is_to_many(to) => Hook::Input,
                 (true, false) => Hook::Output,
                 (false, true) => Hook::Input,
                 (false, false) => return Err(ProbeError::NeitherHere(from, to)),
@@ -291,6 +305,9 @@ impl Probe {
         if transport.is_none() && (self.sport.is_some() || self.dport.is_some()) {
             return Err(ProbeError::Portless(number));
         }
+        if self.ack.is_some() && number != Protocol::Tcp.number() {
+            return Err(ProbeError::Flagless(number));
+        }
         if number != own.number() && number != other.number() && self.icmp_type.is_some() {
             return Err(ProbeError::Typeless(number));
         }
@@ -305,7 +322,7 @@ impl Probe {
         let (sport, dport) =
             (self.sport.unwrap_or(USUAL_PORT), self.dport.ok_or(ProbeError::NoPort(transport.name()))?);
         // What conntrack knows of a flow comes behind the segment that opened it.
-        let opens = matches!(self.state, CtState::New | CtState::Untracked);
+        let opens = !self.ack.unwrap_or(!matches!(self.state, CtState::New | CtState::Untracked));
         Ok(match transport {
             Protocol::Tcp => Payload::Tcp { sport, dport, opens },
             _ => Payload::Udp { sport, dport },

@@ -42,8 +42,9 @@ const TABLE: &[Row] = &[
     row("explain", &["net", "resolution", "intent"], &[]),
     row("lint", &["source", "diag", "net", "space", "intent"], &[]),
     row("lower", &["net", "site", "intent", "ruleset"], &[]),
+    row("live", &["net", "ruleset"], &["thiserror"]),
     row("proof", &["net", "space", "intent", "ruleset"], &["thiserror"]),
-    row("emit", &["net", "ruleset"], &["nftables", "serde_json", "sha2"]),
+    row("emit", &["net", "ruleset", "live"], &["nftables", "serde_json", "sha2"]),
     row("readback", &["source", "diag", "net", "ruleset"], &["serde_json"]),
     row(
         "host",
@@ -56,6 +57,7 @@ const TABLE: &[Row] = &[
             "netlink_sys",
             "resolv_conf",
             "rustix",
+            "serde_json",
             "tempfile",
             "thiserror",
             "tokio",

@@ -9,7 +9,7 @@ use edgeward::intent::{Intent, Resolved};
 use edgeward::lower::lower;
 use edgeward::net::{Hook, Packet, Verdict};
 use edgeward::proof::prove;
-use edgeward::ruleset::{Difference, Effect, Ruleset, differences};
+use edgeward::ruleset::{Action, Base, Chain, Difference, Effect, Rule, Ruleset, differences};
 use edgeward::space::{Condition, Space};
 use support::random::{CutPoints, Dice, intent, policy_text, resolution};
 
@@ -141,6 +141,67 @@ fn differences_are_the_disagreements_of_two_rulesets() {
         }
     }
     assert!(differing > 1000 && alike > 1000, "{differing} differ, {alike} do not");
+}
+
+/// Of three versions, every packet is put down to the last step that changed how it fares.
+#[test]
+fn differences_have_the_step_that_made_them() {
+    let catalog = Catalog::embedded().unwrap();
+    let mut steps = [0; 2];
+    for seed in 0..60 {
+        let versions = [0, 1000, 2000].map(|more| lower(&resolved(seed + more, &catalog)));
+        let found = differences(&versions.each_ref());
+        let points = versions.each_ref().map(CutPoints::of);
+        let mut dice = Dice::new(seed);
+        for _ in 0..400 {
+            let packet = packet(&points[dice.below(3)], &mut dice);
+            assert_exact(&found, &versions[0], &versions[2], &packet);
+            for difference in found.iter().filter(|found| found.boxes.iter().any(|one| one.contains(&packet))) {
+                let tracking = matches!(difference.effect, Effect::Untracked | Effect::Tracked);
+                let fares = versions.each_ref().map(|version| {
+                    let outcome = version.evaluate(&packet);
+                    if tracking { u32::from(outcome.untracked) } else { outcome.verdict as u32 }
+                });
+                let step = usize::from(fares[1] != fares[2]);
+                assert_eq!(difference.step, step, "seed {seed}: {packet}, {:?}", difference.effect);
+                steps[step] += 1;
+            }
+        }
+    }
+    assert!(steps.iter().all(|count| *count > 500), "{steps:?}");
+}
+
+/// A packet that is rejected, then accepted, then dropped fares otherwise in the end.
+#[test]
+fn a_way_round_is_no_way_out() {
+    let [reject, accept, drop] = [Verdict::Reject, Verdict::Accept, Verdict::Drop].map(|verdict| Ruleset {
+        chains: vec![Chain {
+            name: "input".to_owned(),
+            base: Some(Base { hook: Hook::Input, drops: true }),
+            rules: vec![Rule {
+                matches: Vec::new(),
+                log: None,
+                counter: None,
+                action: Action::Verdict(verdict),
+                comment: None,
+            }],
+        }],
+        ..Ruleset::default()
+    });
+    let found = differences(&[&reject, &accept, &drop]);
+    assert_eq!(found.iter().map(|found| (found.effect, found.step)).collect::<Vec<_>>(), [(Effect::Silenced, 1)]);
+    let found = differences(&[&accept, &drop, &reject]);
+    assert_eq!(found.iter().map(|found| (found.effect, found.step)).collect::<Vec<_>>(), [(Effect::Denied, 1)]);
+}
+
+/// A witness is a packet that can be asked about again: its ends differ unless they must not.
+#[test]
+fn witnesses_go_from_one_address_to_another() {
+    let condition = Condition::Hook(Hook::Input);
+    let space = Space::new([&condition]);
+    let witness = space.region(&condition).witness().unwrap();
+    assert_ne!(witness.source, witness.destination);
+    assert!(!witness.loopback);
 }
 
 /// Every flow has a port and a peer of its own, and its answers a rule: cells without number, and few questions.

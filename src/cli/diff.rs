@@ -14,7 +14,7 @@ use crate::intent::{Declared, Intent, Origin, Resolved};
 use crate::lower::lower;
 use crate::net::Packet;
 use crate::resolution::Resolution;
-use crate::ruleset::{Difference, Effect, Ruleset, TABLE, differences};
+use crate::ruleset::{Difference, Effect, Ruleset, SetKind, TABLE, differences};
 use crate::source::Source;
 use crate::space::PacketBox;
 use crate::{emit, readback};
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// The lockfile of the other policy [default: its name with `.lock.yaml`]
     #[arg(long, value_name = "FILE")]
     against_lock: Option<PathBuf>,
-    /// The catalog of the other policy, in place of this one's
+    /// The catalog of the other policy, in place of this one's; `built-in` for the one without `--catalog`
     #[arg(long, value_name = "DIR")]
     against_catalog: Option<PathBuf>,
     /// Packets as text or JSON, or the two texts' lines
@@ -84,12 +84,12 @@ impl Cause {
 
     fn sentence(self) -> &'static str {
         match self {
-            Cause::Policy => "the policy was edited",
+            Cause::Policy => "the policy says otherwise",
             Cause::Catalog => "the catalog changed",
-            Cause::PolicyOrCatalog => "the policy was edited, or the catalog changed",
+            Cause::PolicyOrCatalog => "the policy says otherwise, or the catalog changed",
             Cause::Dns => "DNS answered otherwise",
-            Cause::Tampering => "the ruleset was edited by hand",
-            Cause::Unrecorded => "nothing says why",
+            Cause::Tampering => "the ruleset was edited: its checksum does not fit",
+            Cause::Unrecorded => "not known why: the ruleset has no record of how it came about",
         }
     }
 }
@@ -165,18 +165,17 @@ enum Other {
 
 /// Tells a ruleset from a policy by its first words.
 fn read_other(arguments: &Arguments) -> Result<Other, Failure> {
-    let source = if arguments.against == Path::new("kernel") {
-        match kernel::list_table(TABLE).map_err(|error| Failure::System(error.into()))? {
-            Some(source) => source,
-            None => {
-                render::note(&format!("the kernel has no table `inet {TABLE}`: it accepts every packet"));
-                return Ok(Other::Ruleset { source: Source::new("kernel", ""), ruleset: Ruleset::default() });
-            }
-        }
-    } else {
-        files::read(&arguments.against)?
+    let kernel = arguments.against == Path::new("kernel");
+    let source = match kernel {
+        true => kernel::list_table(TABLE).map_err(|error| Failure::System(error.into()))?,
+        false => Some(files::read(&arguments.against)?),
     };
-    if arguments.against != Path::new("kernel") && !is_ruleset(&source.text) {
+    let nothing = |source: &Source| source.text.split_whitespace().eq(["table", "inet", TABLE, "{", "}"]);
+    let Some(source) = source.filter(|source| !(kernel && nothing(source))) else {
+        render::note(&format!("the kernel has no table `inet {TABLE}`, or an empty one: it accepts every packet"));
+        return Ok(Other::Ruleset { source: Source::new("kernel", ""), ruleset: Ruleset::default() });
+    };
+    if !kernel && !is_ruleset(&source.text) {
         return Ok(Other::Policy);
     }
     for (option, given) in [("lock", &arguments.against_lock), ("catalog", &arguments.against_catalog)] {
@@ -186,12 +185,23 @@ fn read_other(arguments: &Arguments) -> Result<Other, Failure> {
         }
     }
     match readback::read(&source) {
+        // edgeward writes no set of prefixes without any; a listing with `--terse` is full of them.
+        Ok(ruleset) if !kernel && is_terse(&ruleset) => Err(Failure::Usage(anyhow::anyhow!(
+            "`{}` is a ruleset without elements, such as `nft --terse` lists; leave `--terse` out",
+            source.name
+        ))),
         Ok(ruleset) => Ok(Other::Ruleset { source, ruleset }),
         Err(diagnostic) => {
             render::diagnostics(&source, vec![*diagnostic], Severity::Error);
-            Err(Failure::Told(2))
+            // Somebody has changed the kernel's table, which is no fault of a file.
+            Err(Failure::Told(if kernel { 4 } else { 2 }))
         }
     }
+}
+
+fn is_terse(ruleset: &Ruleset) -> bool {
+    let mut prefixes = ruleset.sets.values().filter(|set| set.kind == SetKind::Prefixes).peekable();
+    prefixes.peek().is_some() && prefixes.all(|set| set.elements.is_empty())
 }
 
 fn is_ruleset(text: &str) -> bool {
@@ -205,19 +215,25 @@ fn is_ruleset(text: &str) -> bool {
 }
 
 fn against_ruleset(source: Source, first: Ruleset, new: Ruleset, digest: &str) -> Compared {
-    // A digest of the catalog in a checksummed text tells its changes from those of the policy.
-    let edited = match emit::is_intact(&source.text) {
-        Some(true) if source.text.lines().next().is_some_and(|line| line.ends_with(digest)) => Cause::Policy,
-        Some(true) => Cause::PolicyOrCatalog,
-        Some(false) => Cause::Tampering,
-        None => Cause::Unrecorded,
+    let intact = emit::is_intact(&source.text);
+    // Whose elements the sets of names had is known of an intact text only. Else an address that DNS does not give any
+    // more may as well have been added by hand; one that was not there yet has not.
+    let old_answers = new.clone().with_hosts_of(&first, intact != Some(true));
+    let steps = match intact {
+        // A digest of the catalog in a checksummed text tells its changes from those of the policy.
+        Some(true) if source.text.lines().next().is_some_and(|line| line.ends_with(digest)) => {
+            vec![(Cause::Policy, old_answers), (Cause::Dns, new.clone())]
+        }
+        Some(true) => vec![(Cause::PolicyOrCatalog, old_answers), (Cause::Dns, new.clone())],
+        Some(false) => vec![(Cause::Tampering, new.clone())],
+        None => vec![(Cause::Unrecorded, old_answers), (Cause::Dns, new.clone())],
     };
-    let texts = match source.text.trim_start().starts_with('{') || source.text.is_empty() {
-        true => [first.clone(), new.clone()].map(|ruleset| emit::nft(&ruleset.without_notes())),
-        false => [source.text, emit::nft(&new)],
+    // What nft lists is laid out otherwise, and counts.
+    let texts = match intact {
+        Some(_) => [source.text, emit::nft(&new)],
+        None => [first.clone(), new].map(|ruleset| emit::nft(&ruleset.without_notes())),
     };
-    let other_answers = new.clone().with_hosts_of(&first);
-    Compared { name: source.name, texts, first, policy: None, steps: vec![(edited, other_answers), (Cause::Dns, new)] }
+    Compared { name: source.name, texts, first, policy: None, steps }
 }
 
 fn against_policy(
@@ -232,7 +248,11 @@ fn against_policy(
         let catalog = load_catalog(folder)?;
         load_policy(path, &catalog, target, shown)
     };
-    let before = load(arguments.against_catalog.as_deref().or(folder), Severity::Warning)?;
+    let other = match arguments.against_catalog.as_deref() {
+        Some(name) if name == Path::new("built-in") => None,
+        other => other.or(folder),
+    };
+    let before = load(other, Severity::Warning)?;
     let before = side(path, &lock, before)?;
     let first = lower(&before.resolved);
     let mut steps = Vec::new();
@@ -242,8 +262,10 @@ fn against_policy(
     };
     let now = arguments.against_catalog.as_ref().map(|_| load(folder, Severity::Error)).transpose()?;
     let intent = now.as_ref().map_or(&before.loaded.intent, |now| &now.intent);
-    step(Cause::Catalog, intent, &before.resolution.or(answers));
-    step(Cause::Dns, intent, &answers.or(&before.resolution));
+    if now.is_some() {
+        step(Cause::Catalog, intent, &before.resolution.with_required(intent, answers));
+    }
+    step(Cause::Dns, intent, &answers.with_required(intent, &before.resolution));
     let texts = [&first, &new].map(emit::nft);
     steps.push((Cause::Policy, new));
     Ok(Compared { name: path.display().to_string(), texts, first, policy: Some(before), steps })

@@ -9,16 +9,17 @@ use serde_json::{Value, json};
 use super::lock::LockArguments;
 use super::{Failure, ListFormat, Loaded, PolicyTarget, load_catalog, load_policy, place, render};
 use crate::catalog::Catalog;
-use crate::diag::{Code, Problems, Severity};
+use crate::diag::{Code, Problems, Severity, did_you_mean};
 use crate::emit;
 use crate::explain::{Matched, Meaning, NearMiss, Permission};
 use crate::host::{clock, files};
 use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
 use crate::lower::lower;
-use crate::net::{CtState, Family, Hook, Packet, PrefixSet, Verdict, parse_address};
-use crate::probe::{HookWord, Place, Probe, ProbeFile, ProtocolNumber, StateWord, VerdictWord};
+use crate::net::{CtState, Family, Hook, Packet, PortSet, PrefixSet, Verdict, parse_address};
+use crate::probe::{HookWord, Place, Probe, ProbeFile, ProbeRow, ProtocolNumber, StateWord, VerdictWord};
 use crate::ruleset::{Outcome, Ruleset};
 use crate::site::{Mode, Target};
+use crate::source::Spanned;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -43,7 +44,7 @@ pub(super) struct Arguments {
 }
 
 /// The arguments that describe one packet.
-const PACKET: [&str; 9] = ["hook", "from", "to", "proto", "sport", "dport", "icmp_type", "state", "expect"];
+const PACKET: [&str; 10] = ["hook", "from", "to", "proto", "sport", "dport", "icmp_type", "state", "ack", "expect"];
 
 #[derive(Debug, clap::Args)]
 struct PacketArguments {
@@ -71,6 +72,9 @@ struct PacketArguments {
     /// What conntrack says of it: new, established, related, invalid or untracked [default: new]
     #[arg(long, value_name = "STATE")]
     state: Option<StateWord>,
+    /// A TCP segment with ACK or RST set, which opens nothing [default: unless it is new or untracked]
+    #[arg(long)]
+    ack: bool,
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
@@ -89,6 +93,7 @@ impl PacketArguments {
             dport: self.dport,
             icmp_type: self.icmp_type,
             state: self.state.map_or(CtState::New, CtState::from),
+            ack: self.ack.then_some(true),
         })
     }
 }
@@ -111,6 +116,8 @@ struct Answer<'a> {
     chains: Vec<&'a str>,
     permissions: Vec<Permission<'a>>,
     near_misses: Vec<NearMiss<'a>>,
+    /// How many more there are.
+    more_misses: usize,
 }
 
 /// How many flows are named that nearly permit a packet.
@@ -157,8 +164,9 @@ impl<'a> Case<'a> {
         let permissions = flow.map(|flow| self.meaning.permissions(flow, &packet)).unwrap_or_default();
         let denied = outcome.verdict != Verdict::Accept || would_be_denied(&outcome);
         let mut near_misses = if denied { self.meaning.near_misses(&packet) } else { Vec::new() };
+        let more_misses = near_misses.len().saturating_sub(NEAR_MISSES);
         near_misses.truncate(NEAR_MISSES);
-        Answer { packet, outcome, chains, permissions, near_misses }
+        Answer { packet, outcome, chains, permissions, near_misses, more_misses }
     }
 
     fn one(&self, probe: &Probe, expect: Option<VerdictWord>, format: ListFormat) -> Result<(), Failure> {
@@ -189,6 +197,7 @@ impl<'a> Case<'a> {
         let rows = file.map(|file| file.probes).unwrap_or_default();
         let mut answers = Vec::new();
         for row in &rows {
+            self.check_flow(row, &mut problems);
             match row.value.probe().packet(self.place()) {
                 Ok(packet) => answers.push((&row.value, self.answer(packet))),
                 Err(error) => problems.push(Code::InvalidProbe, row.span, error.to_string()),
@@ -213,7 +222,14 @@ impl<'a> Case<'a> {
                 true => format!("ok    {found}: {}{note}\n", answer.packet),
                 false => {
                     let expected = format!("{}{}", row.expect, by(row.flow.as_deref()));
-                    format!("{}  expected {expected}, found {found}: {}{note}\n", render::red("FAIL"), answer.packet)
+                    let because =
+                        self.because(answer).into_iter().map(|(kind, text, _)| format!("        {kind:<12}  {text}\n"));
+                    let head = format!(
+                        "{}  expected {expected}, found {found}: {}{note}\n",
+                        render::red("FAIL"),
+                        answer.packet
+                    );
+                    because.fold(head, |all, line| all + &line)
                 }
             });
             let mut document = self.document(answer);
@@ -230,6 +246,25 @@ impl<'a> Case<'a> {
             }
         })?;
         if failed == 0 { Ok(()) } else { Err(Failure::Told(1)) }
+    }
+
+    /// A probe that cannot be met is a mistake in the file.
+    fn check_flow(&self, row: &Spanned<ProbeRow>, problems: &mut Problems) {
+        let Some(flow) = &row.value.flow else { return };
+        if row.value.expect != VerdictWord::Accept {
+            let message = format!(
+                "packets of a flow are accepted: `expect: {}` does not go with `flow: {flow}`",
+                row.value.expect
+            );
+            problems.push(Code::InvalidProbe, row.span, message);
+        }
+        let flows = || self.loaded.intent.flows.iter().map(|flow| flow.id.as_str());
+        if !flows().any(|known| known == flow) {
+            let message = format!("the policy has no flow `{flow}`");
+            let help = did_you_mean(flow, flows())
+                .unwrap_or_else(|| "`edgeward compile` lists the flows as counters".to_owned());
+            problems.push_with_help(Code::InvalidProbe, row.span, message, help);
+        }
     }
 
     /// Why, from the rule to what it rests on: `(kind, sentence, details)`.
@@ -303,7 +338,7 @@ impl<'a> Case<'a> {
                 let title = self.catalog.documents.iter().find(|row| row.id.value == *document).map(|row| &row.title);
                 let title = title.unwrap_or(document);
                 let part = section.as_ref().map(|section| format!(", {section}")).unwrap_or_default();
-                let guess = if *inferred { "; inferred, the document does not say it in so many words" } else { "" };
+                let guess = if *inferred { "; inferred" } else { "" };
                 let sentence =
                     format!("{what} {value}: catalog, “{title}”{part} ({document}, read {retrieved}){guess}");
                 let details = json!({
@@ -325,11 +360,14 @@ impl<'a> Case<'a> {
                 let last = record.answers.get(&family);
                 let server =
                     last.and_then(|last| last.server).map(|server| format!(" by {server}")).unwrap_or_default();
+                let max_stale = SignedDuration::try_from(self.loaded.policy.max_stale()).unwrap_or(SignedDuration::MAX);
+                let stale = if age > max_stale { ", longer than `resolve.max-stale`" } else { "" };
                 let ttl = seen.ttl.map(|ttl| format!(", TTL {ttl} s")).unwrap_or_default();
                 let at = place(&self.loaded.source, &matched.part.origin);
                 let sentence = format!(
-                    "{word} {address}: an address of {name} ({at}), answered {}{server}, {age:#} ago{ttl}",
+                    "{word} {address}: an address of {name} ({at}), answered {}{server}, {}{stale}{ttl}",
                     seen.last,
+                    ago(self.now, seen.last),
                 );
                 let details = json!({
                     "name": name.to_string(), "address": address, "first-seen": seen.first.to_string(),
@@ -355,23 +393,50 @@ impl<'a> Case<'a> {
         };
         let this = if packet.ports().is_some() { "this port" } else { "this protocol" };
         let (permits, only) = match miss.lacks {
-            Aspect::Peer => (this.to_owned(), format!("only {from} {}", ends(&flow.peers))),
-            Aspect::Local => (this.to_owned(), format!("only {to} {}", ends(&flow.local))),
+            Aspect::Peer => (this.to_owned(), format!("only {from} {}", self.ends(&flow.peers))),
+            Aspect::Local => (this.to_owned(), format!("only {to} {}", self.ends(&flow.local))),
             Aspect::Traffic => (format!("packets {from} {peer}"), format!("only {}", flow.traffic)),
             Aspect::SourcePort => {
-                let ports = flow.from_ports.as_ref().map(|ports| format!("{ports:?}")).unwrap_or_default();
-                (this.to_owned(), format!("only from the source ports {ports}"))
+                let ports = flow.from_ports.iter().flat_map(PortSet::iter);
+                let ports: Vec<String> = ports
+                    .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") })
+                    .collect();
+                (this.to_owned(), format!("only from port {}", ports.join(", ")))
             }
             Aspect::Family => {
                 let family = flow.family.map(Family::name).unwrap_or_default();
                 (this.to_owned(), format!("only over {family}"))
             }
-            Aspect::Answer => (this.to_owned(), "only as an answer".to_owned()),
+            Aspect::Answer => {
+                ("answers like this".to_owned(), "not without ACK or RST: this one opens a connection".to_owned())
+            }
             Aspect::Valid => (this.to_owned(), "not what conntrack calls invalid".to_owned()),
+            Aspect::Direction => (this.to_owned(), format!("only {}", flow.side.name())),
         };
-        let sentence =
-            format!("`{}` permits {permits}, but {only} ({})", flow.id, place(&self.loaded.source, &flow.origin));
+        // The line to edit, where there is one.
+        let end = if miss.lacks == Aspect::Local { &flow.local } else { &flow.peers };
+        let parts = if let End::Ends(parts) = end { &parts[..] } else { &[] };
+        let written = parts.iter().map(|part| &part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
+        let origin = written.filter(|_| matches!(miss.lacks, Aspect::Peer | Aspect::Local)).unwrap_or(&flow.origin);
+        let sentence = format!("`{}` permits {permits}, but {only} ({})", flow.id, place(&self.loaded.source, origin));
         ("near-miss", sentence, json!({"flow": flow.id, "lacks": aspect_word(miss.lacks)}))
+    }
+
+    /// The parts of an end as they were written, names with their addresses.
+    fn ends(&self, end: &End<Declared>) -> String {
+        let End::Ends(parts) = end else { return "anywhere".to_owned() };
+        let written = |kind: &PartKind| match kind {
+            PartKind::Prefixes(set) => set.prefixes().map(|prefix| prefix.to_string()).collect(),
+            PartKind::Name { name, .. } => {
+                let addresses: Vec<String> =
+                    self.meaning.resolution.addresses(name).map(|address| address.to_string()).collect();
+                let known = if addresses.is_empty() { "no address".to_owned() } else { shortened(addresses, ", ") };
+                vec![format!("{name} ({known})")]
+            }
+        };
+        let mut words: Vec<String> = parts.iter().flat_map(|part| written(&part.kind)).collect();
+        words.dedup();
+        shortened(words, ", ")
     }
 
     fn text(&self, answer: &Answer<'_>) -> String {
@@ -383,6 +448,9 @@ impl<'a> Case<'a> {
         let flow = answer.flow().map(|flow| format!(" by {flow}")).unwrap_or_default();
         let mut lines = vec![format!("{word}{flow}: {}", answer.packet)];
         lines.extend(self.because(answer).into_iter().map(|(kind, sentence, _)| format!("  {kind:<12}  {sentence}")));
+        if answer.more_misses > 0 {
+            lines.push(format!("  {:<12}  and {} more", "", answer.more_misses));
+        }
         if self.meaning.resolved.mode == Mode::Audit {
             lines.push(format!("  {:<12}  the policy only audits: nothing is denied", "mode"));
         }
@@ -419,7 +487,9 @@ impl Answer<'_> {
 
 /// Whether only audit mode let the packet pass.
 fn would_be_denied(outcome: &Outcome<'_>) -> bool {
-    let comment = outcome.rule.and_then(|rule| rule.comment.as_deref());
+    // A flow may be called like the reason of a denial, but its counter is not.
+    let rule = outcome.rule.filter(|rule| rule.flow().is_none());
+    let comment = rule.and_then(|rule| rule.comment.as_deref());
     outcome.verdict == Verdict::Accept && matches!(comment, Some("denied" | "invalid"))
 }
 
@@ -432,24 +502,31 @@ fn aspect_word(aspect: Aspect) -> &'static str {
         Aspect::Family => "family",
         Aspect::Answer => "answer",
         Aspect::Valid => "valid",
+        Aspect::Direction => "direction",
     }
 }
 
-/// How many parts of an end a sentence names.
+/// How many things of a kind a sentence names.
 const NAMED: usize = 6;
 
-/// The parts of an end as they were written.
-fn ends(end: &End<Declared>) -> String {
-    let End::Ends(parts) = end else { return "anywhere".to_owned() };
-    let written = |kind: &PartKind| match kind {
-        PartKind::Prefixes(set) => set.prefixes().map(|prefix| prefix.to_string()).collect(),
-        PartKind::Name { name, .. } => vec![name.to_string()],
-    };
-    let mut words: Vec<String> = parts.iter().flat_map(|part| written(&part.kind)).collect();
-    words.dedup();
+fn shortened(mut words: Vec<String>, between: &str) -> String {
     if let Some(more) = words.len().checked_sub(NAMED).filter(|more| *more > 0) {
         words.truncate(NAMED);
         words.push(format!("and {more} more"));
     }
-    words.join(", ")
+    words.join(between)
+}
+
+/// How long ago something was, in its two largest units.
+fn ago(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs();
+    if seconds < 0 {
+        return "in the future".to_owned();
+    }
+    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let largest = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
+    let (name, length) = units[largest];
+    let rest = units.get(largest + 1).map(|(name, smaller)| (name, seconds % length / smaller));
+    let rest = rest.filter(|(_, count)| *count > 0).map(|(name, count)| format!(" {count}{name}")).unwrap_or_default();
+    format!("{}{name}{rest} ago", seconds / length)
 }

@@ -68,7 +68,7 @@ enum Verb {
 /// A policy file and what it is compiled for.
 #[derive(Debug, Args)]
 struct PolicyTarget {
-    /// Where the rules run, in place of the policy's `target`
+    /// Where the rules run, in place of the policy's `target`; of both policies where two are compared
     #[arg(long, value_name = "TARGET", value_parser = parse_target)]
     target: Option<Target>,
 }

@@ -4,7 +4,7 @@ mod json;
 mod nft;
 
 pub use json::json;
-pub use nft::{is_intact, nft, rule};
+pub use nft::{changes, is_intact, nft, rule};
 
 use crate::net::{Bits, Family, Ranges};
 

@@ -5,8 +5,9 @@ use std::fmt::{Display, Write};
 use sha2::{Digest, Sha256};
 
 use super::ranges;
+use crate::live::Change;
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
-use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
+use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
 /// Lines of elements end near this column: nft repeats the whole line of an error.
 const WIDTH: usize = 100;
@@ -17,7 +18,7 @@ const WIDTH: usize = 100;
 ///
 /// The third line is a checksum of the lines below it, as `tail -n +4 FILE | sha256sum` shows it: [`is_intact`].
 pub fn nft(ruleset: &Ruleset) -> String {
-    let commands = commands(ruleset);
+    let commands = table(ruleset);
     let checksum = checksum(&commands);
     format!(
         "# edgeward: {}\n\
@@ -34,14 +35,16 @@ fn checksum(text: &str) -> String {
     Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether a ruleset's text is as [`nft`] wrote it; `None` where it has no checksum.
+/// Whether a ruleset's text is as [`nft`] wrote it; `None` where its third line is no checksum.
 pub fn is_intact(text: &str) -> Option<bool> {
-    let (_, rest) = text.split_once(CHECKSUM)?;
-    let (sum, commands) = rest.split_once('\n')?;
-    Some(checksum(commands) == sum.trim_end())
+    let mut lines = text.splitn(4, '\n');
+    let [title, hint, sum, commands] = [(); 4].map(|()| lines.next());
+    let sum = sum?.strip_prefix(CHECKSUM)?;
+    let comments = [title, hint].into_iter().flatten().all(|line| line.starts_with('#'));
+    Some(comments && checksum(commands?) == sum.trim_end())
 }
 
-fn commands(ruleset: &Ruleset) -> String {
+fn table(ruleset: &Ruleset) -> String {
     let mut text = format!("\ntable inet {TABLE} {{}}\ndelete table inet {TABLE}\ntable inet {TABLE} {{\n");
     for counter in &ruleset.counters {
         text.push_str(&format!("\tcounter {counter} {{ }}\n"));
@@ -56,11 +59,51 @@ fn commands(ruleset: &Ruleset) -> String {
     text
 }
 
-fn push_set(text: &mut String, name: &str, set: &Set) {
-    let kind = match set.family {
+/// Writes a change to a live table, as one transaction.
+pub fn changes(changes: &[Change]) -> String {
+    changes.iter().map(|change| change_text(change) + "\n").collect()
+}
+
+fn change_text(change: &Change) -> String {
+    match change {
+        Change::AddTable => format!("add table inet {TABLE}"),
+        Change::AddCounter(name) => format!("add counter inet {TABLE} {name}"),
+        Change::AddSet { name, family, kind } => {
+            let flags = if *kind == SetKind::Prefixes { " flags interval;" } else { "" };
+            format!("create set inet {TABLE} {name} {{ type {};{flags} }}", element_type(*family))
+        }
+        Change::AddChain { name, base: None } => format!("add chain inet {TABLE} {name}"),
+        Change::AddChain { name, base: Some(base) } => {
+            format!("add chain inet {TABLE} {name} {{ {} }}", base_text(*base))
+        }
+        Change::FlushChain(name) => format!("flush chain inet {TABLE} {name}"),
+        Change::AddRule { chain, rule } => format!("add rule inet {TABLE} {chain} {}", self::rule(rule)),
+        Change::DeleteChain(name) => format!("delete chain inet {TABLE} {name}"),
+        Change::DeleteSet(name) => format!("delete set inet {TABLE} {name}"),
+        Change::DeleteCounter(name) => format!("delete counter inet {TABLE} {name}"),
+        Change::DeleteTable => format!("delete table inet {TABLE}"),
+    }
+}
+
+fn element_type(family: Family) -> &'static str {
+    match family {
         Family::V4 => "ipv4_addr",
         Family::V6 => "ipv6_addr",
+    }
+}
+
+fn base_text(base: Base) -> String {
+    let (hook, priority) = match base.hook {
+        Hook::Input | Hook::Output | Hook::Forward => (base.hook.name(), "filter"),
+        Hook::RawPrerouting => ("prerouting", "raw"),
+        Hook::RawOutput => ("output", "raw"),
     };
+    let policy = if base.drops { "drop" } else { "accept" };
+    format!("type filter hook {hook} priority {priority}; policy {policy};")
+}
+
+fn push_set(text: &mut String, name: &str, set: &Set) {
+    let kind = element_type(set.family);
     text.push('\n');
     if !set.note.is_empty() {
         text.push_str(&format!("\t# {}\n", set.note));
@@ -100,13 +143,7 @@ fn push_elements(text: &mut String, set: &Set) {
 fn push_chain(text: &mut String, chain: &Chain) {
     text.push_str(&format!("\n\tchain {} {{\n", chain.name));
     if let Some(base) = chain.base {
-        let (hook, priority) = match base.hook {
-            Hook::Input | Hook::Output | Hook::Forward => (base.hook.name(), "filter"),
-            Hook::RawPrerouting => ("prerouting", "raw"),
-            Hook::RawOutput => ("output", "raw"),
-        };
-        let policy = if base.drops { "drop" } else { "accept" };
-        text.push_str(&format!("\t\ttype filter hook {hook} priority {priority}; policy {policy};\n"));
+        text.push_str(&format!("\t\t{}\n", base_text(base)));
     }
     for rule in &chain.rules {
         text.push_str(&format!("\t\t{}\n", self::rule(rule)));

@@ -1,7 +1,9 @@
-//! Everything outside of the process: files, and in time the kernel, the clock and DNS.
+//! Everything outside of the process: files, the clock, DNS, the kernel's tables, the connections of this host.
 
 pub mod clock;
 pub mod dns;
 pub mod files;
+pub mod foreign;
 pub mod kernel;
 pub mod netlink;
+pub mod sessions;

@@ -29,7 +29,7 @@ pub struct Clause<'a> {
 /// What a policy says of every packet.
 #[derive(Clone, Debug)]
 pub struct Specification<'a> {
-    /// The clauses; the last is about every packet.
+    /// The clauses; together they are about every packet.
     pub clauses: Vec<Clause<'a>>,
     /// The packets that are kept from conntrack.
     pub untracked: Condition<'a>,
@@ -184,6 +184,8 @@ pub enum Aspect {
     Answer,
     /// That conntrack does not call it invalid.
     Valid,
+    /// That the other side begins.
+    Direction,
 }
 
 impl Flow<Resolved> {
@@ -219,9 +221,9 @@ impl Flow<Resolved> {
         all
     }
 
-    /// What a packet of the side that begins lacks to be the flow's, on an edge host as on a gateway.
-    pub fn lacks(&self, packet: &Packet) -> Vec<Aspect> {
-        let missing = self.aspects(false).into_iter().filter(|(_, condition)| !condition.holds(packet));
+    /// What a packet lacks to be one of the flow's, or one of its answers.
+    pub fn lacks(&self, packet: &Packet, reply: bool) -> Vec<Aspect> {
+        let missing = self.aspects(reply).into_iter().filter(|(_, condition)| !condition.holds(packet));
         let invalid = packet.hook != Hook::Forward && packet.state == CtState::Invalid && !self.untracked;
         missing.map(|(aspect, _)| aspect).chain(invalid.then_some(Aspect::Valid)).collect()
     }

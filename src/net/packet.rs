@@ -247,7 +247,7 @@ impl fmt::Display for Packet {
             Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => {
                 let transport =
                     if matches!(self.payload, Payload::Tcp { .. }) { Transport::Tcp } else { Transport::Udp };
-                let ends = [(source, sport), (destination, dport)].map(|end| SocketAddr::from(end));
+                let ends = [(source, sport), (destination, dport)].map(SocketAddr::from);
                 write!(f, "{} {} to {}", transport.name(), ends[0], ends[1])?;
             }
             Payload::Icmp { kind } => {

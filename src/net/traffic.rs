@@ -156,6 +156,22 @@ impl Traffic {
         }
     }
 
+    /// Whether some packet may be of both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (
+            Traffic::Some { tcp, udp, icmp, icmpv6, protocols },
+            Traffic::Some { tcp: tcp2, udp: udp2, icmp: icmp2, icmpv6: icmpv62, protocols: protocols2 },
+        ) = (self, other)
+        else {
+            return true;
+        };
+        tcp.overlaps(tcp2)
+            || udp.overlaps(udp2)
+            || icmp.overlaps(icmp2)
+            || icmpv6.overlaps(icmpv62)
+            || !protocols.is_disjoint(protocols2)
+    }
+
     /// Whether a packet is of this traffic, sent towards the ports.
     pub fn admits(&self, packet: &Packet) -> bool {
         let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return true };

@@ -33,7 +33,8 @@ impl Policy {
         self.resolve.linger.map_or(DAY, |linger| linger.value.0)
     }
 
-    fn max_stale(&self) -> Duration {
+    /// How long answers stay that DNS does not confirm.
+    pub fn max_stale(&self) -> Duration {
         self.resolve.max_stale.map_or(7 * DAY, |stale| stale.value.0)
     }
 

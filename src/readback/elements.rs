@@ -125,14 +125,15 @@ pub fn number(text: &str) -> Option<u32> {
 
 /// Parses an address without leading zeros, which nft reads as octal.
 ///
-/// IPv4 in the last two groups of IPv6 is fine: nft lists `::102:304` as `::1.2.3.4`.
+/// IPv6 may end in IPv4 behind `::` or `::ffff:`, but nowhere else: nft lists `::102:304` as `::1.2.3.4`.
 fn address(text: &str, span: Span) -> Reading<IpAddr> {
     let parsed = if text.contains(':') {
-        text.parse::<Ipv6Addr>().map(IpAddr::V6)
+        let is_known = |address: &Ipv6Addr| !text.contains('.') || address.to_ipv4().is_some();
+        text.parse().ok().filter(is_known).map(IpAddr::V6)
     } else {
-        text.parse::<Ipv4Addr>().map(IpAddr::V4)
+        text.parse().ok().map(IpAddr::V4)
     };
-    parsed.map_err(|_| match text {
+    parsed.ok_or_else(|| match text {
         "*" => unknown(span, "`*` is an element for all addresses that are not in the set", "list the addresses"),
         _ => {
             let help = "write an address without leading zeros; names are never resolved here";
@@ -184,6 +185,7 @@ mod tests {
             (&["::/129"], Family::V6, SetKind::Prefixes, "0: `129` is not a prefix length"),
             (&["010.0.0.1"], Family::V4, SetKind::Prefixes, "0: `010.0.0.1` is not an IP address"),
             (&["fe80::1%eth0"], Family::V6, SetKind::Prefixes, "0: `fe80::1%eth0` is not an IP address"),
+            (&["2001:db8::1.2.3.4"], Family::V6, SetKind::Prefixes, "0: `2001:db8::1.2.3.4` is not an IP address"),
             (&["localhost"], Family::V4, SetKind::Hosts, "0: `localhost` is not an IP address"),
             (&["*"], Family::V4, SetKind::Prefixes, "0: `*` is an element"),
         ] {

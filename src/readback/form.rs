@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::elements::Elements;
+use super::meaning::Field;
 use crate::source::{Span, Spanned};
 
 /// A name, number or keyword as it was written; numbers of JSON are kept as their digits.
@@ -40,7 +41,7 @@ pub struct RuleForm<'a> {
 
 /// One statement of a rule; nft's matches are statements, too.
 pub enum Statement<'a> {
-    Match { key: Key<'a>, exact: bool, right: Right<'a> },
+    Match { key: Spanned<Field>, exact: bool, right: Right<'a> },
     Limit { count: Word<'a>, per: Word<'a>, burst: Option<Word<'a>> },
     Log { prefix: Word<'a> },
     Counter(Word<'a>),
@@ -50,14 +51,7 @@ pub enum Statement<'a> {
     Notrack,
     Jump(Word<'a>),
     Goto(Word<'a>),
-    VerdictMap { key: Key<'a>, entries: Vec<(Item<'a>, Spanned<Statement<'a>>)> },
-}
-
-/// What a match looks at: `ip saddr`, `meta l4proto`, `ct state`.
-pub struct Key<'a> {
-    pub header: Cow<'a, str>,
-    pub field: Cow<'a, str>,
-    pub span: Span,
+    VerdictMap { key: Spanned<Field>, entries: Vec<(Item<'a>, Spanned<Statement<'a>>)> },
 }
 
 /// What a match compares with.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::elements::number;
-use super::form::{Item, Key, Right, RuleForm, Statement, Word};
-use super::names::{icmp_type, icmpv6_type, identifier, plain_text, port, protocol};
+use super::form::{Item, Right, RuleForm, Statement, Word};
+use super::names::{icmp_type, icmpv6_type, identifier, log_prefix, plain_text, port, protocol};
 use super::{Reading, malformed, quoted, unknown};
-use crate::net::{Bits, CtState, Family, IcmpTypes, PacketEnd, PortSet, Ranges, Transport, Verdict};
+use crate::diag::Diagnostic;
+use crate::net::{Bits, CtState, Family, PacketEnd, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Log, Match, Rule};
 use crate::source::{Span, Spanned};
 
@@ -21,6 +22,52 @@ pub enum Needed {
     Set(String, Family),
     Counter(String),
     Chain(String),
+    /// A chain that no forwarded packet comes to.
+    NoForwarding,
+}
+
+/// What a match or a verdict map may look at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    Loopback(PacketEnd),
+    Family,
+    Protocol,
+    State,
+    Address(Family, PacketEnd),
+    Port(Transport, PacketEnd),
+    IcmpType(Family),
+    TcpFlags,
+}
+
+/// The fields by the words that nft has for them.
+const FIELDS: &[((&str, &str), Field)] = &[
+    (("meta", "iif"), Field::Loopback(PacketEnd::Source)),
+    (("meta", "oif"), Field::Loopback(PacketEnd::Destination)),
+    (("meta", "nfproto"), Field::Family),
+    (("meta", "l4proto"), Field::Protocol),
+    (("ct", "state"), Field::State),
+    (("ip", "saddr"), Field::Address(Family::V4, PacketEnd::Source)),
+    (("ip", "daddr"), Field::Address(Family::V4, PacketEnd::Destination)),
+    (("ip6", "saddr"), Field::Address(Family::V6, PacketEnd::Source)),
+    (("ip6", "daddr"), Field::Address(Family::V6, PacketEnd::Destination)),
+    (("tcp", "sport"), Field::Port(Transport::Tcp, PacketEnd::Source)),
+    (("tcp", "dport"), Field::Port(Transport::Tcp, PacketEnd::Destination)),
+    (("udp", "sport"), Field::Port(Transport::Udp, PacketEnd::Source)),
+    (("udp", "dport"), Field::Port(Transport::Udp, PacketEnd::Destination)),
+    (("icmp", "type"), Field::IcmpType(Family::V4)),
+    (("icmpv6", "type"), Field::IcmpType(Family::V6)),
+    (("tcp", "flags"), Field::TcpFlags),
+];
+
+/// What two words of nft look at.
+pub fn field(header: &str, name: &str, span: Span) -> Reading<Spanned<Field>> {
+    match FIELDS.iter().find(|(words, _)| *words == (header, name)) {
+        Some((_, field)) => Ok(Spanned { value: *field, span }),
+        None => {
+            let message = format!("edgeward never looks at {}", quoted(&format!("{header} {name}")));
+            Err(unknown(span, message, "remove the rule, or say it with matches that edgeward has"))
+        }
+    }
 }
 
 /// What every burst is: nft's default, which edgeward never changes.
@@ -48,14 +95,11 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
                     let help = "write matches first: edgeward counts and logs what all of them hold for";
                     return Err(unknown(span, "a match behind a counter or a log", help));
                 }
-                rule.matches.push(condition(key, *exact, right, span, needs)?);
+                rule.matches.push(condition(key.value, *exact, right, span, needs)?);
             }
             Statement::Limit { .. } | Statement::Log { .. } if rule.counter.is_some() || rule.log.is_some() => {
-                return Err(unknown(
-                    span,
-                    "a log behind a counter or another log",
-                    "write one log, before the counter",
-                ));
+                let help = "write one log, before the counter";
+                return Err(unknown(span, "a log behind a counter or another log", help));
             }
             Statement::Limit { count, per, burst } => limit = Some(rate(count, per, burst.as_ref(), span)?),
             Statement::Log { prefix } => {
@@ -63,15 +107,15 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
                     let help = "write `limit rate 10/second` before it";
                     return Err(unknown(span, "a log without a limit", help));
                 };
-                rule.log = Some(Log { prefix: plain_text(prefix)?.to_owned(), count, per });
+                rule.log = Some(Log { prefix: log_prefix(prefix)?.to_owned(), count, per });
             }
             Statement::Counter(name) => {
                 if rule.counter.is_some() {
                     return Err(unknown(span, "a second counter in one rule", "leave one of them out"));
                 }
-                let name_of_it = identifier(name)?;
-                needs.push(Need { span: name.span, what: Needed::Counter(name_of_it.clone()) });
-                rule.counter = Some(name_of_it);
+                let counter = identifier(name)?;
+                needs.push(Need { span: name.span, what: Needed::Counter(counter.clone()) });
+                rule.counter = Some(counter);
             }
             statement => {
                 if rule.log.is_some() {
@@ -92,12 +136,9 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
     Ok(rule)
 }
 
-fn limit_alone(span: Span) -> Box<crate::diag::Diagnostic> {
-    unknown(
-        span,
-        "a limit without a log behind it",
-        "write `log prefix` directly behind it: edgeward limits nothing else",
-    )
+fn limit_alone(span: Span) -> Box<Diagnostic> {
+    let help = "write `log prefix` directly behind it: edgeward limits nothing else";
+    unknown(span, "a limit without a log behind it", help)
 }
 
 fn rate(count: &Word<'_>, per: &Word<'_>, burst: Option<&Word<'_>>, span: Span) -> Reading<(Span, u32, &'static str)> {
@@ -130,7 +171,7 @@ fn action(statement: &Statement<'_>, span: Span, needs: &mut Vec<Need>) -> Readi
         Statement::Notrack => Action::Notrack,
         Statement::Jump(target) => Action::Jump(chain(target, needs)?),
         Statement::Goto(target) => Action::Goto(chain(target, needs)?),
-        Statement::VerdictMap { key, entries } => verdict_map(key, entries, span, needs)?,
+        Statement::VerdictMap { key, entries } => verdict_map(*key, entries, span, needs)?,
         Statement::Match { .. } | Statement::Limit { .. } | Statement::Log { .. } | Statement::Counter(_) => {
             return Err(unknown(span, "a statement that decides nothing", "write a verdict"));
         }
@@ -144,7 +185,7 @@ fn chain(target: &Word<'_>, needs: &mut Vec<Need>) -> Reading<String> {
 }
 
 fn verdict_map(
-    key: &Key<'_>,
+    key: Spanned<Field>,
     entries: &[(Item<'_>, Spanned<Statement<'_>>)],
     span: Span,
     needs: &mut Vec<Need>,
@@ -160,8 +201,8 @@ fn verdict_map(
         let help = "give each key one chain: edgeward's keys never overlap";
         malformed(span, "a key that another entry of the verdict map has, too", help)
     };
-    match (&*key.header, &*key.field) {
-        ("meta", "l4proto") => {
+    match key.value {
+        Field::Protocol => {
             let mut chains = BTreeMap::new();
             for (item, verdict) in entries {
                 if chains.insert(one_protocol(item)?, target(verdict)?).is_some() {
@@ -170,7 +211,7 @@ fn verdict_map(
             }
             Ok(Action::ByProtocol(chains))
         }
-        (header @ ("tcp" | "udp"), field @ ("sport" | "dport")) => {
+        Field::Port(protocol, end) => {
             let mut chains = Vec::with_capacity(entries.len());
             for (item, verdict) in entries {
                 chains.push((range(item, port)?, target(verdict)?, item.span()));
@@ -180,96 +221,80 @@ fn verdict_map(
                 return Err(twice(pair[0].2.max(pair[1].2)));
             }
             let chains = chains.into_iter().map(|(range, chain, _)| (range, chain)).collect();
-            Ok(Action::ByPort { protocol: transport(header), end: end(field), chains })
+            Ok(Action::ByPort { protocol, end, chains })
         }
-        _ => Err(unknown_key(key, "decides by", "write a map of `meta l4proto`, or of ports of `tcp` or `udp`")),
+        _ => {
+            let help = "write a map of `meta l4proto`, or of ports of `tcp` or `udp`";
+            Err(unknown(key.span, "a verdict map of something else than protocols and ports", help))
+        }
     }
 }
 
-fn condition(key: &Key<'_>, exact: bool, right: &Right<'_>, span: Span, needs: &mut Vec<Need>) -> Reading<Match> {
-    let other = |help| Err(unknown(span, format!("a comparison of {} that edgeward does not make", named(key)), help));
-    Ok(match (&*key.header, &*key.field) {
-        ("meta", field @ ("iif" | "oif")) => match right {
-            Right::One(Item { low, high: None }) if low.value == "lo" => {
-                Match::Loopback(if field == "iif" { PacketEnd::Source } else { PacketEnd::Destination })
-            }
-            _ => return other("compare it with `\"lo\"`: edgeward tells no other interfaces apart"),
-        },
-        ("meta", "nfproto") => match right {
-            Right::One(Item { low, high: None }) if low.value == "ipv4" => Match::Family(Family::V4),
-            Right::One(Item { low, high: None }) if low.value == "ipv6" => Match::Family(Family::V6),
-            _ => return other("compare it with `ipv4` or `ipv6`"),
-        },
-        ("meta", "l4proto") => match right {
-            Right::One(item) => Match::Protocol(one_protocol(item)?),
-            Right::Among(items) if items.len() == 1 => Match::Protocol(one_protocol(&items[0])?),
-            _ => return other("compare it with one protocol, in a rule for each"),
-        },
-        ("ct", "state") => match right {
-            // A packet has one state, so a set says the same as flags. Flags that all have to be set say nothing.
-            Right::One(item) => Match::State(vec![state(item)?]),
-            Right::Flags(items) if !exact => Match::State(items.iter().map(state).collect::<Reading<_>>()?),
-            Right::Among(items) => Match::State(items.iter().map(state).collect::<Reading<_>>()?),
-            _ => return other("write `ct state established,related`"),
-        },
-        (header @ ("ip" | "ip6"), field @ ("saddr" | "daddr")) => match right {
-            Right::Named(name) => {
-                let family = if header == "ip" { Family::V4 } else { Family::V6 };
-                let set = identifier(name)?;
-                needs.push(Need { span: name.span, what: Needed::Set(set.clone(), family) });
-                Match::Address(end(field), family, set)
-            }
-            _ => return other("put the addresses into a set, and write `@` and its name"),
-        },
-        (header @ ("tcp" | "udp"), field @ ("sport" | "dport")) => match right {
-            Right::One(_) | Right::Among(_) => {
-                let ports: PortSet = ranges(right, port)?;
-                Match::Port(transport(header), end(field), ports)
-            }
-            _ => return other("compare it with a number, a range, or several of them between braces"),
-        },
-        (header @ ("icmp" | "icmpv6"), "type") => match right {
-            Right::One(_) | Right::Among(_) => {
-                let (family, read): (_, fn(&Word<'_>) -> Reading<u8>) =
-                    if header == "icmp" { (Family::V4, icmp_type) } else { (Family::V6, icmpv6_type) };
-                let types: IcmpTypes = ranges(right, read)?;
-                Match::Icmp(family, types)
-            }
-            _ => return other("compare it with a type, a range, or several of them between braces"),
-        },
-        // One of the flags is set. A set between braces asks for segments that have one of them, and no other flag.
-        ("tcp", "flags") => match right {
-            Right::Flags(items) if !exact && flags(items) == Some(["ack", "rst"]) => Match::NotOpening,
-            _ => return other("write `tcp flags rst,ack`"),
-        },
-        _ => return Err(unknown_key(key, "looks at", "remove the rule, or say it with matches that edgeward has")),
-    })
+fn condition(field: Field, exact: bool, right: &Right<'_>, span: Span, needs: &mut Vec<Need>) -> Reading<Match> {
+    let word = match right {
+        Right::One(Item { low, high: None }) => Some(&*low.value),
+        _ => None,
+    };
+    let wanted = match (field, right) {
+        (Field::Loopback(end), _) if word == Some("lo") => {
+            needs.push(Need { span, what: Needed::NoForwarding });
+            return Ok(Match::Loopback(end));
+        }
+        (Field::Loopback(_), _) => "compare it with `lo`: edgeward tells no other interfaces apart",
+        (Field::Family, _) if word == Some("ipv4") => return Ok(Match::Family(Family::V4)),
+        (Field::Family, _) if word == Some("ipv6") => return Ok(Match::Family(Family::V6)),
+        (Field::Family, _) => "compare it with `ipv4` or `ipv6`",
+        (Field::Protocol, Right::One(item)) => return one_protocol(item).map(Match::Protocol),
+        (Field::Protocol, Right::Among(items)) if items.len() == 1 => {
+            return one_protocol(&items[0]).map(Match::Protocol);
+        }
+        (Field::Protocol, _) => "compare it with one protocol, in a rule for each",
+        // A packet has one state, so a set says the same as flags; all of several flags it never has.
+        (Field::State, Right::One(item)) => return states(std::slice::from_ref(item)).map(Match::State),
+        (Field::State, Right::Flags(items)) if !exact => return states(items).map(Match::State),
+        (Field::State, Right::Among(items)) => return states(items).map(Match::State),
+        (Field::State, _) => "write `ct state established,related`",
+        (Field::Address(family, end), Right::Named(name)) => {
+            let set = identifier(name)?;
+            needs.push(Need { span: name.span, what: Needed::Set(set.clone(), family) });
+            return Ok(Match::Address(end, family, set));
+        }
+        (Field::Address(..), _) => "put the addresses into a set, and write `@` and its name",
+        (Field::Port(transport, end), Right::One(_) | Right::Among(_)) => {
+            return Ok(Match::Port(transport, end, ranges(right, port)?));
+        }
+        (Field::IcmpType(family), Right::One(_) | Right::Among(_)) => {
+            let read = if family == Family::V4 { icmp_type } else { icmpv6_type };
+            return Ok(Match::Icmp(family, ranges(right, read)?));
+        }
+        (Field::Port(..) | Field::IcmpType(_), _) => "compare it with a number, a range, or several between braces",
+        // One of the flags is set. A set between braces asks for segments that have one of them and no other flag.
+        (Field::TcpFlags, Right::Flags(items)) if !exact && are_ack_and_rst(items) => return Ok(Match::NotOpening),
+        (Field::TcpFlags, _) => "write `tcp flags rst,ack`",
+    };
+    let words = FIELDS.iter().find(|(_, one)| *one == field).map(|((header, name), _)| format!("{header} {name}"));
+    let message = format!("a comparison of {} that edgeward does not make", quoted(&words.unwrap_or_default()));
+    Err(unknown(span, message, wanted))
 }
 
-fn unknown_key(key: &Key<'_>, does: &str, help: &str) -> Box<crate::diag::Diagnostic> {
-    unknown(key.span, format!("edgeward never {does} {}", named(key)), help)
-}
-
-fn named(key: &Key<'_>) -> String {
-    quoted(&format!("{} {}", key.header, key.field))
-}
-
-fn transport(header: &str) -> Transport {
-    if header == "tcp" { Transport::Tcp } else { Transport::Udp }
-}
-
-fn end(field: &str) -> PacketEnd {
-    if field.starts_with('s') { PacketEnd::Source } else { PacketEnd::Destination }
-}
-
-fn state(item: &Item<'_>) -> Reading<CtState> {
+/// States in the order in which nft lists them, each once.
+fn states(items: &[Item<'_>]) -> Reading<Vec<CtState>> {
     const ALL: [CtState; 5] =
-        [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked];
-    let found = ALL.into_iter().find(|state| item.high.is_none() && state.name() == item.low.value);
-    found.ok_or_else(|| {
-        let message = format!("{} is not a state of conntrack that edgeward knows", quoted(&item.low.value));
-        unknown(item.span(), message, "write `new`, `established`, `related`, `invalid` or `untracked`")
-    })
+        [CtState::Invalid, CtState::Established, CtState::Related, CtState::New, CtState::Untracked];
+    let mut found = [false; ALL.len()];
+    for item in items {
+        let index = ALL.iter().position(|state| item.high.is_none() && state.name() == item.low.value);
+        let Some(index) = index else {
+            let message = format!("{} is not a state of conntrack that edgeward knows", quoted(&item.low.value));
+            return Err(unknown(
+                item.span(),
+                message,
+                "write `new`, `established`, `related`, `invalid` or `untracked`",
+            ));
+        };
+        found[index] = true;
+    }
+    Ok(ALL.into_iter().zip(found).filter(|(_, found)| *found).map(|(state, _)| state).collect())
 }
 
 fn one_protocol(item: &Item<'_>) -> Reading<u8> {
@@ -279,12 +304,9 @@ fn one_protocol(item: &Item<'_>) -> Reading<u8> {
     }
 }
 
-/// Two flags in the order of the alphabet.
-fn flags<'a>(items: &'a [Item<'_>]) -> Option<[&'a str; 2]> {
-    let [one, other] = items else { return None };
-    let mut names = [&*one.low.value, &*other.low.value];
-    names.sort_unstable();
-    (one.high.is_none() && other.high.is_none()).then_some(names)
+fn are_ack_and_rst(items: &[Item<'_>]) -> bool {
+    let is = |item: &Item<'_>, flag| item.high.is_none() && item.low.value == flag;
+    matches!(items, [one, other] if is(one, "ack") && is(other, "rst") || is(one, "rst") && is(other, "ack"))
 }
 
 /// One value or several; in an anonymous set nft lets them overlap, and joins them.

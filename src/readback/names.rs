@@ -162,6 +162,15 @@ pub fn plain_text<'a>(word: &'a Word<'_>) -> Reading<&'a str> {
     Ok(&word.value)
 }
 
+/// Checks that a text can be the prefix of a log, in which nft text looks for variables.
+pub fn log_prefix<'a>(word: &'a Word<'_>) -> Reading<&'a str> {
+    if word.value.contains('$') {
+        let message = format!("{} has a `$`, which begins a variable", quoted(&word.value));
+        return Err(unknown(word.span, message, "leave it out"));
+    }
+    plain_text(word)
+}
+
 /// Checks that a word is a name as nft text can write it.
 pub fn identifier(word: &Word<'_>) -> Reading<String> {
     let starts_well = word.value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');

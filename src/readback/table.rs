@@ -1,12 +1,13 @@
 //! The table as a whole: every name stands once, and what is named is there.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use super::form::{BaseForm, ChainForm, SetForm, Word};
 use super::meaning::{self, Need, Needed};
 use super::names::identifier;
 use super::{Reading, malformed, quoted, unknown};
+use crate::diag::Diagnostic;
 use crate::net::{Family, Hook};
 use crate::ruleset::{Base, Chain, Ruleset, Set, SetKind};
 use crate::source::Span;
@@ -83,19 +84,18 @@ impl Table {
         Ok(())
     }
 
-    /// The ruleset, once all of it has been read; `end` is where the text ends.
-    ///
-    /// An empty table is what a text in the form of a transaction leaves when it is cut off behind its first line.
-    /// edgeward never writes one, so it is not taken for a ruleset that lets everything pass.
-    pub fn finish(mut self, end: Span) -> Reading<Ruleset> {
-        if self.ruleset == Ruleset::default() {
-            let help = "take the whole text: the output of `edgeward compile`, or of `nft list table inet edgeward`";
-            return Err(malformed(end, "there is no table `inet edgeward` with anything in it", help));
-        }
+    /// Whether nothing has been added.
+    pub fn is_empty(&self) -> bool {
+        self.ruleset == Ruleset::default()
+    }
+
+    /// The ruleset, once all of it has been read.
+    pub fn finish(mut self) -> Reading<Ruleset> {
         for need in self.needs.iter().flatten() {
             self.check(need)?;
         }
         let order = self.order()?;
+        self.check_forwarding()?;
         let mut chains: Vec<Option<Chain>> = self.ruleset.chains.into_iter().map(Some).collect();
         self.ruleset.chains = order.into_iter().filter_map(|place| chains[place].take()).collect();
         Ok(self.ruleset)
@@ -111,6 +111,7 @@ impl Table {
                 }
                 Some(_) => Ok(()),
             },
+            Needed::NoForwarding => Ok(()),
             Needed::Counter(name) if self.ruleset.counters.contains(name) => Ok(()),
             Needed::Counter(name) => Err(missing("counter", name, *span)),
             Needed::Chain(name) => match self.places.get(name).map(|place| &self.ruleset.chains[*place]) {
@@ -122,6 +123,21 @@ impl Table {
                 Some(_) => Ok(()),
             },
         }
+    }
+
+    /// A forwarded packet has two interfaces, and edgeward's packets have one place for both.
+    fn check_forwarding(&self) -> Reading<()> {
+        let forwards = |chain: &Chain| chain.base.is_some_and(|base| base.hook == Hook::Forward);
+        let mut open: Vec<usize> = self.ruleset.chains.iter().position(forwards).into_iter().collect();
+        let mut seen: BTreeSet<usize> = open.iter().copied().collect();
+        while let Some(chain) = open.pop() {
+            if let Some(need) = self.needs[chain].iter().find(|need| matches!(need.what, Needed::NoForwarding)) {
+                let help = "leave the match out: edgeward asks no forwarded packet for its interfaces";
+                return Err(unknown(need.span, "an interface of forwarded packets", help));
+            }
+            open.extend(self.targets(chain).map(|(_, target)| target).filter(|target| seen.insert(*target)));
+        }
+        Ok(())
     }
 
     /// The chains in an order in which each stands behind those that it jumps to; as they came where that is so.
@@ -157,11 +173,11 @@ impl Table {
     fn targets(&self, chain: usize) -> impl Iterator<Item = (Span, usize)> + '_ {
         self.needs[chain].iter().filter_map(|need| match &need.what {
             Needed::Chain(name) => Some((need.span, *self.places.get(name)?)),
-            Needed::Set(..) | Needed::Counter(_) => None,
+            Needed::Set(..) | Needed::Counter(_) | Needed::NoForwarding => None,
         })
     }
 
-    fn too_deep(&self, chain: usize, depth: &[usize]) -> Box<crate::diag::Diagnostic> {
+    fn too_deep(&self, chain: usize, depth: &[usize]) -> Box<Diagnostic> {
         let deepest = self.targets(chain).max_by_key(|(_, target)| depth[*target]);
         let span = deepest.map(|(span, _)| span).unwrap_or_default();
         let message = format!("more than {DEEPEST} chains that jump into one another, which the kernel refuses");
@@ -169,7 +185,7 @@ impl Table {
     }
 
     /// Follows jumps between chains that wait for one another until one of them comes again.
-    fn looping(&self, waits_for: &[usize]) -> Box<crate::diag::Diagnostic> {
+    fn looping(&self, waits_for: &[usize]) -> Box<Diagnostic> {
         let mut chain = waits_for.iter().position(|waits| *waits > 0).unwrap_or_default();
         let mut seen = vec![false; waits_for.len()];
         let mut place = Span::default();
@@ -182,7 +198,7 @@ impl Table {
     }
 }
 
-fn twice(what: &str, name: &Word<'_>) -> Box<crate::diag::Diagnostic> {
+fn twice(what: &str, name: &Word<'_>) -> Box<Diagnostic> {
     malformed(
         name.span,
         format!("the {what} {} stands twice", quoted(&name.value)),
@@ -190,7 +206,7 @@ fn twice(what: &str, name: &Word<'_>) -> Box<crate::diag::Diagnostic> {
     )
 }
 
-fn missing(what: &str, name: &str, span: Span) -> Box<crate::diag::Diagnostic> {
+fn missing(what: &str, name: &str, span: Span) -> Box<Diagnostic> {
     malformed(span, format!("there is no {what} {}", quoted(name)), "take the whole table, or mend the name")
 }
 

@@ -196,15 +196,6 @@ impl Resolution {
         self.names.get(name).into_iter().flat_map(|record| record.addresses.keys().copied())
     }
 
-    /// These answers, and another resolution's for the names that have no address here.
-    #[must_use]
-    pub fn or(&self, other: &Self) -> Self {
-        let mut names = other.names.clone();
-        let answered = self.names.iter().filter(|(_, record)| !record.addresses.is_empty());
-        names.extend(answered.map(|(name, record)| (name.clone(), record.clone())));
-        Self { names }
-    }
-
     /// The lockfile's text.
     pub fn yaml(&self) -> String {
         write::yaml(self)

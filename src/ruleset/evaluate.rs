@@ -90,6 +90,20 @@ impl Ruleset {
         fates
     }
 
+    /// The rules that keep packets from conntrack, each with the packets that get there.
+    pub fn spared<'a, 's>(&'a self, space: &'s Space<'s>) -> Vec<(&'a Rule, Region<'s>)> {
+        let mut spared = Vec::new();
+        for hook in Hook::ALL {
+            let Some((entry, _)) = self.entry(hook) else { continue };
+            self.walk(entry, space.region(&Condition::Hook(hook)), &mut |_, rule, packets| {
+                if rule.action == Action::Notrack {
+                    spared.push((rule, *packets));
+                }
+            });
+        }
+        spared
+    }
+
     /// Every condition that packets may meet on their way: what cuts a space for [`Ruleset::fates`].
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
         self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| {
@@ -175,14 +189,11 @@ impl Ruleset {
         packets: P,
         matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
     ) -> Option<P> {
-        let (mut rest, mut back) = (Some(packets), None);
-        for (key, target) in keys {
-            let Some(packets) = rest else { break };
-            let (held, others) = packets.split(&key);
-            back = join(back, held.and_then(|held| self.enter(target, held, matched)));
-            rest = others;
-        }
-        join(back, rest)
+        let (keys, targets): (Vec<Condition<'_>>, Vec<&String>) = keys.unzip();
+        let (parts, others) = packets.spread(&keys);
+        let sent = parts.into_iter().zip(targets).filter_map(|(part, target)| self.enter(target, part?, matched));
+        let back: Vec<P> = sent.collect();
+        P::join(back.into_iter().chain(others))
     }
 
     /// The packets for which all matches of a rule hold, and the others.
@@ -218,10 +229,7 @@ impl Ruleset {
 }
 
 fn join<P: Packets>(left: Option<P>, right: Option<P>) -> Option<P> {
-    match (left, right) {
-        (Some(left), Some(right)) => Some(left.join(right)),
-        (left, right) => left.or(right),
-    }
+    P::join([left, right].into_iter().flatten())
 }
 
 #[cfg(test)]

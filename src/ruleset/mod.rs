@@ -159,14 +159,17 @@ impl Ruleset {
     }
 
     /// The ruleset with the answers of DNS that another one has: the elements of its sets of hosts, where both have
-    /// the set.
+    /// the set; of these, where wanted, only those that are its own, too.
     #[must_use]
-    pub fn with_hosts_of(mut self, other: &Self) -> Self {
+    pub fn with_hosts_of(mut self, other: &Self, only_own: bool) -> Self {
         for (name, set) in &mut self.sets {
             let theirs =
                 other.sets.get(name).filter(|theirs| theirs.kind == SetKind::Hosts && theirs.family == set.family);
             if let (SetKind::Hosts, Some(theirs)) = (set.kind, theirs) {
-                set.elements.clone_from(&theirs.elements);
+                set.elements = match only_own {
+                    true => set.elements.intersection(&theirs.elements),
+                    false => theirs.elements.clone(),
+                };
             }
         }
         self

@@ -10,10 +10,10 @@ use crate::net::{
 
 /// A dimension of packet space.
 ///
-/// The order is the order of questions in a diagram. What rules ask first and what has few answers comes first. A port
-/// stands before the address of its end: rules are about a service (port and address at one end) and about who may use
-/// it, so what is known of one end is settled before the other one is asked about, and cases of the two ends do not
-/// multiply.
+/// The order is the order of questions in a diagram. What rules ask first and what has few answers comes first; the
+/// destination port stands before the addresses, since most rules are about one service. The source port stands behind
+/// them: where answers have rules of their own, a peer has few services to answer from, so that these cases do not
+/// multiply with those of the destination ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Axis {
     Hook,
@@ -26,11 +26,11 @@ pub(super) enum Axis {
     Dport,
     Destination4,
     Destination6,
+    Source4,
+    Source6,
     Sport,
     /// Whether a TCP segment can only open a connection.
     Opens,
-    Source4,
-    Source6,
 }
 
 impl Axis {
@@ -44,10 +44,10 @@ impl Axis {
         Axis::Dport,
         Axis::Destination4,
         Axis::Destination6,
-        Axis::Sport,
-        Axis::Opens,
         Axis::Source4,
         Axis::Source6,
+        Axis::Sport,
+        Axis::Opens,
     ];
 
     pub(super) fn of_port(end: PacketEnd) -> Self {
@@ -190,9 +190,10 @@ pub(super) struct Axes<'a> {
 
 /// What packets a witness is made of where nothing else is asked: addresses for documentation (RFC 5737, RFC 3849),
 /// ports that nobody has registered, a protocol number for experiments (RFC 3692).
-const USUAL_V4: [u32; 2] = [0xcb00_7101, 0xc633_6401];
-const USUAL_V6: [u128; 1] = [0x2001_0db8_0000_0000_0000_0000_0000_0001];
-const USUAL_PORTS: [u16; 1] = [40_000];
+///
+/// The two ends differ: a packet from an address to itself goes through the loopback interface.
+const USUAL_SOURCE: (u32, u128, u16) = (0xcb00_7101, 0x2001_0db8_0000_0000_0000_0000_0000_0001, 40_000);
+const USUAL_DESTINATION: (u32, u128, u16) = (0xc633_6401, 0x2001_0db8_0000_0000_0000_0000_0000_0002, 50_000);
 
 impl<'a> Axes<'a> {
     pub(super) fn new<'c>(conditions: impl IntoIterator<Item = &'c Condition<'a>>) -> Self
@@ -203,7 +204,8 @@ impl<'a> Axes<'a> {
         let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
         let mut protocols: BTreeSet<&'a [(u8, u8)]> = named.map(|protocol| single(protocol.number())).into();
         let (mut dports, mut sports, mut icmp) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let mut addresses: [(BTreeSet<&'a [(u32, u32)]>, BTreeSet<&'a [(u128, u128)]>); 2] = Default::default();
+        let [mut source4, mut destination4]: [BTreeSet<&'a [(u32, u32)]>; 2] = Default::default();
+        let [mut source6, mut destination6]: [BTreeSet<&'a [(u128, u128)]>; 2] = Default::default();
         for condition in conditions {
             condition.leaves(&mut |leaf| match leaf {
                 Condition::Port(_, PacketEnd::Source, ports) => drop(sports.insert(*ports)),
@@ -211,23 +213,25 @@ impl<'a> Axes<'a> {
                 Condition::Icmp(_, types) => drop(icmp.insert(types.as_slice())),
                 Condition::Protocol(number) => drop(protocols.insert(single(*number))),
                 Condition::Address(end, set) => {
-                    let (v4, v6) = &mut addresses[usize::from(*end == PacketEnd::Destination)];
+                    let (v4, v6) = match end {
+                        PacketEnd::Source => (&mut source4, &mut source6),
+                        PacketEnd::Destination => (&mut destination4, &mut destination6),
+                    };
                     v4.insert(set.v4().as_slice());
                     v6.insert(set.v6().as_slice());
                 }
                 _ => {}
             });
         }
-        let [(source4, source6), (destination4, destination6)] = addresses;
         Self {
             protocols: Classes::new(protocols, &[6, 17, 1, 58, 4, 253]),
-            dports: Classes::new(dports, &USUAL_PORTS),
+            dports: Classes::new(dports, &[USUAL_DESTINATION.2]),
             icmp: Classes::new(icmp, &[8, 128]),
-            sports: Classes::new(sports, &USUAL_PORTS),
-            source4: Classes::new(source4, &USUAL_V4),
-            source6: Classes::new(source6, &USUAL_V6),
-            destination4: Classes::new(destination4, &USUAL_V4),
-            destination6: Classes::new(destination6, &USUAL_V6),
+            sports: Classes::new(sports, &[USUAL_SOURCE.2]),
+            source4: Classes::new(source4, &[USUAL_SOURCE.0]),
+            source6: Classes::new(source6, &[USUAL_SOURCE.1]),
+            destination4: Classes::new(destination4, &[USUAL_DESTINATION.0]),
+            destination6: Classes::new(destination6, &[USUAL_DESTINATION.1]),
         }
     }
 
@@ -371,13 +375,13 @@ impl<'a> Axes<'a> {
             // Behind TCP, UDP and ICMP come the other protocols.
             Axis::Protocol => [6, 17, 1, 58, 4, 253].map(|number| self.protocols.class(number)).to_vec(),
             Axis::Opens => vec![1],
-            Axis::Dport => vec![self.dports.class(USUAL_PORTS[0])],
-            Axis::Sport => vec![self.sports.class(USUAL_PORTS[0])],
+            Axis::Dport => vec![self.dports.class(USUAL_DESTINATION.2)],
+            Axis::Sport => vec![self.sports.class(USUAL_SOURCE.2)],
             Axis::IcmpType => [8, 128].map(|kind| self.icmp.class(kind)).to_vec(),
-            Axis::Source4 => USUAL_V4.map(|bits| self.source4.class(bits)).to_vec(),
-            Axis::Source6 => USUAL_V6.map(|bits| self.source6.class(bits)).to_vec(),
-            Axis::Destination4 => USUAL_V4.map(|bits| self.destination4.class(bits)).to_vec(),
-            Axis::Destination6 => USUAL_V6.map(|bits| self.destination6.class(bits)).to_vec(),
+            Axis::Source4 => vec![self.source4.class(USUAL_SOURCE.0)],
+            Axis::Source6 => vec![self.source6.class(USUAL_SOURCE.1)],
+            Axis::Destination4 => vec![self.destination4.class(USUAL_DESTINATION.0)],
+            Axis::Destination6 => vec![self.destination6.class(USUAL_DESTINATION.1)],
             Axis::Hook | Axis::Loopback | Axis::Family | Axis::State => vec![0],
         }
     }

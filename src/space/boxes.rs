@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::axes::{Axis, Runs, STATES};
 use super::diagram::{self, Node};
+use super::packet_box::everything;
 use super::{PacketBox, Space};
 use crate::net::{CtState, Family, Hook, PacketEnd, PrefixSet, Ranges};
 
@@ -104,14 +105,6 @@ fn readable(space: &Space<'_>, cells: &Cells) -> PacketBox {
         destinations: addresses(PacketEnd::Destination),
         families,
     }
-}
-
-/// All addresses of a family.
-fn everything(family: Family) -> PrefixSet {
-    PrefixSet::from(match family {
-        Family::V4 => (Ranges::all(), Ranges::default()),
-        Family::V6 => (Ranges::default(), Ranges::all()),
-    })
 }
 
 /// The addresses of several families together; `None` where no family is bounded.

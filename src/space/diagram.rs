@@ -23,12 +23,15 @@ pub(super) fn label(number: u32) -> Node {
     Node::MAX - number
 }
 
+/// Ends (exclusive) of runs of classes, in order, and where they lead.
+pub(super) type Edges = Rc<[(u32, Node)]>;
+
 /// A question: where the class on an axis is below the end of an edge, and of no edge before, the edge's node decides.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Question {
     axis: Axis,
     /// Ends (exclusive) in order, and nodes; neighbours differ.
-    edges: Rc<[(u32, Node)]>,
+    edges: Edges,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,7 +63,7 @@ impl Diagrams {
     }
 
     /// The axis that a set asks first, and its edges; `None` where it asks nothing.
-    pub(super) fn edges(&self, node: Node) -> Option<(Axis, Rc<[(u32, Node)]>)> {
+    pub(super) fn edges(&self, node: Node) -> Option<(Axis, Edges)> {
         self.question(node).map(|question| (question.axis, Rc::clone(&question.edges)))
     }
 
@@ -149,11 +152,16 @@ impl Diagrams {
     }
 
     /// The edges of a set on an axis; one edge where it does not ask that axis first.
-    fn on(&self, axis: Axis, node: Node) -> Rc<[(u32, Node)]> {
+    fn on(&self, axis: Axis, node: Node) -> Edges {
         match self.question(node) {
             Some(question) if question.axis == axis => Rc::clone(&question.edges),
             _ => Rc::new([(u32::MAX, node)]),
         }
+    }
+
+    /// Forgets what sets were combined to; the sets themselves stay.
+    pub(super) fn forget(&mut self) {
+        self.done = HashMap::new();
     }
 
     /// How many questions there are.

@@ -26,9 +26,11 @@ pub trait Packets: Clone {
     /// Those for which a condition holds, and the others.
     fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>);
 
-    /// Both together.
-    #[must_use]
-    fn join(self, other: Self) -> Self;
+    /// Those of each of some keys, no two of which hold for one packet, and the others.
+    fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>);
+
+    /// All together.
+    fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self>;
 }
 
 impl Packets for &Packet {
@@ -36,8 +38,14 @@ impl Packets for &Packet {
         if condition.holds(self) { (Some(self), None) } else { (None, Some(self)) }
     }
 
-    fn join(self, _: Self) -> Self {
-        self
+    fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>) {
+        let own = keys.iter().position(|key| key.holds(self));
+        let parts = (0..keys.len()).map(|index| (Some(index) == own).then_some(self));
+        (parts.collect(), own.is_none().then_some(self))
+    }
+
+    fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        parts.into_iter().next()
     }
 }
 
@@ -65,6 +73,7 @@ pub struct Function<'s> {
 impl<'s> Function<'s> {
     /// The packets that two functions have different labels for, or only one of them has any.
     pub fn differs(self, other: Self) -> Region<'s> {
+        debug_assert!(std::ptr::eq(self.space, other.space), "functions of two spaces");
         Region { space: self.space, node: self.space.apply(Operation::Differ, self.node, other.node) }
     }
 }
@@ -119,6 +128,25 @@ impl<'a> Space<'a> {
                 self.apply(operation, self.halves(operation, left), self.halves(operation, right))
             }
         }
+    }
+
+    /// The parts of a set that are in each of some disjoint sets; in halves.
+    fn parts(&self, node: Node, keys: &[Node], found: &mut Vec<Node>) {
+        match keys {
+            [] => {}
+            _ if node == diagram::NONE => found.extend(keys.iter().map(|_| diagram::NONE)),
+            [key] => found.push(self.both(node, *key)),
+            _ => {
+                for half in [&keys[..keys.len() / 2], &keys[keys.len() / 2..]] {
+                    self.parts(self.both(node, self.halves(Operation::Or, half)), half, found);
+                }
+            }
+        }
+    }
+
+    /// Lets go of what was kept to make further work faster.
+    pub fn forget(&self) {
+        self.diagrams.borrow_mut().forget();
     }
 
     /// How many cells the space has: the product of the classes of all axes.
@@ -196,6 +224,7 @@ impl<'a> Space<'a> {
 
 impl<'s> Region<'s> {
     fn with(self, operation: Operation, other: Self) -> Self {
+        debug_assert!(std::ptr::eq(self.space, other.space), "regions of two spaces");
         Self { node: self.space.apply(operation, self.node, other.node), ..self }
     }
 
@@ -271,7 +300,18 @@ impl Packets for Region<'_> {
         (some(self.and(meant)), some(self.minus(meant)))
     }
 
-    fn join(self, other: Self) -> Self {
-        self.or(other)
+    fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>) {
+        let nodes: Vec<Node> = keys.iter().map(|key| self.space.node(key)).collect();
+        let mut parts = Vec::with_capacity(nodes.len());
+        self.space.parts(self.node, &nodes, &mut parts);
+        let others = self.space.apply(Operation::Minus, self.node, self.space.halves(Operation::Or, &nodes));
+        let some = |node| (node != diagram::NONE).then_some(Region { node, ..self });
+        (parts.into_iter().map(some).collect(), some(others))
+    }
+
+    fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut parts = parts.into_iter().peekable();
+        let space = parts.peek()?.space;
+        Some(space.union(parts))
     }
 }

@@ -65,8 +65,8 @@ impl PacketBox {
 const SHOWN: usize = 8;
 
 impl fmt::Display for PacketBox {
-    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`; what is as usual is left out: new packets that do not go through
-    /// the loopback interface.
+    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`; what is as usual is left out: new or untracked packets that
+    /// do not go through the loopback interface.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hooks: Vec<&str> = self.hooks.iter().copied().map(Hook::name).collect();
         write!(f, "{}, {}", hooks.join(" and "), self.traffic())?;
@@ -82,7 +82,7 @@ impl fmt::Display for PacketBox {
         }
         for (word, set) in [("from", &self.sources), ("to", &self.destinations)] {
             if let Some(set) = set {
-                write!(f, " {word} {}", shortened(set))?;
+                write!(f, " {word} {}", shortened(set, &self.families))?;
             }
         }
         match self.opens {
@@ -90,8 +90,13 @@ impl fmt::Display for PacketBox {
             Some(false) => f.write_str(", ack or rst")?,
             None => {}
         }
-        if self.loopback == Some(true) {
-            f.write_str(", through loopback")?;
+        match self.loopback {
+            Some(true) => f.write_str(", through loopback")?,
+            // Nothing is forwarded through it, nor looked at for it in the raw hooks.
+            None if self.hooks.iter().any(|hook| matches!(hook, Hook::Input | Hook::Output)) => {
+                f.write_str(", also through loopback")?;
+            }
+            _ => {}
         }
         match &self.states[..] {
             // Besides what conntrack has seen, and what it calls invalid, a packet is one of these.
@@ -118,7 +123,9 @@ impl PacketBox {
             }
         };
         if let Some(ports) = &self.dports {
-            words += &format!("/{}", listed(ports));
+            let ports = listed(ports);
+            words += if ports.starts_with("any") { " to port " } else { "/" };
+            words += &ports;
         }
         if let Some(types) = &self.icmp_types {
             words += &format!(" type {}", listed(types));
@@ -136,16 +143,37 @@ fn protocol_words((low, high): (u8, u8)) -> String {
     }
 }
 
+/// Values between commas; or what is left out, where that says the same in fewer words.
 fn listed<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
+    let rest = set.complement();
+    if rest.as_slice().len() < set.as_slice().len() {
+        return format!("any but {}", plain(&rest));
+    }
+    plain(set)
+}
+
+fn plain<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
     let words = set.iter().map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
     words.collect::<Vec<_>>().join(",")
 }
 
-fn shortened(set: &PrefixSet) -> String {
+/// The prefixes of a set; or those of the families that it lacks, where these are fewer.
+fn shortened(set: &PrefixSet, families: &[Family]) -> String {
+    let rest =
+        families.iter().fold(PrefixSet::default(), |all, family| all.union(&everything(*family))).difference(set);
+    let (count, others) = (set.prefixes().count(), rest.prefixes().count());
+    let (but, set, count) = if others < count { ("anything but ", &rest, others) } else { ("", set, count) };
     let mut words: Vec<String> = set.prefixes().take(SHOWN).map(|prefix| prefix.to_string()).collect();
-    match set.prefixes().count() - words.len() {
-        0 => {}
-        more => words.push(format!("and {more} more")),
+    if let Some(more) = count.checked_sub(SHOWN).filter(|more| *more > 0) {
+        words.push(format!("and {more} more"));
     }
-    words.join(", ")
+    format!("{but}{}", words.join(", "))
+}
+
+/// All addresses of a family.
+pub(super) fn everything(family: Family) -> PrefixSet {
+    PrefixSet::from(match family {
+        Family::V4 => (Ranges::all(), Ranges::default()),
+        Family::V6 => (Ranges::default(), Ranges::all()),
+    })
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are no part of the core")]
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
+pub mod bad_rulesets;
 pub mod compile;
 pub mod dns_server;
 pub mod netns;

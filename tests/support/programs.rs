@@ -63,7 +63,11 @@ impl Conversation {
 ///
 /// The socket does not block: a reject that comes back within connect(2), as it does here, is a soft error of the
 /// socket, and a connect that blocks would not look at that before it sends its SYN again, a second later.
-fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+///
+/// # Errors
+///
+/// What the program is told, or that it has lost its patience.
+pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let client = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     bind(&client, &SocketAddr::new(from, 0))?;

@@ -237,7 +237,7 @@ impl CutPoints {
             addresses.extend(neighbours(low));
             addresses.extend(neighbours(high));
         }
-        let mut ports: BTreeSet<u16> = [1, 80, 31_337, 65_535].into();
+        let mut ports: BTreeSet<u16> = [0, 1, 80, 31_337, 65_535].into();
         let mut types: BTreeSet<u8> = [0, 8, 13, 255].into();
         for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
             if let Action::ByPort { chains, .. } = &rule.action {
@@ -268,7 +268,8 @@ impl CutPoints {
             0..=3 => Payload::Tcp { sport, dport, opens: dice.flip() },
             4 | 5 => Payload::Udp { sport, dport },
             6 => Payload::Icmp { kind: *dice.pick(&self.types) },
-            _ => Payload::Other(*dice.pick(&[4, 47, 50])),
+            // The ICMP of the other family is a protocol like any other.
+            _ => Payload::Other(*dice.pick(&[0, 4, 47, 50, if addresses[0].is_ipv4() { 58 } else { 1 }, 255])),
         };
         Packet {
             hook: *dice.pick(&[Hook::Input, Hook::Output, Hook::Forward, Hook::Forward]),

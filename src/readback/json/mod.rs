@@ -1,4 +1,7 @@
 //! nft JSON as forms.
+//!
+//! The JSON of nft 1.0.6 says less than its text: of a set it tells neither `auto-merge` nor the flag `dynamic`, and a
+//! type that is that of an expression it spells out. None of it changes what a set matches.
 
 mod rule;
 mod tree;
@@ -31,6 +34,7 @@ pub fn read(text: &str) -> Reading<Ruleset> {
 #[derive(Default)]
 struct Contents<'a> {
     table: Table,
+    is_there: bool,
     chains: Vec<ChainForm<'a>>,
     rules: BTreeMap<String, Vec<RuleForm<'a>>>,
 }
@@ -46,7 +50,10 @@ impl Contents<'_> {
             let message = format!("a rule of the chain {}, which is not there", quoted(&name));
             return Err(malformed(span, message, "take the whole table, or mend the name"));
         }
-        self.table.finish(end)
+        if !self.is_there {
+            return Err(malformed(end, "there is no table `inet edgeward`", ONLY_TABLE));
+        }
+        self.table.finish()
     }
 }
 
@@ -78,7 +85,7 @@ fn command<'a>(node: &Node<'a>, contents: &mut Contents<'a>) -> Reading<()> {
 /// Reads what nft says of itself. Another version of the schema would be another language.
 fn metainfo(node: &Node<'_>) -> Reading<()> {
     let mut fields = Fields::of(node, "`metainfo`")?;
-    fields.ignore(&["version", "release_name"]);
+    fields.ignore(&["version", "release_name"])?;
     if let Some(version) = fields.take("json_schema_version") {
         let version = word(version, "the version of a schema")?;
         if version.value != "1" {
@@ -91,11 +98,14 @@ fn metainfo(node: &Node<'_>) -> Reading<()> {
 
 fn object<'a>(name: &Word<'a>, node: &Node<'a>, contents: &mut Contents<'a>) -> Reading<()> {
     match &*name.value {
-        "table" => table(node),
+        "table" => {
+            contents.is_there = true;
+            table(node)
+        }
         "counter" => {
             let mut fields = Fields::of_our_table(node, "`counter`")?;
             let name = word(fields.want("name")?, "the name of a counter")?;
-            fields.ignore(&["packets", "bytes"]);
+            fields.ignore(&["packets", "bytes"])?;
             fields.finish()?;
             contents.table.counter(&name)
         }
@@ -107,7 +117,7 @@ fn object<'a>(name: &Word<'a>, node: &Node<'a>, contents: &mut Contents<'a>) -> 
         "rule" => {
             let mut fields = Fields::of(node, "`rule`")?;
             fields.our_table("table")?;
-            fields.ignore(&["handle"]);
+            fields.ignore(&["handle"])?;
             let chain = word(fields.want("chain")?, "the name of a chain")?;
             let comment = fields.take("comment").map(|node| text(node, "a comment")).transpose()?;
             let statements = list(fields.want("expr")?, "the statements of a rule")?;
@@ -131,7 +141,7 @@ fn object<'a>(name: &Word<'a>, node: &Node<'a>, contents: &mut Contents<'a>) -> 
 fn table(node: &Node<'_>) -> Reading<()> {
     let mut fields = Fields::of(node, "`table`")?;
     fields.our_table("name")?;
-    fields.ignore(&["handle", "comment"]);
+    fields.ignore(&["handle", "comment"])?;
     fields.finish()
 }
 
@@ -144,7 +154,7 @@ fn set<'a>(node: &Node<'a>) -> Reading<SetForm<'a>> {
         return Err(unknown(type_node.span, "a set of several values, or of an expression's type", help));
     };
     let type_of_elements = Some(Spanned { value: kind.clone(), span: type_node.span });
-    // Lists of nft 1.0.6 and its single values: each takes the other's form.
+    // nft 1.1.4 lists a lone flag as it is; all other versions list a list.
     let flags = match fields.take("flags") {
         None => Vec::new(),
         Some(Spanned { value: Value::List(flags), .. }) => {
@@ -154,7 +164,7 @@ fn set<'a>(node: &Node<'a>) -> Reading<SetForm<'a>> {
     };
     let mut elements = Elements::default();
     if let Some(node) = fields.take("elem") {
-        for item in rule::members(node)?.unwrap_or(std::slice::from_ref(node)) {
+        for item in rule::members(node).unwrap_or(std::slice::from_ref(node)) {
             element(item, &mut elements)?;
         }
     }
@@ -222,7 +232,7 @@ impl<'t, 'a> Fields<'t, 'a> {
     fn of_our_table(node: &'t Node<'a>, what: &'static str) -> Reading<Self> {
         let mut fields = Self::of(node, what)?;
         fields.our_table("table")?;
-        fields.ignore(&["handle", "comment"]);
+        fields.ignore(&["handle", "comment"])?;
         Ok(fields)
     }
 
@@ -253,9 +263,10 @@ impl<'t, 'a> Fields<'t, 'a> {
         self.left.retain(|(key, value)| key.value != name || !matches!(value.value, Value::Bool(false)));
     }
 
-    /// Takes fields that say nothing of what the ruleset does.
-    fn ignore(&mut self, names: &[&str]) {
-        self.left.retain(|(key, _)| !names.contains(&&*key.value));
+    /// Takes fields that say nothing of what the ruleset does: texts, numbers, and nothing, which `emit` writes.
+    fn ignore(&mut self, names: &[&str]) -> Reading<()> {
+        let taken = names.iter().filter_map(|name| self.take(name)).filter(|node| !matches!(node.value, Value::Null));
+        taken.map(|node| word(node, "a text or number")).try_for_each(|word| word.map(drop))
     }
 
     fn finish(self) -> Reading<()> {

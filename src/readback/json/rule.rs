@@ -1,6 +1,7 @@
 //! The statements of nft JSON.
 
-use super::super::form::{Item, Key, Right, Statement, Word};
+use super::super::form::{Item, Right, Statement, Word};
+use super::super::meaning::{Field, field};
 use super::super::{Reading, malformed, quoted, unknown};
 use super::tree::{Node, Value};
 use super::{Fields, list, only_field, text, word, wrong_kind};
@@ -77,9 +78,9 @@ fn comparison<'a>(node: &Node<'a>) -> Reading<Statement<'a>> {
     Ok(Statement::Match { key, exact, right })
 }
 
-fn key<'a>(node: &Node<'a>) -> Reading<Key<'a>> {
-    let (name, value) = only_field(node, "what a match looks at")?;
-    let (header, field) = match &*name.value {
+fn key(node: &Node<'_>) -> Reading<Spanned<Field>> {
+    let (kind, value) = only_field(node, "what a match looks at")?;
+    let (header, name) = match &*kind.value {
         "payload" => {
             let mut fields = Fields::of(value, "`payload`")?;
             let header = word(fields.want("protocol")?, "a protocol")?;
@@ -91,14 +92,14 @@ fn key<'a>(node: &Node<'a>) -> Reading<Key<'a>> {
             let mut fields = Fields::of(value, "what a match looks at")?;
             let field = word(fields.want("key")?, "a key")?;
             fields.finish()?;
-            (name.value.clone(), field.value)
+            (kind.value.clone(), field.value)
         }
         other => {
             let message = format!("edgeward never looks at {}", quoted(other));
-            return Err(unknown(name.span, message, "remove the rule, or say it with matches that edgeward has"));
+            return Err(unknown(kind.span, message, "remove the rule, or say it with matches that edgeward has"));
         }
     };
-    Ok(Key { header, field, span: node.span })
+    field(&header, &name, node.span)
 }
 
 fn right<'a>(node: &Node<'a>) -> Reading<Right<'a>> {
@@ -107,7 +108,8 @@ fn right<'a>(node: &Node<'a>) -> Reading<Right<'a>> {
     {
         return Ok(Right::Named(Spanned { value: name.to_owned().into(), span: node.span }));
     }
-    match (&node.value, members(node)?) {
+    match (&node.value, members(node)) {
+        (_, Some([])) => Err(malformed(node.span, "a comparison with no values", "leave out what compares with it")),
         (Value::List(items), _) => Ok(Right::Flags(items.iter().map(item).collect::<Reading<_>>()?)),
         (_, Some(items)) => Ok(Right::Among(items.iter().map(item).collect::<Reading<_>>()?)),
         (_, None) => Ok(Right::One(item(node)?)),
@@ -115,20 +117,17 @@ fn right<'a>(node: &Node<'a>) -> Reading<Right<'a>> {
 }
 
 /// The members of a list or of `{"set": …}`, with or without a list in it; `None` where it is neither.
-pub fn members<'t, 'a>(node: &'t Node<'a>) -> Reading<Option<&'t [Node<'a>]>> {
+pub fn members<'t, 'a>(node: &'t Node<'a>) -> Option<&'t [Node<'a>]> {
     match &node.value {
-        Value::List(items) => Ok(Some(items)),
+        Value::List(items) => Some(items),
         Value::Object(fields) => match &fields[..] {
             [(name, inside)] if name.value == "set" => match &inside.value {
-                Value::List(items) if items.is_empty() => {
-                    Err(malformed(node.span, "a set of no values", "leave out what compares with it"))
-                }
-                Value::List(items) => Ok(Some(items)),
-                _ => Ok(Some(std::slice::from_ref(inside))),
+                Value::List(items) => Some(items),
+                _ => Some(std::slice::from_ref(inside)),
             },
-            _ => Ok(None),
+            _ => None,
         },
-        _ => Ok(None),
+        _ => None,
     }
 }
 
@@ -138,7 +137,7 @@ pub fn unwrapped<'t, 'a>(node: &'t Node<'a>) -> Reading<&'t Node<'a>> {
         Value::Object(fields) if fields.len() == 1 && fields[0].0.value == "elem" => {
             let mut fields = Fields::of(&fields[0].1, "`elem`")?;
             let value = fields.want("val")?;
-            fields.ignore(&["comment"]);
+            fields.ignore(&["comment"])?;
             fields.finish()?;
             Ok(value)
         }

@@ -13,18 +13,28 @@ use tokens::{Token, Tokens};
 
 /// Reads nft text.
 pub fn read(text: &str) -> Reading<Ruleset> {
+    // Where a comment has one, a program in C may take it for the end of the text.
+    if let Some(start) = text.find('\0') {
+        return Err(malformed(Span { start, end: start + 1 }, "a NUL character in the text", "leave it out"));
+    }
     let mut tokens = Tokens::new(text);
     let mut table = Table::default();
     loop {
         let token = tokens.next()?;
         match token.value {
             Token::Line | Token::Mark(';') => {}
-            Token::End => return table.finish(token.span),
+            // An empty table is what a transaction that is cut off behind its first line looks like. It is not taken
+            // for a ruleset that lets everything pass. (JSON that is cut off is no JSON, so there it is.)
+            Token::End if table.is_empty() => {
+                let message = "there is no table `inet edgeward` with anything in it";
+                return Err(malformed(token.span, message, ONLY_TABLE));
+            }
+            Token::End => return table.finish(),
             Token::Word("table") => {
                 our_table(&mut tokens)?;
                 tokens.expect('{')?;
                 contents(&mut tokens, &mut table)?;
-                tokens.end_of_statement()?;
+                end_of_command(&mut tokens)?;
             }
             // The header of a transaction: what stood before is gone. `destroy` is newer than nft 1.0.6.
             Token::Word("delete" | "destroy") => {
@@ -32,7 +42,7 @@ pub fn read(text: &str) -> Reading<Ruleset> {
                     Spanned { value: Token::Word("table"), .. } => our_table(&mut tokens)?,
                     other => return Err(unknown(other.span, "a deletion of something else than a table", ONLY_TABLE)),
                 }
-                tokens.end_of_statement()?;
+                end_of_command(&mut tokens)?;
                 table = Table::default();
             }
             Token::Word(
@@ -49,9 +59,29 @@ pub fn read(text: &str) -> Reading<Ruleset> {
 const ONLY_TABLE: &str =
     "take a text with one table, as `edgeward compile` and `nft list table inet edgeward` write it";
 
+/// Goes behind the end of a command, which the end of the text may be.
+fn end_of_command(tokens: &mut Tokens<'_>) -> Reading<()> {
+    if tokens.peek()?.value == Token::End { Ok(()) } else { tokens.end_of_statement() }
+}
+
+/// What a block may say once.
+#[derive(Default)]
+struct Once<'a>(Vec<Word<'a>>);
+
+impl<'a> Once<'a> {
+    fn say(&mut self, word: &Word<'a>) -> Reading<()> {
+        if self.0.iter().any(|said| said.value == word.value) {
+            let message = format!("{} stands twice in one block", quoted(&word.value));
+            return Err(malformed(word.span, message, "leave one of them out, or join them"));
+        }
+        self.0.push(word.clone());
+        Ok(())
+    }
+}
+
 /// Reads the family and the name of a table, which must be edgeward's.
 fn our_table(tokens: &mut Tokens<'_>) -> Reading<()> {
-    let (family, name) = (tokens.word("the family of a table")?, tokens.name("the name of a table")?);
+    let (family, name) = (tokens.word("the family of a table")?, tokens.word("the name of a table")?);
     if family.value == "inet" && name.value == TABLE {
         return Ok(());
     }
@@ -62,25 +92,29 @@ fn our_table(tokens: &mut Tokens<'_>) -> Reading<()> {
 
 /// Reads what stands in a table, its closing brace included.
 fn contents(tokens: &mut Tokens<'_>, table: &mut Table) -> Reading<()> {
+    let mut once = Once::default();
     while let Some(word) = tokens.entry("a counter, set or chain")? {
         match &*word.value {
             "counter" => {
-                let name = tokens.name("the name of a counter")?;
+                let name = tokens.word("the name of a counter")?;
                 tokens.expect('{')?;
                 counted(tokens)?;
                 table.counter(&name)?;
             }
             "set" => {
-                let name = tokens.name("the name of a set")?;
+                let name = tokens.word("the name of a set")?;
                 tokens.expect('{')?;
                 table.set(set(tokens, name)?)?;
             }
             "chain" => {
-                let name = tokens.name("the name of a chain")?;
+                let name = tokens.word("the name of a chain")?;
                 tokens.expect('{')?;
                 table.chain(chain(tokens, name)?)?;
             }
-            "comment" => tokens.text("a comment").map(drop)?,
+            "comment" => {
+                once.say(&word)?;
+                tokens.text("a comment")?;
+            }
             other => {
                 let message = format!("{} in a table", quoted(other));
                 return Err(unknown(
@@ -95,9 +129,11 @@ fn contents(tokens: &mut Tokens<'_>, table: &mut Table) -> Reading<()> {
     Ok(())
 }
 
-/// Reads what a counter has counted.
+/// Reads what a counter has counted. nft asks for no ends of statements here.
 fn counted(tokens: &mut Tokens<'_>) -> Reading<()> {
+    let mut once = Once::default();
     while let Some(word) = tokens.entry("what the counter counted")? {
+        once.say(&word)?;
         match &*word.value {
             "packets" => {
                 tokens.digits("a number of packets")?;
@@ -110,15 +146,15 @@ fn counted(tokens: &mut Tokens<'_>) -> Reading<()> {
                 return Err(unknown(word.span, message, "a counter has `packets` and `bytes`, or nothing"));
             }
         }
-        tokens.end_of_statement()?;
     }
     Ok(())
 }
 
 fn set<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<SetForm<'a>> {
     let mut form = SetForm { name, type_of_elements: None, flags: Vec::new(), elements: Elements::default() };
-    let mut seen = Vec::new();
+    let mut once = Once::default();
     while let Some(word) = tokens.entry("a type, flags or elements")? {
+        once.say(&word)?;
         match &*word.value {
             "type" => form.type_of_elements = Some(tokens.word("a type of elements")?),
             "flags" => {
@@ -144,15 +180,10 @@ fn set<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<SetForm<'a>> {
                 return Err(unknown(word.span, message, "a set has `type`, `flags interval` and `elements`"));
             }
         }
-        if seen.contains(&word.value) {
-            let message = format!("{} stands twice in one set", quoted(&word.value));
-            return Err(malformed(word.span, message, "leave one of them out, or join them"));
-        }
-        // nft asks for no end of the line behind a brace here.
+        // nft asks for no end of the statement behind a brace here.
         if word.value != "elements" {
             tokens.end_of_statement()?;
         }
-        seen.push(word.value);
     }
     Ok(form)
 }
@@ -187,16 +218,10 @@ fn elements(tokens: &mut Tokens<'_>) -> Reading<Elements> {
 
 fn chain<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<ChainForm<'a>> {
     let mut form = ChainForm { name, base: None, rules: Vec::new() };
-    let mut policy: Option<Word<'a>> = None;
+    let (mut policy, mut once): (Option<Word<'a>>, Once<'a>) = Default::default();
     while let Some(word) = tokens.entry("a rule")? {
         match &*word.value {
-            "type" if form.base.is_some() => {
-                return Err(malformed(word.span, "a second `type` in one chain", "leave one of them out"));
-            }
             "type" => form.base = Some(base(tokens)?),
-            "policy" if policy.is_some() => {
-                return Err(malformed(word.span, "a second `policy` in one chain", "leave one of them out"));
-            }
             "policy" => policy = Some(tokens.word("a policy")?),
             "comment" => tokens.text("a comment").map(drop)?,
             _ => {
@@ -204,6 +229,7 @@ fn chain<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<ChainForm<'a>> 
                 continue;
             }
         }
+        once.say(&word)?;
         tokens.end_of_statement()?;
     }
     match (&mut form.base, policy) {
@@ -223,5 +249,10 @@ fn base<'a>(tokens: &mut Tokens<'a>) -> Reading<BaseForm<'a>> {
     tokens.keyword("hook")?;
     let hook = tokens.word("a hook")?;
     tokens.keyword("priority")?;
-    Ok(BaseForm { kind, hook, priority: tokens.word("a priority")?, policy: None })
+    let priority = tokens.word("a priority")?;
+    if let Spanned { value: Token::Word(word), span } = tokens.peek()? {
+        let message = format!("{} behind a priority", quoted(word));
+        return Err(unknown(span, message, "edgeward's base chains have the priority `filter` or `raw`"));
+    }
+    Ok(BaseForm { kind, hook, priority, policy: None })
 }

@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::super::form::{Item, Key, Right, RuleForm, Statement, Word};
+use super::super::form::{Item, Right, RuleForm, Statement, Word};
+use super::super::meaning::{Field, field};
 use super::super::{Reading, malformed, quoted, unknown};
 use super::tokens::{Token, Tokens};
+use crate::diag::Diagnostic;
 use crate::source::{Span, Spanned};
 
 /// Reads a rule, the end of its line included; its first word has been read.
@@ -14,7 +16,7 @@ pub fn rule<'a>(tokens: &mut Tokens<'a>, first: Word<'a>) -> Reading<RuleForm<'a
     let mut word = first;
     loop {
         if word.value == "comment" {
-            form.comment = Some(tokens.name("a comment")?);
+            form.comment = Some(tokens.word_or_text("a comment")?);
             tokens.end_of_statement()?;
             return Ok(form);
         }
@@ -27,29 +29,41 @@ pub fn rule<'a>(tokens: &mut Tokens<'a>, first: Word<'a>) -> Reading<RuleForm<'a
                 tokens.next()?;
                 word = Spanned { value: Cow::Borrowed(next_word), span: next.span };
             }
-            _ => {
+            Token::Line | Token::Mark(';') => {
                 tokens.end_of_statement()?;
                 return Ok(form);
             }
+            _ => return Err(surprise(tokens, next, "the end of the rule")),
         }
+    }
+}
+
+/// Says that a token has no place in a rule. Operators and variables may have one for nft.
+fn surprise(tokens: &Tokens<'_>, token: Spanned<Token<'_>>, wanted: &str) -> Box<Diagnostic> {
+    match token.value {
+        Token::Mark(c @ ('$' | '!' | '<' | '>' | '&' | '|' | '^' | '(' | '~')) => {
+            let message = format!("`{c}` where edgeward knows only {wanted}");
+            unknown(token.span, message, "write what edgeward writes: no operators, no variables")
+        }
+        _ => tokens.unexpected(token, wanted),
     }
 }
 
 fn statement<'a>(tokens: &mut Tokens<'a>, word: Word<'a>) -> Reading<Statement<'a>> {
     match &*word.value {
         "ip" | "ip6" | "tcp" | "udp" | "icmp" | "icmpv6" | "meta" | "ct" => {
-            let field = tokens.word("what to look at")?;
-            let span = Span { start: word.span.start, end: field.span.end };
-            comparison(tokens, Key { header: word.value, field: field.value, span })
+            let name = tokens.word("what to look at")?;
+            let span = Span { start: word.span.start, end: name.span.end };
+            comparison(tokens, field(&word.value, &name.value, span)?)
         }
         // The short forms of `meta iif` and `meta oif`.
-        "iif" | "oif" => comparison(tokens, Key { header: "meta".into(), field: word.value, span: word.span }),
+        "iif" | "oif" => comparison(tokens, field("meta", &word.value, word.span)?),
         "limit" => limit(tokens),
         "log" => log(tokens, word.span),
         "counter" => match tokens.peek()?.value {
             Token::Word("name") => {
                 tokens.next()?;
-                Ok(Statement::Counter(tokens.name("the name of a counter")?))
+                Ok(Statement::Counter(tokens.word_or_text("the name of a counter")?))
             }
             _ => Err(unknown(word.span, "a counter without a name", "write `counter name` and a counter of the table")),
         },
@@ -70,18 +84,20 @@ fn verdict<'a>(tokens: &mut Tokens<'a>, word: &Word<'a>) -> Reading<Option<State
     Ok(Some(match &*word.value {
         "accept" => Statement::Accept,
         "drop" => Statement::Drop,
-        "jump" => Statement::Jump(tokens.name("the name of a chain")?),
-        "goto" => Statement::Goto(tokens.name("the name of a chain")?),
+        "jump" => Statement::Jump(tokens.word("the name of a chain")?),
+        "goto" => Statement::Goto(tokens.word("the name of a chain")?),
         _ => return Ok(None),
     }))
 }
 
-fn comparison<'a>(tokens: &mut Tokens<'a>, key: Key<'a>) -> Reading<Statement<'a>> {
-    let mut exact = false;
-    if tokens.peek()?.value == Token::Mark('=') {
+fn comparison<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<Statement<'a>> {
+    let exact = tokens.peek()?.value == Token::Mark('=');
+    if exact {
         tokens.expect('=')?;
-        tokens.expect('=')?;
-        exact = true;
+        let second = tokens.next()?;
+        if second.value != Token::Mark('=') || !tokens.is_adjacent(second.span) {
+            return Err(tokens.unexpected(second, "`==`"));
+        }
     }
     let token = tokens.next()?;
     let right = match token.value {
@@ -105,12 +121,12 @@ fn comparison<'a>(tokens: &mut Tokens<'a>, key: Key<'a>) -> Reading<Statement<'a
                 Right::One(first)
             }
         }
-        _ => return Err(tokens.unexpected(token, "a value")),
+        _ => return Err(surprise(tokens, token, "a value")),
     };
     Ok(Statement::Match { key, exact, right })
 }
 
-fn verdict_map<'a>(tokens: &mut Tokens<'a>, key: Key<'a>) -> Reading<Statement<'a>> {
+fn verdict_map<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<Statement<'a>> {
     let token = tokens.next()?;
     if let Token::Word(name) = token.value {
         return Err(unknown(token.span, format!("the verdict map {}", quoted(name)), "write the map between braces"));
@@ -120,7 +136,7 @@ fn verdict_map<'a>(tokens: &mut Tokens<'a>, key: Key<'a>) -> Reading<Statement<'
     }
     let entries = braces(tokens, |tokens, token| {
         let key = item(tokens, token)?;
-        let colon = tokens.next_over_lines()?;
+        let colon = tokens.next()?;
         if colon.value != Token::Mark(':') {
             return Err(tokens.unexpected(colon, "`:`"));
         }
@@ -150,7 +166,7 @@ fn braces<'a, T>(
         match behind.value {
             Token::Mark('}') => return Ok(all),
             Token::Mark(',') => {}
-            _ => return Err(tokens.unexpected(behind, "`,` or `}`")),
+            _ => return Err(surprise(tokens, behind, "`,` or `}`")),
         }
     }
 }
@@ -160,7 +176,7 @@ fn item<'a>(tokens: &mut Tokens<'a>, token: Spanned<Token<'a>>) -> Reading<Item<
     let (text, start, is_quoted) = match token.value {
         Token::Word(text) => (text, token.span.start, false),
         Token::Quoted(text) => (text, token.span.start + 1, true),
-        _ => return Err(tokens.unexpected(token, "a value")),
+        _ => return Err(surprise(tokens, token, "a value")),
     };
     let word = |from: usize, to: usize| Spanned {
         value: Cow::Borrowed(&text[from..to]),
@@ -190,7 +206,7 @@ fn limit<'a>(tokens: &mut Tokens<'a>) -> Reading<Statement<'a>> {
     let count = Spanned { value: Cow::Borrowed(count), span: Span { start, end: slash } };
     let per = Spanned { value: Cow::Borrowed(per), span: Span { start: slash + 1, end } };
     let mut burst = None;
-    // nft 1.0.6 leaves out its default; other versions list it.
+    // nft 1.0.6 leaves out its default; 1.1 lists it.
     if tokens.peek()?.value == Token::Word("burst") {
         tokens.next()?;
         burst = Some(tokens.word("a number of packets")?);
@@ -207,7 +223,7 @@ fn log<'a>(tokens: &mut Tokens<'a>, span: Span) -> Reading<Statement<'a>> {
         return Err(unknown(span, "a log without a prefix", "write `log prefix` and a text between quotes"));
     }
     tokens.next()?;
-    let prefix = tokens.name("a prefix")?;
+    let prefix = tokens.word_or_text("a prefix")?;
     match tokens.peek()? {
         Spanned { value: Token::Word(word @ ("level" | "flags" | "group" | "snaplen" | "queue-threshold")), span } => {
             Err(unknown(

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::form::Word;
+use super::super::names::plain_text;
 use super::super::{Reading, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
 use crate::source::{Span, Spanned};
@@ -45,11 +46,13 @@ impl<'a> Tokens<'a> {
         let value = match rest.chars().next() {
             None => Token::End,
             Some('\n') => self.take(1, |_| Token::Line),
-            Some('"') => match rest[1..].find('"') {
-                Some(length) => self.take(length + 2, |text| Token::Quoted(&text[1..=length])),
-                None => {
+            Some('"') => match rest[1..].find(['"', '\n']) {
+                Some(length) if rest[1 + length..].starts_with('"') => {
+                    self.take(length + 2, |text| Token::Quoted(&text[1..=length]))
+                }
+                _ => {
                     let span = Span { start, end: start + 1 };
-                    return Err(malformed(span, "a quote that is never closed", CUT_OFF));
+                    return Err(malformed(span, "a quote that is not closed on its line", CUT_OFF));
                 }
             },
             Some(c) if is_of_word(c) => {
@@ -95,6 +98,11 @@ impl<'a> Tokens<'a> {
         self.at
     }
 
+    /// Whether a place begins directly behind another token.
+    pub fn is_adjacent(&self, span: Span) -> bool {
+        !self.text[..span.start].ends_with([' ', '\t', '\n'])
+    }
+
     /// The next token, without going behind it.
     pub fn peek(&self) -> Reading<Spanned<Token<'a>>> {
         self.clone().next()
@@ -135,10 +143,17 @@ impl<'a> Tokens<'a> {
         if token.value == Token::Mark(mark) { Ok(()) } else { Err(self.unexpected(token, &format!("`{mark}`"))) }
     }
 
-    /// Goes behind a word.
+    /// Goes behind a word. In the place of another one nft may know many more.
     pub fn keyword(&mut self, word: &str) -> Reading<()> {
         let token = self.next()?;
-        if token.value == Token::Word(word) { Ok(()) } else { Err(self.unexpected(token, &format!("`{word}`"))) }
+        match token.value {
+            Token::Word(found) if found == word => Ok(()),
+            Token::Word(found) => {
+                let message = format!("{} where edgeward knows only `{word}`", quoted(found));
+                Err(unknown(token.span, message, "write what edgeward writes"))
+            }
+            _ => Err(self.unexpected(token, &format!("`{word}`"))),
+        }
     }
 
     /// The next token, which must be a word.
@@ -150,8 +165,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The next token, which must be a word or quoted: nft takes names either way.
-    pub fn name(&mut self, what: &str) -> Reading<Word<'a>> {
+    /// The next token, which must be a word or quoted, where nft takes either.
+    pub fn word_or_text(&mut self, what: &str) -> Reading<Word<'a>> {
         let token = self.next()?;
         match token.value {
             Token::Word(word) | Token::Quoted(word) => Ok(Spanned { value: Cow::Borrowed(word), span: token.span }),
@@ -162,17 +177,19 @@ impl<'a> Tokens<'a> {
     /// The next token, which must be quoted: what a person wrote.
     pub fn text(&mut self, what: &str) -> Reading<Word<'a>> {
         let token = self.next()?;
-        match token.value {
-            Token::Quoted(text) => Ok(Spanned { value: Cow::Borrowed(text), span: token.span }),
-            _ => Err(self.unexpected(token, &format!("{what} between quotes"))),
-        }
+        let Token::Quoted(text) = token.value else {
+            return Err(self.unexpected(token, &format!("{what} between quotes")));
+        };
+        let word = Spanned { value: Cow::Borrowed(text), span: token.span };
+        plain_text(&word)?;
+        Ok(word)
     }
 
     /// Goes behind a number that means nothing to a ruleset.
     pub fn digits(&mut self, what: &str) -> Reading<()> {
         let token = self.next()?;
         match token.value {
-            Token::Word(word) if word.bytes().all(|byte| byte.is_ascii_digit()) => Ok(()),
+            Token::Word(word) if word.parse::<u64>().is_ok() => Ok(()),
             _ => Err(self.unexpected(token, what)),
         }
     }
@@ -190,12 +207,11 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Goes behind the end of a statement; a closing brace ends one, too.
+    /// Goes behind the end of a statement. Like nft 1.0.6, takes no closing brace for one.
     pub fn end_of_statement(&mut self) -> Reading<()> {
-        let token = self.peek()?;
+        let token = self.next()?;
         match token.value {
-            Token::Line | Token::Mark(';') => self.next().map(drop),
-            Token::Mark('}') | Token::End => Ok(()),
+            Token::Line | Token::Mark(';') => Ok(()),
             _ => Err(self.unexpected(token, "the end of the statement")),
         }
     }
@@ -205,10 +221,6 @@ impl<'a> Tokens<'a> {
         let found = match token.value {
             Token::Word(word) => quoted(word),
             Token::Quoted(text) => format!("the text {}", quoted(text)),
-            Token::Mark(c @ ('$' | '!' | '<' | '>' | '&' | '|' | '^' | '(' | '~')) => {
-                let message = format!("`{c}`, where edgeward only knows {wanted}");
-                return unknown(token.span, message, "write what edgeward writes: no variables, no operators");
-            }
             Token::Mark(c) => format!("`{c}`"),
             Token::Line => "the end of the line".to_owned(),
             Token::End => {

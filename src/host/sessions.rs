@@ -1,0 +1,174 @@
+//! The live connections of this host, and what says that somebody is logged in over one of them.
+//!
+//! These are facts without a judgement. What could not be looked at is told apart from what is not there: an empty
+//! list means "none" only where nothing is said to be unseen.
+//!
+//! All of it is about the network namespace of the calling thread, in which nft runs, too. Of an answer that takes
+//! more than one read the kernel promises no single moment: a socket that opens or closes meanwhile may be missing.
+
+// The kernel's files are no texts of a policy: read line by line, and not bounded by what a policy may be.
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
+
+mod conntrack;
+mod sockets;
+mod ssh;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use crate::net::Transport;
+
+pub use conntrack::{Flow, Tuple};
+pub use ssh::{SshConnection, SshConnections};
+
+/// The folder of the kernel's files; `self` would be the namespace of the process' first thread.
+const NET: &str = "/proc/thread-self/net";
+/// What an error shows of a line.
+const LONGEST: usize = 200;
+
+/// Why the connections of this host are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionsError {
+    /// The system said no, and not only that the file is absent or another's.
+    #[error("cannot read `{}`", .0.display())]
+    Io(PathBuf, #[source] std::io::Error),
+    /// A line is not as this version knows it; who passed over it could pass over a session.
+    #[error("line {line} of `{}` is not understood: `{text}`", .file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// The line's number, from 1.
+        line: usize,
+        /// The beginning of the line.
+        text: String,
+    },
+}
+
+/// A connection that one end of this host takes part in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// The end on this host; IPv4 where the socket says so by an IPv4-mapped address.
+    pub local: SocketAddr,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// Whether the other end opened it; `None` for UDP, where sockets do not say.
+    ///
+    /// It is told by a socket that listens on the local port: the kernel gives no such port to a connection that goes
+    /// out by itself. Where the listener has ended before its connections, an inbound one looks like an outbound one.
+    pub inbound: Option<bool>,
+    /// Whether both ends are on this host, so that its packets pass the loopback interface.
+    pub loopback: bool,
+    /// The file that shows it: `tcp`, `tcp6`, `udp` or `udp6`.
+    pub source: &'static str,
+}
+
+/// The sockets of this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// Established TCP connections, and connected UDP sockets; no other state.
+    pub connections: Vec<Connection>,
+    /// Where TCP listens; an address of zeros stands for all of the family, and that of IPv6 mostly for both families.
+    pub listening: Vec<SocketAddr>,
+    /// UDP sockets that could be mosh servers: on a port from 60000 to 61000, and open to every peer.
+    ///
+    /// A hint only: the range overlaps the one from which Linux takes ports for any program, and the peers of such a
+    /// socket are known to conntrack at most.
+    pub mosh: Vec<SocketAddr>,
+    /// The files that are absent, or may not be read: what they would say is unknown.
+    pub unseen: Vec<&'static str>,
+}
+
+/// Reads the sockets of this network namespace (`/proc/net/tcp`, `tcp6`, `udp`, `udp6`).
+///
+/// # Errors
+/// A file breaks off, or has a line that is not understood.
+pub fn sockets() -> Result<Sockets, SessionsError> {
+    sockets::read(Path::new(NET), u32::to_ne_bytes)
+}
+
+/// Reads `SSH_CONNECTION` of this process and of its ancestors, and compares it with the sockets that are there.
+///
+/// sudo drops the variable, so the ancestors are asked; tmux keeps that of a connection which may be long gone, so only
+/// a value with an established socket is live. The value of a process is the one that it was started with.
+///
+/// # Errors
+/// A file breaks off, or is not understood.
+pub fn ssh_connections(sockets: &Sockets) -> Result<SshConnections, SessionsError> {
+    ssh::read(Path::new("/proc"), sockets)
+}
+
+/// Reads the flows that conntrack tracks in this network namespace (`/proc/net/nf_conntrack`); `None` where the kernel
+/// does not show them, or not to us. It is empty, too, where no rule of the namespace has asked for tracking.
+///
+/// # Errors
+/// The file breaks off, or has a line that is not understood.
+pub fn conntrack() -> Result<Option<Vec<Flow>>, SessionsError> {
+    conntrack::read(Path::new(NET))
+}
+
+impl Sockets {
+    /// Whether a TCP socket listens on a port, at any address.
+    pub fn listens_on(&self, port: u16) -> bool {
+        self.listening.iter().any(|listener| listener.port() == port)
+    }
+}
+
+/// Reads a file line by line; `None` where it is absent, or not ours to read.
+fn lines<T>(
+    path: &Path,
+    mut understand: impl FnMut(usize, &str) -> Option<T>,
+) -> Result<Option<Vec<T>>, SessionsError> {
+    let io = |error| SessionsError::Io(path.to_owned(), error);
+    let Some(file) = seen(File::open(path)).map_err(io)? else { return Ok(None) };
+    let mut understood = Vec::new();
+    for (index, line) in BufReader::new(file).split(b'\n').enumerate() {
+        let line = line.map_err(io)?;
+        let line = String::from_utf8_lossy(&line);
+        let item = understand(index, &line).ok_or_else(|| malformed(path, index, &line))?;
+        understood.push(item);
+    }
+    Ok(Some(understood))
+}
+
+/// Tells what is hidden from what is broken: a file that is absent, or another's, is unseen.
+fn seen<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
+    match result {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+fn malformed(file: &Path, index: usize, line: &str) -> SessionsError {
+    let text = line.trim_end().chars().take(LONGEST).collect();
+    SessionsError::Malformed { file: file.to_owned(), line: index + 1, text }
+}
+
+/// An IPv4-mapped address as the IPv4 address that it stands for (RFC 4291, section 2.5.5.2).
+fn plain(address: IpAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(address.to_canonical(), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_hidden_is_no_error_and_what_is_broken_is_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = |path: &Path| lines(path, |_, line| (line != "bad").then(|| line.to_owned()));
+        assert!(read(&folder.path().join("none")).unwrap().is_none());
+        let path = folder.path().join("some");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(read(&path).unwrap(), Some(Vec::new()));
+        std::fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(read(&path).unwrap(), Some(vec!["one".to_owned(), "two".to_owned()]));
+        std::fs::write(&path, "one\nbad\n").unwrap();
+        let message = read(&path).unwrap_err().to_string();
+        assert_eq!(message, format!("line 2 of `{}` is not understood: `bad`", path.display()));
+        assert!(matches!(read(folder.path()), Err(SessionsError::Io(..))));
+    }
+}

@@ -1,0 +1,137 @@
+//! What a transaction is made of, and what the kernel makes of it.
+
+use super::targets;
+use crate::net::{Family, PrefixSet};
+use crate::ruleset::{Base, Chain, Match, Rule, Ruleset, Set, SetKind};
+
+/// One change to the structure of the table; several of them are one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Makes the table, where there is none.
+    AddTable,
+    /// Makes a counter, where there is none of the name.
+    AddCounter(String),
+    /// Makes an empty set; there is none of the name.
+    AddSet {
+        /// Its live name.
+        name: String,
+        /// The family of its elements.
+        family: Family,
+        /// How the kernel keeps it.
+        kind: SetKind,
+    },
+    /// Makes a chain, or sets the policy of a base chain that is there.
+    AddChain {
+        /// Its name.
+        name: String,
+        /// What makes it a base chain.
+        base: Option<Base>,
+    },
+    /// Deletes the rules of a chain.
+    FlushChain(String),
+    /// Puts a rule behind those of a chain.
+    AddRule {
+        /// The chain.
+        chain: String,
+        /// The rule; its sets have live names.
+        rule: Box<Rule>,
+    },
+    /// Deletes a chain that is empty and that nothing jumps to.
+    DeleteChain(String),
+    /// Deletes a set that no rule looks into.
+    DeleteSet(String),
+    /// Deletes a counter that no rule counts with.
+    DeleteCounter(String),
+    /// Deletes the table with all that is in it.
+    DeleteTable,
+}
+
+/// Why the kernel does not take a transaction.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misfit {
+    /// Something that has to be there is not (ENOENT).
+    #[error("there is no {0}")]
+    Missing(String),
+    /// Something that must not be there is (EEXIST).
+    #[error("there is already {0}")]
+    Exists(String),
+    /// Something is still referred to (EBUSY).
+    #[error("{0} is in use")]
+    Busy(String),
+}
+
+/// Carries out a transaction on a table as the kernel would: all of it, or nothing.
+///
+/// # Errors
+/// The first change that the kernel would not take.
+pub fn carry_out(table: &Option<Ruleset>, changes: &[Change]) -> Result<Option<Ruleset>, Misfit> {
+    changes.iter().try_fold(table.clone(), one)
+}
+
+fn one(table: Option<Ruleset>, change: &Change) -> Result<Option<Ruleset>, Misfit> {
+    let missing = |what: String| Misfit::Missing(what);
+    if *change == Change::AddTable {
+        return Ok(Some(table.unwrap_or_default()));
+    }
+    let Some(mut table) = table else { return Err(missing("table".to_owned())) };
+    match change {
+        Change::AddTable => {}
+        Change::DeleteTable => return Ok(None),
+        Change::AddCounter(name) => drop(table.counters.insert(name.clone())),
+        Change::AddSet { name, family, kind } => {
+            let set = Set { family: *family, kind: *kind, elements: PrefixSet::default(), note: String::new() };
+            if table.sets.insert(name.clone(), set).is_some() {
+                return Err(Misfit::Exists(format!("a set `{name}`")));
+            }
+        }
+        Change::AddChain { name, base } => match table.chains.iter_mut().find(|chain| chain.name == *name) {
+            None => table.chains.push(Chain { name: name.clone(), base: *base, rules: Vec::new() }),
+            Some(chain) if chain.base.map(|base| base.hook) == base.map(|base| base.hook) => chain.base = *base,
+            Some(_) => return Err(Misfit::Exists(format!("another chain `{name}`"))),
+        },
+        Change::FlushChain(name) => chain(&mut table, name)?.rules.clear(),
+        Change::AddRule { chain: name, rule } => {
+            for target in targets(&rule.action) {
+                table.chain(target).ok_or_else(|| missing(format!("chain `{target}`")))?;
+            }
+            for condition in &rule.matches {
+                if let Match::Address(_, family, set) = condition {
+                    let known = table.sets.get(set).filter(|known| known.family == *family);
+                    known.ok_or_else(|| missing(format!("set `{set}`")))?;
+                }
+            }
+            if let Some(counter) = rule.counter.as_ref().filter(|name| !table.counters.contains(*name)) {
+                return Err(missing(format!("counter `{counter}`")));
+            }
+            chain(&mut table, name)?.rules.push((**rule).clone());
+        }
+        Change::DeleteChain(name) => {
+            let rules = |table: &Ruleset| table.chains.iter().flat_map(|chain| chain.rules.clone()).collect::<Vec<_>>();
+            let called = rules(&table).iter().any(|rule| targets(&rule.action).contains(&name.as_str()));
+            if called || !chain(&mut table, name)?.rules.is_empty() {
+                return Err(Misfit::Busy(format!("the chain `{name}`")));
+            }
+            table.chains.retain(|chain| chain.name != *name);
+        }
+        Change::DeleteSet(name) => {
+            if super::used_sets(&table).contains(name.as_str()) {
+                return Err(Misfit::Busy(format!("the set `{name}`")));
+            }
+            table.sets.remove(name).ok_or_else(|| missing(format!("set `{name}`")))?;
+        }
+        Change::DeleteCounter(name) => {
+            if super::used_counters(&table).contains(name) {
+                return Err(Misfit::Busy(format!("the counter `{name}`")));
+            }
+            if !table.counters.remove(name) {
+                return Err(missing(format!("counter `{name}`")));
+            }
+        }
+    }
+    Ok(Some(table))
+}
+
+fn chain<'a>(table: &'a mut Ruleset, name: &str) -> Result<&'a mut Chain, Misfit> {
+    let found = table.chains.iter_mut().find(|chain| chain.name == name);
+    found.ok_or_else(|| Misfit::Missing(format!("chain `{name}`")))
+}

@@ -1,0 +1,122 @@
+//! Plans of live changes: from any policy to any other, also behind one that was broken off.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod support;
+
+use edgeward::catalog::Catalog;
+use edgeward::live::{Change, Live, Plan, carry_out};
+use edgeward::lower::lower;
+use edgeward::ruleset::{Ruleset, differences};
+use support::random::{Dice, intent, policy_text, resolution};
+
+/// The table in a kernel that takes what the real one takes.
+#[derive(Clone, Debug, Default)]
+struct Kernel(Option<Ruleset>);
+
+impl Kernel {
+    fn live(&self) -> Live {
+        Live(self.0.clone().unwrap_or_default())
+    }
+
+    fn load(&mut self, changes: &[Change]) {
+        self.0 = carry_out(&self.0, changes).unwrap_or_else(|misfit| panic!("{misfit}: {changes:#?}"));
+    }
+
+    fn fill(&mut self, plan: &Plan) {
+        self.load(&plan.fill);
+        let Some(table) = &mut self.0 else { return };
+        for (name, set) in &plan.elements {
+            table.sets.get_mut(name).unwrap().elements.clone_from(&set.elements);
+        }
+    }
+
+    fn switch(&mut self, plan: &Plan) {
+        self.load(&plan.switch);
+        let Some(table) = &mut self.0 else { return };
+        for (name, update) in &plan.updates {
+            let set = table.sets.get_mut(name).unwrap();
+            assert_eq!(set.elements, update.old.elements);
+            set.elements.clone_from(&update.new.elements);
+        }
+    }
+
+    fn plan(&self, wanted: &Ruleset, generation: u64) -> Plan {
+        self.live().plan(self.0.is_some(), wanted, generation)
+    }
+}
+
+/// Two rulesets of one policy with different answers, and one of another policy.
+fn rulesets(seed: u64, catalog: &Catalog) -> [Ruleset; 3] {
+    let mut dice = Dice::new(seed);
+    let declared = intent(&policy_text(&mut dice).yaml(), catalog);
+    let other = intent(&policy_text(&mut dice).yaml(), catalog);
+    [&declared, &declared, &other].map(|declared| lower(&declared.bind(&resolution(declared, &mut dice)).unwrap()))
+}
+
+fn base_chains(kernel: &Kernel) -> Vec<String> {
+    let live = kernel.live().0;
+    live.chains.iter().filter(|chain| chain.base.is_some()).map(|chain| chain.name.clone()).collect()
+}
+
+#[test]
+fn any_ruleset_takes_the_place_of_any_other() {
+    let catalog = Catalog::embedded().unwrap();
+    let (mut updates, mut switches, mut kept) = (0, 0, 0);
+    for seed in 0..150 {
+        let [one, answers, other] = rulesets(seed, &catalog);
+        let mut kernel = Kernel::default();
+        for (number, wanted) in [&one, &answers, &other, &one, &other].into_iter().enumerate() {
+            let plan = kernel.plan(wanted, number as u64 + 1);
+            let (before, bases) = (kernel.live().meaning(), base_chains(&kernel));
+            kernel.fill(&plan);
+            // What is filled is known to no rule.
+            assert_eq!(kernel.live().meaning(), before, "seed {seed}");
+            kernel.switch(&plan);
+            let after = kernel.live().meaning();
+            assert_eq!(differences(&[&after, wanted]), [], "seed {seed}");
+            kernel.load(&plan.sweep);
+            assert_eq!(kernel.live().meaning(), after, "seed {seed}");
+            assert!(bases.iter().all(|base| base_chains(&kernel).contains(base)), "seed {seed}: a base chain is gone");
+            assert!(kernel.plan(wanted, 99).is_empty(), "seed {seed}: {:#?}", kernel.plan(wanted, 99));
+            updates += usize::from(!plan.updates.is_empty());
+            switches += usize::from(!plan.switch.is_empty());
+            kept += usize::from(!plan.switch.is_empty() && plan.elements.len() < wanted.sets.len());
+            assert!(plan.updates.is_empty() || plan.switch.is_empty());
+        }
+    }
+    assert!(updates > 50 && switches > 300 && kept > 100, "{updates} updates, {switches} switches, {kept} kept sets");
+}
+
+#[test]
+fn what_a_broken_off_change_left_is_swept_by_the_next() {
+    let catalog = Catalog::embedded().unwrap();
+    for seed in 0..100 {
+        let [one, answers, other] = rulesets(seed, &catalog);
+        let mut kernel = Kernel::default();
+        let all = |kernel: &mut Kernel, wanted: &Ruleset, generation| {
+            let plan = kernel.plan(wanted, generation);
+            kernel.fill(&plan);
+            kernel.switch(&plan);
+            kernel.load(&plan.sweep);
+        };
+        all(&mut kernel, &one, 1);
+        let clean = kernel.clone();
+        let plan = kernel.plan(&other, 2);
+        kernel.fill(&plan);
+        // Broken off here, and then the same, the old or a third ruleset. A number is never given twice.
+        for (number, wanted) in [&other, &one, &answers].into_iter().enumerate() {
+            let mut kernel = kernel.clone();
+            all(&mut kernel, wanted, number as u64 + 3);
+            assert_eq!(differences(&[&kernel.live().meaning(), wanted]), [], "seed {seed}");
+            assert!(kernel.plan(wanted, 99).is_empty(), "seed {seed}");
+        }
+        // Broken off behind the switch.
+        let mut kernel = kernel.clone();
+        kernel.switch(&plan);
+        assert!(!kernel.plan(&other, 3).changes_verdicts());
+        all(&mut kernel, &one, 3);
+        let (left, first) = (kernel.live().0, clean.live().0);
+        assert_eq!((left.sets.len(), &left.counters), (first.sets.len(), &first.counters), "seed {seed}");
+    }
+}
