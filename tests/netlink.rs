@@ -455,8 +455,9 @@ fn a_hundred_thousand_elements() {
             SetChange { set: v4("a"), from: &nothing, to: &all },
             SetChange { set: hosts, from: &nothing, to: &addresses },
         ])?;
-        assert_eq!(kernel.elements(v4("a"))?, all);
+        // At once: the kernel still makes the hash larger, and its first lists are wrong.
         assert_eq!(kernel.elements(hosts)?, addresses);
+        assert_eq!(kernel.elements(v4("a"))?, all);
         // So many messages are refused that there is no room for all answers; the first one tells.
         let again = SetChange { set: v4("a"), from: &nothing, to: &all };
         let error = kernel.change(&[again, again]).unwrap_err();

@@ -141,18 +141,24 @@ impl Elements {
         Ok(())
     }
 
-    /// The addresses that the elements stand for.
-    pub fn addresses(self) -> PrefixSet {
-        (ranges(self.kind, self.v4), ranges(self.kind, self.v6)).into()
+    /// The addresses that the elements stand for; `None` where an element is there twice.
+    ///
+    /// While the kernel makes a hash larger, which it does after it has been filled and for some milliseconds, a list
+    /// has elements twice and lacks as many others. Nothing else tells.
+    pub fn addresses(self) -> Option<PrefixSet> {
+        Some((ranges(self.kind, self.v4)?, ranges(self.kind, self.v6)?).into())
     }
 }
 
-fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Ranges<T> {
-    if kind == SetKind::Hosts {
-        return elements.into_iter().map(|(address, _)| (address, address)).collect();
-    }
+fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Option<Ranges<T>> {
     // An end comes before the start at the same address: it ends what was before.
     elements.sort_unstable_by_key(|&(address, is_end)| (address, !is_end));
+    if elements.windows(2).any(|pair| pair[0] == pair[1]) {
+        return None;
+    }
+    if kind == SetKind::Hosts {
+        return Some(elements.into_iter().map(|(address, _)| (address, address)).collect());
+    }
     let (mut ranges, mut open) = (Vec::new(), None);
     for (address, is_end) in elements {
         // A start may stand for the end of the interval before it, as it does in anonymous sets.
@@ -162,7 +168,7 @@ fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Ranges<T> {
         open = (!is_end).then_some(address);
     }
     ranges.extend(open.map(|low| (low, T::MAX)));
-    ranges.into_iter().collect()
+    Some(ranges.into_iter().collect())
 }
 
 #[cfg(test)]
@@ -192,13 +198,22 @@ mod tests {
 
     #[test]
     fn elements_make_ranges_whatever_their_order() {
-        let read = |elements: &[(u8, bool)]| ranges(SetKind::Prefixes, elements.to_vec()).iter().collect::<Vec<_>>();
+        let read = |elements: &[(u8, bool)]| {
+            ranges(SetKind::Prefixes, elements.to_vec()).map(|ranges| ranges.iter().collect::<Vec<_>>())
+        };
         let (start, end) = (false, true);
-        assert_eq!(read(&[(9, end), (5, start), (9, start), (0, end)]), [(5, 255)]);
-        assert_eq!(read(&[(12, end), (5, start), (9, end), (10, start)]), [(5, 8), (10, 11)]);
-        assert_eq!(read(&[(0, start)]), [(0, 255)]);
-        assert_eq!(read(&[(0, start), (1, end), (255, start)]), [(0, 0), (255, 255)]);
-        assert_eq!(read(&[(5, start), (7, start), (9, end)]), [(5, 8)]);
-        assert_eq!(read(&[(0, end)]), []);
+        assert_eq!(read(&[(9, end), (5, start), (9, start), (0, end)]), Some(vec![(5, 255)]));
+        assert_eq!(read(&[(12, end), (5, start), (9, end), (10, start)]), Some(vec![(5, 8), (10, 11)]));
+        assert_eq!(read(&[(0, start)]), Some(vec![(0, 255)]));
+        assert_eq!(read(&[(0, start), (1, end), (255, start)]), Some(vec![(0, 0), (255, 255)]));
+        assert_eq!(read(&[(5, start), (7, start), (9, end)]), Some(vec![(5, 8)]));
+        assert_eq!(read(&[(0, end)]), Some(vec![]));
+    }
+
+    #[test]
+    fn an_element_told_twice_spoils_the_list() {
+        let twice = vec![(5u8, false), (9, false), (5, false)];
+        assert_eq!(ranges(SetKind::Hosts, twice.clone()), None);
+        assert_eq!(ranges(SetKind::Prefixes, twice), None);
     }
 }
