@@ -370,11 +370,17 @@ fn box_json(one: &PacketBox) -> Value {
 fn lines(compared: &Compared, policy: &str) -> String {
     let [before, after] = &compared.texts;
     let diff = similar::TextDiff::from_lines(before, after);
-    let coloured = diff.unified_diff().context_radius(3).header(&compared.name, policy).to_string();
+    let unified = diff.unified_diff().context_radius(3).header(&compared.name, policy).to_string();
     let paint = |line: &str| match line.as_bytes().first() {
         Some(b'+') => render::green(line),
         Some(b'-') => render::red(line),
         _ => line.to_owned(),
     };
-    coloured.lines().map(|line| paint(line) + "\n").collect()
+    unified.lines().map(|line| paint(&visible(line)) + "\n").collect()
+}
+
+/// A line of somebody's file as a terminal may show it, whatever its length.
+fn visible(line: &str) -> String {
+    let escape = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
+    line.chars().map(escape).collect()
 }
