@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::lock::LockArguments;
-use super::{Failure, PolicyTarget, load_catalog, load_policy, render};
+use super::lock::BoundArguments;
+use super::{Failure, load_catalog, render};
 use crate::diag::Severity;
 use crate::host::files;
 use crate::intent::{Intent, Resolved};
@@ -16,13 +16,8 @@ use crate::{emit, readback};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy file
-    #[arg(value_name = "POLICY")]
-    policy: PathBuf,
     #[command(flatten)]
-    target: PolicyTarget,
-    #[command(flatten)]
-    lock: LockArguments,
+    policy: BoundArguments,
     /// nft text or nft JSON
     #[arg(long, value_enum, default_value_t)]
     format: RulesetFormat,
@@ -54,8 +49,7 @@ fn proved(intent: &Intent<Resolved>, text: Source) -> Result<(), Failure> {
 
 pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
-    let loaded = load_policy(&arguments.policy, &catalog, arguments.target.target, Severity::Warning)?;
-    let resolved = arguments.lock.bind(&arguments.policy, &loaded.intent)?;
+    let resolved = arguments.policy.load(&catalog)?.resolved;
     let ruleset = lower(&resolved);
     let text = match arguments.format {
         RulesetFormat::Nft => emit::nft(&ruleset),

@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::lock::LockArguments;
-use super::{Failure, Loaded, PolicyTarget, load_catalog, load_policy, place, render};
+use super::lock::{Bound, BoundArguments, LockArguments};
+use super::{Failure, Loaded, load_catalog, load_policy, place, render};
 use crate::diag::{Severity, legible};
-use crate::explain::Meaning;
 use crate::host::{files, kernel};
-use crate::intent::{Declared, Intent, Origin, Resolved};
+use crate::intent::{Declared, Intent, Origin};
 use crate::lower::lower;
 use crate::net::Packet;
 use crate::resolution::Resolution;
@@ -21,13 +20,8 @@ use crate::{emit, readback};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy file
-    #[arg(value_name = "POLICY")]
-    policy: PathBuf,
     #[command(flatten)]
-    target: PolicyTarget,
-    #[command(flatten)]
-    lock: LockArguments,
+    policy: BoundArguments,
     /// What the policy is compared with: `kernel`, or a file with a ruleset (nft text or JSON) or another policy
     #[arg(long, value_name = "WHAT", default_value = "kernel")]
     against: PathBuf,
@@ -94,23 +88,14 @@ impl Cause {
     }
 }
 
-/// A policy with its answers.
-struct Side {
-    loaded: Loaded,
-    resolution: Resolution,
-    resolved: Intent<Resolved>,
-}
-
-impl Side {
-    /// Where the packets of a flow come from: the line that has their peer, or the flow's own.
-    fn origin(&self, flow: &str, packet: &Packet) -> Option<String> {
-        let Self { loaded: Loaded { source, intent, .. }, resolution, resolved } = self;
-        let permissions = Meaning { declared: intent, resolved, resolution }.permissions(flow, packet);
-        let parts = permissions.iter().flat_map(|permission| permission.peers.iter().chain(&permission.local));
-        let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
-        let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
-        Some(place(source, written.or_else(row)?))
-    }
+/// Where the packets of a flow come from: the line that has their peer, or the flow's own.
+fn origin_of(policy: &Bound, flow: &str, packet: &Packet) -> Option<String> {
+    let Loaded { source, intent, .. } = &policy.loaded;
+    let permissions = policy.meaning().permissions(flow, packet);
+    let parts = permissions.iter().flat_map(|permission| permission.peers.iter().chain(&permission.local));
+    let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
+    let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
+    Some(place(source, written.or_else(row)?))
 }
 
 /// What the policy is compared with, and how it becomes what the policy means now.
@@ -122,40 +107,32 @@ struct Compared {
     /// What it was at first.
     first: Ruleset,
     /// The policy that it was compiled from, where it is known.
-    policy: Option<Side>,
+    policy: Option<Bound>,
     /// What it became for each cause; the last is the policy's.
     steps: Vec<(Cause, Ruleset)>,
 }
 
 pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
-    let target = arguments.target.target;
-    let loaded = load_policy(&arguments.policy, &catalog, target, Severity::Warning)?;
-    let side = side(&arguments.policy, &arguments.lock, loaded)?;
-    let new = lower(&side.resolved);
+    let bound = arguments.policy.load(&catalog)?;
+    let new = lower(&bound.resolved);
     let compared = match read_other(arguments)? {
         Other::Ruleset { source, ruleset } => against_ruleset(source, ruleset, new, &catalog.digest),
-        Other::Policy => against_policy(arguments, folder, &side.resolution, new)?,
+        Other::Policy => against_policy(arguments, folder, &bound.resolution, new)?,
     };
     let versions: Vec<&Ruleset> =
         [&compared.first].into_iter().chain(compared.steps.iter().map(|(_, ruleset)| ruleset)).collect();
     let found = differences(&versions);
     let text = match arguments.format {
-        DiffFormat::Text => text(&compared, &found, &side),
+        DiffFormat::Text => text(&compared, &found, &bound),
         DiffFormat::Json => {
-            let document = document(&compared, &found, &side);
+            let document = document(&compared, &found, &bound);
             serde_json::to_string_pretty(&document).map_err(|error| Failure::System(error.into()))? + "\n"
         }
-        DiffFormat::Nft => lines(&compared, &side.loaded.source.name),
+        DiffFormat::Nft => lines(&compared, &bound.loaded.source.name),
     };
     render::output(&text)?;
     if found.is_empty() { Ok(()) } else { Err(Failure::Told(1)) }
-}
-
-fn side(path: &Path, lock: &LockArguments, loaded: Loaded) -> Result<Side, Failure> {
-    let resolution = lock.resolution(path, &loaded.intent)?;
-    let resolved = lock.bind_to(&resolution, path, &loaded.intent)?;
-    Ok(Side { loaded, resolution, resolved })
 }
 
 enum Other {
@@ -242,7 +219,7 @@ fn against_policy(
     answers: &Resolution,
     new: Ruleset,
 ) -> Result<Compared, Failure> {
-    let target = arguments.target.target;
+    let target = arguments.policy.target.target;
     let (path, lock) = (&arguments.against, LockArguments { lock: arguments.against_lock.clone() });
     let load = |folder: Option<&Path>, shown| {
         let catalog = load_catalog(folder)?;
@@ -253,7 +230,7 @@ fn against_policy(
         other => other.or(folder),
     };
     let before = load(other, Severity::Warning)?;
-    let before = side(path, &lock, before)?;
+    let before = lock.bind(path, before)?;
     let first = lower(&before.resolved);
     let mut steps = Vec::new();
     // A version that lacks an answer is left out: what it would have told apart is put down to the next cause.
@@ -296,7 +273,7 @@ fn effect_word(effect: Effect) -> &'static str {
 /// How many boxes of a flow the text shows; JSON has all.
 const SHOWN: usize = 50;
 
-fn text(compared: &Compared, found: &[Difference], new: &Side) -> String {
+fn text(compared: &Compared, found: &[Difference], new: &Bound) -> String {
     let names = format!("`{}` against `{}`", legible(&new.loaded.source.name), legible(&compared.name));
     if found.is_empty() {
         let [before, after] = &compared.texts;
@@ -331,13 +308,13 @@ fn text(compared: &Compared, found: &[Difference], new: &Side) -> String {
 }
 
 /// Where the packets of a difference come from: the policy that permits them, or did.
-fn origin(compared: &Compared, difference: &Difference, new: &Side) -> Option<String> {
+fn origin(compared: &Compared, difference: &Difference, new: &Bound) -> Option<String> {
     let flow = difference.flow.as_deref()?;
     let old = compared.policy.as_ref().filter(|_| difference.effect == Effect::Denied);
-    old.unwrap_or(new).origin(flow, &difference.example)
+    origin_of(old.unwrap_or(new), flow, &difference.example)
 }
 
-fn document(compared: &Compared, found: &[Difference], new: &Side) -> Value {
+fn document(compared: &Compared, found: &[Difference], new: &Bound) -> Value {
     let row = |difference: &Difference| {
         let (cause, _) = compared.steps[difference.step];
         json!({

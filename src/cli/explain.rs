@@ -1,21 +1,23 @@
 //! `edgeward explain`.
 
+mod because;
+
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::lock::LockArguments;
-use super::{Failure, ListFormat, Loaded, PolicyTarget, load_catalog, load_policy, place, render};
+use because::Reason;
+
+use super::lock::BoundArguments;
+use super::{Failure, ListFormat, Loaded, load_catalog, render};
 use crate::catalog::Catalog;
 use crate::diag::{Code, Problems, Severity, did_you_mean};
-use crate::emit;
-use crate::explain::{Matched, Meaning, NearMiss, Permission};
+use crate::explain::{Meaning, NearMiss, Permission};
 use crate::host::{clock, files};
-use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
 use crate::lower::lower;
-use crate::net::{CtState, Family, Hook, Packet, PortSet, PrefixSet, Verdict, parse_address};
+use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{HookWord, Place, Probe, ProbeFile, ProbeRow, ProtocolNumber, StateWord, VerdictWord};
 use crate::ruleset::{Outcome, Ruleset};
 use crate::site::{Mode, Target};
@@ -23,13 +25,8 @@ use crate::source::Spanned;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The policy file
-    #[arg(value_name = "POLICY")]
-    policy: PathBuf,
     #[command(flatten)]
-    target: PolicyTarget,
-    #[command(flatten)]
-    lock: LockArguments,
+    policy: BoundArguments,
     /// A file of packets and what is expected of them, in place of one packet
     #[arg(long, value_name = "FILE", conflicts_with_all = PACKET)]
     probes: Option<PathBuf>,
@@ -125,16 +122,14 @@ const NEAR_MISSES: usize = 3;
 
 pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
-    let loaded = load_policy(&arguments.policy, &catalog, arguments.target.target, Severity::Warning)?;
-    let resolution = arguments.lock.resolution(&arguments.policy, &loaded.intent)?;
-    let resolved = arguments.lock.bind_to(&resolution, &arguments.policy, &loaded.intent)?;
-    let ruleset = lower(&resolved);
+    let bound = arguments.policy.load(&catalog)?;
+    let ruleset = lower(&bound.resolved);
     let case = Case {
         catalog: &catalog,
-        loaded: &loaded,
-        meaning: Meaning { declared: &loaded.intent, resolved: &resolved, resolution: &resolution },
+        loaded: &bound.loaded,
+        meaning: bound.meaning(),
         ruleset: &ruleset,
-        hosts: loaded.policy.networks.value.hosts.iter().map(|prefix| prefix.value).collect(),
+        hosts: bound.loaded.policy.networks.value.hosts.iter().map(|prefix| prefix.value).collect(),
         now: clock::now(),
     };
     match (&arguments.probes, arguments.packet.probe()) {
@@ -222,8 +217,10 @@ impl<'a> Case<'a> {
                 true => format!("ok    {found}: {}{note}\n", answer.packet),
                 false => {
                     let expected = format!("{}{}", row.expect, by(row.flow.as_deref()));
-                    let because =
-                        self.because(answer).into_iter().map(|(kind, text, _)| format!("        {kind:<12}  {text}\n"));
+                    let because = self
+                        .because(answer)
+                        .into_iter()
+                        .map(|Reason { kind, text, .. }| format!("        {kind:<12}  {text}\n"));
                     let head = format!(
                         "{}  expected {expected}, found {found}: {}{note}\n",
                         render::red("FAIL"),
@@ -267,178 +264,6 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Why, from the rule to what it rests on: `(kind, sentence, details)`.
-    fn because(&self, answer: &Answer<'_>) -> Vec<(&'static str, String, Value)> {
-        let mut because = vec![self.decision(answer)];
-        if would_be_denied(&answer.outcome) {
-            let verdict = match answer.packet.state {
-                CtState::Invalid if answer.outcome.rule.and_then(|rule| rule.comment.as_deref()) == Some("invalid") => {
-                    Verdict::Drop
-                }
-                _ => self.meaning.resolved.denials.at(answer.packet.hook),
-            };
-            let sentence = format!("with `mode: enforce` the verdict would be {}", verdict.name());
-            because.push(("audit", sentence, json!({"verdict": verdict.name()})));
-        }
-        for permission in &answer.permissions {
-            because.extend(self.permission(permission));
-        }
-        because.extend(answer.near_misses.iter().map(|miss| self.near_miss(miss, &answer.packet)));
-        because
-    }
-
-    /// What decided.
-    fn decision(&self, answer: &Answer<'_>) -> (&'static str, String, Value) {
-        let Outcome { chain, rule, .. } = answer.outcome;
-        match (chain, rule) {
-            (None, _) => {
-                let target = self.meaning.resolved.target;
-                let hook = answer.packet.hook.name();
-                let sentence = format!("an {target} has no chain at the hook {hook}: other tables decide");
-                ("no-chain", sentence, json!({"hook": hook}))
-            }
-            (Some(chain), None) => {
-                let sentence =
-                    format!("no rule of `{}` decides, so its policy does: other tables may say more", chain.name);
-                ("chain-policy", sentence, json!({"chain": chain.name}))
-            }
-            (Some(chain), Some(rule)) => {
-                let text = emit::rule(rule);
-                let sentence = format!("{}: {text}", chain.name);
-                ("rule", sentence, json!({"chain": chain.name, "rule": text, "path": answer.chains}))
-            }
-        }
-    }
-
-    /// A row that permits the packet, and what in it has the packet's addresses.
-    fn permission(&self, permission: &Permission<'_>) -> Vec<(&'static str, String, Value)> {
-        let flow = permission.flow;
-        let answers = if permission.reply { ", as an answer" } else { "" };
-        let purpose = if flow.purpose.is_empty() { String::new() } else { format!(": {}", flow.purpose) };
-        let sentence = format!("{} ({}{answers}){purpose}", flow.id, flow.side.name());
-        let details = json!({"flow": flow.id, "direction": flow.side.name(), "purpose": flow.purpose, "answer": permission.reply});
-        let mut because = vec![("flow", sentence, details), self.origin("row", &flow.id, &flow.origin)];
-        for (word, end) in [("local end", &permission.local), ("peer", &permission.peers)] {
-            because.extend(end.iter().map(|matched| self.matched(word, matched)));
-        }
-        because
-    }
-
-    /// Where something is written: a line of the policy, or a document behind a row of the catalog.
-    fn origin(&self, what: &str, value: &str, origin: &Origin) -> (&'static str, String, Value) {
-        let source = &self.loaded.source;
-        match origin {
-            Origin::Policy(span) => {
-                let at = source.position(span.start);
-                let sentence = format!("{what} {value}: {}", place(source, origin));
-                let details = json!({"file": source.name, "line": at.line, "column": at.column, "value": value});
-                ("policy", sentence, details)
-            }
-            Origin::Catalog { source: document, section, retrieved, inferred } => {
-                let title = self.catalog.documents.iter().find(|row| row.id.value == *document).map(|row| &row.title);
-                let title = title.unwrap_or(document);
-                let part = section.as_ref().map(|section| format!(", {section}")).unwrap_or_default();
-                let guess = if *inferred { "; inferred" } else { "" };
-                let sentence =
-                    format!("{what} {value}: catalog, “{title}”{part} ({document}, read {retrieved}){guess}");
-                let details = json!({
-                    "document": document, "title": title, "section": section, "retrieved": retrieved,
-                    "inferred": inferred, "value": value,
-                });
-                ("catalog", sentence, details)
-            }
-        }
-    }
-
-    /// A part of an end that has an address of the packet.
-    fn matched(&self, word: &str, matched: &Matched<'_>) -> (&'static str, String, Value) {
-        let address = matched.address;
-        match (&matched.part.kind, matched.answer) {
-            (PartKind::Name { name, .. }, Some((record, seen))) => {
-                let age = SignedDuration::from_secs(self.now.duration_since(seen.last).as_secs().max(0));
-                let family = Family::of(address);
-                let last = record.answers.get(&family);
-                let server =
-                    last.and_then(|last| last.server).map(|server| format!(" by {server}")).unwrap_or_default();
-                let max_stale = SignedDuration::try_from(self.loaded.policy.max_stale()).unwrap_or(SignedDuration::MAX);
-                let stale = if age > max_stale { ", longer than `resolve.max-stale`" } else { "" };
-                let ttl = seen.ttl.map(|ttl| format!(", TTL {ttl} s")).unwrap_or_default();
-                let at = place(&self.loaded.source, &matched.part.origin);
-                let sentence = format!(
-                    "{word} {address}: an address of {name} ({at}), answered {}{server}, {}{stale}{ttl}",
-                    seen.last,
-                    ago(self.now, seen.last),
-                );
-                let details = json!({
-                    "name": name.to_string(), "address": address, "first-seen": seen.first.to_string(),
-                    "last-seen": seen.last.to_string(), "age-seconds": age.as_secs(), "ttl": seen.ttl,
-                    "server": last.and_then(|last| last.server).map(|server| server.to_string()),
-                });
-                ("name", sentence, details)
-            }
-            (PartKind::Prefixes(set), _) => {
-                let prefix = set.prefixes().find(|prefix| prefix.net().contains(&address));
-                let prefix = prefix.map(|prefix| prefix.to_string()).unwrap_or_default();
-                self.origin(&format!("{word} {address} in"), &prefix, &matched.part.origin)
-            }
-            (PartKind::Name { name, .. }, None) => ("name", format!("{word} {address}: {name}"), Value::Null),
-        }
-    }
-
-    fn near_miss(&self, miss: &NearMiss<'_>, packet: &Packet) -> (&'static str, String, Value) {
-        let flow = miss.flow;
-        let (peer, from, to) = match flow.side {
-            Side::Inbound => (packet.source, "from", "to"),
-            Side::Outbound => (packet.destination, "to", "from"),
-        };
-        let this = if packet.ports().is_some() { "this port" } else { "this protocol" };
-        let (permits, only) = match miss.lacks {
-            Aspect::Peer => (this.to_owned(), format!("only {from} {}", self.ends(&flow.peers))),
-            Aspect::Local => (this.to_owned(), format!("only {to} {}", self.ends(&flow.local))),
-            Aspect::Traffic => (format!("packets {from} {peer}"), format!("only {}", flow.traffic)),
-            Aspect::SourcePort => {
-                let ports = flow.from_ports.iter().flat_map(PortSet::iter);
-                let ports: Vec<String> = ports
-                    .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") })
-                    .collect();
-                (this.to_owned(), format!("only from port {}", ports.join(", ")))
-            }
-            Aspect::Family => {
-                let family = flow.family.map(Family::name).unwrap_or_default();
-                (this.to_owned(), format!("only over {family}"))
-            }
-            Aspect::Answer => {
-                ("answers like this".to_owned(), "not without ACK or RST: this one opens a connection".to_owned())
-            }
-            Aspect::Valid => (this.to_owned(), "not what conntrack calls invalid".to_owned()),
-            Aspect::Direction => (this.to_owned(), format!("only {}", flow.side.name())),
-        };
-        // The line to edit, where there is one.
-        let end = if miss.lacks == Aspect::Local { &flow.local } else { &flow.peers };
-        let parts = if let End::Ends(parts) = end { &parts[..] } else { &[] };
-        let written = parts.iter().map(|part| &part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
-        let origin = written.filter(|_| matches!(miss.lacks, Aspect::Peer | Aspect::Local)).unwrap_or(&flow.origin);
-        let sentence = format!("`{}` permits {permits}, but {only} ({})", flow.id, place(&self.loaded.source, origin));
-        ("near-miss", sentence, json!({"flow": flow.id, "lacks": aspect_word(miss.lacks)}))
-    }
-
-    /// The parts of an end as they were written, names with their addresses.
-    fn ends(&self, end: &End<Declared>) -> String {
-        let End::Ends(parts) = end else { return "anywhere".to_owned() };
-        let written = |kind: &PartKind| match kind {
-            PartKind::Prefixes(set) => set.prefixes().map(|prefix| prefix.to_string()).collect(),
-            PartKind::Name { name, .. } => {
-                let addresses: Vec<String> =
-                    self.meaning.resolution.addresses(name).map(|address| address.to_string()).collect();
-                let known = if addresses.is_empty() { "no address".to_owned() } else { shortened(addresses, ", ") };
-                vec![format!("{name} ({known})")]
-            }
-        };
-        let mut words: Vec<String> = parts.iter().flat_map(|part| written(&part.kind)).collect();
-        words.dedup();
-        shortened(words, ", ")
-    }
-
     fn text(&self, answer: &Answer<'_>) -> String {
         let verdict = answer.outcome.verdict;
         let word = match verdict {
@@ -447,7 +272,7 @@ impl<'a> Case<'a> {
         };
         let flow = answer.flow().map(|flow| format!(" by {flow}")).unwrap_or_default();
         let mut lines = vec![format!("{word}{flow}: {}", answer.packet)];
-        lines.extend(self.because(answer).into_iter().map(|(kind, sentence, _)| format!("  {kind:<12}  {sentence}")));
+        lines.extend(self.because(answer).into_iter().map(|Reason { kind, text, .. }| format!("  {kind:<12}  {text}")));
         if answer.more_misses > 0 {
             lines.push(format!("  {:<12}  and {} more", "", answer.more_misses));
         }
@@ -461,8 +286,8 @@ impl<'a> Case<'a> {
         let because: Vec<Value> = self
             .because(answer)
             .into_iter()
-            .map(|(kind, sentence, details)| {
-                let mut row = json!({"kind": kind, "text": sentence});
+            .map(|Reason { kind, text, details }| {
+                let mut row = json!({"kind": kind, "text": text});
                 if let (Value::Object(row), Value::Object(details)) = (&mut row, details) {
                     row.extend(details);
                 }
@@ -491,42 +316,4 @@ fn would_be_denied(outcome: &Outcome<'_>) -> bool {
     let rule = outcome.rule.filter(|rule| rule.flow().is_none());
     let comment = rule.and_then(|rule| rule.comment.as_deref());
     outcome.verdict == Verdict::Accept && matches!(comment, Some("denied" | "invalid"))
-}
-
-fn aspect_word(aspect: Aspect) -> &'static str {
-    match aspect {
-        Aspect::Peer => "peer",
-        Aspect::Local => "local-end",
-        Aspect::Traffic => "traffic",
-        Aspect::SourcePort => "source-port",
-        Aspect::Family => "family",
-        Aspect::Answer => "answer",
-        Aspect::Valid => "valid",
-        Aspect::Direction => "direction",
-    }
-}
-
-/// How many things of a kind a sentence names.
-const NAMED: usize = 6;
-
-fn shortened(mut words: Vec<String>, between: &str) -> String {
-    if let Some(more) = words.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        words.truncate(NAMED);
-        words.push(format!("and {more} more"));
-    }
-    words.join(between)
-}
-
-/// How long ago something was, in its two largest units.
-fn ago(now: Timestamp, then: Timestamp) -> String {
-    let seconds = now.duration_since(then).as_secs();
-    if seconds < 0 {
-        return "in the future".to_owned();
-    }
-    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    let largest = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
-    let (name, length) = units[largest];
-    let rest = units.get(largest + 1).map(|(name, smaller)| (name, seconds % length / smaller));
-    let rest = rest.filter(|(_, count)| *count > 0).map(|(name, count)| format!(" {count}{name}")).unwrap_or_default();
-    format!("{}{name}{rest} ago", seconds / length)
 }

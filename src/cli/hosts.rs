@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::lock::{LockArguments, load_if_there};
+use super::lock::{Bound, LockArguments};
 use super::{Failure, load_catalog, load_policy, render};
 use crate::diag::Severity;
 use crate::net::DomainName;
@@ -35,8 +35,7 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
     // Names without an address are an error here, too: a client must not find them elsewhere.
-    arguments.lock.bind(&arguments.policy, &loaded.intent)?;
-    let resolution = load_if_there(&arguments.lock.path(&arguments.policy))?.unwrap_or_default();
+    let Bound { loaded, resolution, .. } = arguments.lock.bind(&arguments.policy, loaded)?;
     let mut text = format!("# edgeward: the addresses that the policy `{}` allows\n", loaded.intent.name);
     for name in loaded.intent.names().into_keys() {
         text.extend(resolution.addresses(name).map(|address| line(arguments.format, name, address)));

@@ -1,11 +1,13 @@
-//! The lockfile as commands find and use it.
+//! The lockfile as commands find and use it, and policies with the answers in it.
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, render};
+use super::{Failure, Loaded, PolicyTarget, load_policy, render};
+use crate::catalog::Catalog;
 use crate::diag::{Problems, Severity};
+use crate::explain::Meaning;
 use crate::host::files;
-use crate::intent::{Declared, Intent, Resolved, Unresolved};
+use crate::intent::{Intent, Resolved, Unresolved};
 use crate::resolution::Resolution;
 
 /// Which lockfile.
@@ -22,30 +24,55 @@ impl LockArguments {
         self.lock.clone().unwrap_or_else(|| policy.with_extension("lock.yaml"))
     }
 
-    /// The lockfile of a policy. Where it is only presumed, it may be missing, and then no name has an address.
-    pub(super) fn resolution(&self, policy: &Path, intent: &Intent<Declared>) -> Result<Resolution, Failure> {
+    /// Replaces the names of a policy by the addresses of its lockfile. Where the lockfile is only presumed, it may be
+    /// missing, and then no name has an address.
+    pub(super) fn bind(&self, policy: &Path, loaded: Loaded) -> Result<Bound, Failure> {
         let path = self.path(policy);
-        let resolution = match (&self.lock, intent.names().is_empty()) {
+        let resolution = match (&self.lock, loaded.intent.names().is_empty()) {
             (None, true) => None,
             (None, false) => load_if_there(&path)?,
             (Some(_), _) => Some(parse(&files::read(&path)?)?),
         };
-        Ok(resolution.unwrap_or_default())
+        let resolution = resolution.unwrap_or_default();
+        let resolved = loaded.intent.bind(&resolution).map_err(|missing| unresolved(&missing, policy, &path))?;
+        Ok(Bound { loaded, resolution, resolved })
     }
+}
 
-    /// Replaces the names of a policy by the addresses of its lockfile.
-    pub(super) fn bind(&self, policy: &Path, intent: &Intent<Declared>) -> Result<Intent<Resolved>, Failure> {
-        self.bind_to(&self.resolution(policy, intent)?, policy, intent)
+/// A policy with its answers.
+pub(super) struct Bound {
+    /// The policy.
+    pub(super) loaded: Loaded,
+    /// The answers.
+    pub(super) resolution: Resolution,
+    /// What both mean together.
+    pub(super) resolved: Intent<Resolved>,
+}
+
+impl Bound {
+    /// What verdicts are explained with.
+    pub(super) fn meaning(&self) -> Meaning<'_> {
+        Meaning { declared: &self.loaded.intent, resolved: &self.resolved, resolution: &self.resolution }
     }
+}
 
-    /// Replaces the names of a policy by addresses that came from its lockfile.
-    pub(super) fn bind_to(
-        &self,
-        resolution: &Resolution,
-        policy: &Path,
-        intent: &Intent<Declared>,
-    ) -> Result<Intent<Resolved>, Failure> {
-        intent.bind(resolution).map_err(|missing| unresolved(&missing, policy, &self.path(policy)))
+/// Which policy, for which target, with which lockfile.
+#[derive(Debug, clap::Args)]
+pub(super) struct BoundArguments {
+    /// The policy file
+    #[arg(value_name = "POLICY")]
+    pub(super) policy: PathBuf,
+    #[command(flatten)]
+    pub(super) target: PolicyTarget,
+    #[command(flatten)]
+    lock: LockArguments,
+}
+
+impl BoundArguments {
+    /// Reads, checks and binds the policy; warnings are shown.
+    pub(super) fn load(&self, catalog: &Catalog) -> Result<Bound, Failure> {
+        let loaded = load_policy(&self.policy, catalog, self.target.target, Severity::Warning)?;
+        self.lock.bind(&self.policy, loaded)
     }
 }
 

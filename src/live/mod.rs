@@ -2,8 +2,8 @@
 //!
 //! New sets are made and filled while no rule knows of them. One transaction then changes all rules; it is the only one
 //! that changes verdicts. What nothing refers to any more is swept away in a third. No base chain is deleted, and no
-//! set is changed that rules look into, but for the elements of sets of hosts: `docs/apply.md` has the measurements
-//! that this rests on.
+//! set is changed that rules look into, but for the elements of sets of hosts. Replacing a table, or a base chain, is one
+//! transaction to nft and not to packets: under a flood some are lost, and some let through.
 
 mod change;
 
