@@ -5,9 +5,14 @@
 mod support;
 
 use edgeward::catalog::Catalog;
-use edgeward::live::{Change, Live, Plan, carry_out};
+use edgeward::emit;
+use edgeward::live::{Change, Live, Plan, Update, carry_out};
 use edgeward::lower::lower;
-use edgeward::ruleset::{Ruleset, differences};
+use edgeward::net::PrefixSet;
+use edgeward::readback;
+use edgeward::ruleset::{Ruleset, SetKind, differences};
+use edgeward::source::Source;
+use support::netns::{self, Topology};
 use support::random::{Dice, intent, policy_text, resolution};
 
 /// The table in a kernel that takes what the real one takes.
@@ -118,5 +123,60 @@ fn what_a_broken_off_change_left_is_swept_by_the_next() {
         all(&mut kernel, &one, 3);
         let (left, first) = (kernel.live().0, clean.live().0);
         assert_eq!((left.sets.len(), &left.counters), (first.sets.len(), &first.counters), "seed {seed}");
+    }
+}
+
+/// The kernel of a namespace, driven with what `emit` makes of plans.
+struct Namespace(Topology);
+
+impl Namespace {
+    fn table(&self) -> Option<Ruleset> {
+        let output = self.0.run_under_test(&["nft", "--stateless", "list", "table", "inet", "edgeward"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let read = || readback::read(&Source::new("kernel", &text)).unwrap_or_else(|bad| panic!("{bad:?}\n{text}"));
+        output.status.success().then(read)
+    }
+
+    fn load(&self, changes: &[Change]) {
+        let text = emit::changes(changes);
+        self.0.load(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    }
+
+    fn add(&self, command: &str, name: &str, kind: SetKind, elements: &PrefixSet) {
+        let elements: Vec<String> = kind.elements(elements).map(|element| element.to_string()).collect();
+        if !elements.is_empty() {
+            self.0.load(&format!("{command} element inet edgeward {name} {{ {} }}", elements.join(", "))).unwrap();
+        }
+    }
+}
+
+/// The same way as above, with nft and a kernel that have not read `carry_out`.
+#[test]
+fn the_kernel_takes_every_step() {
+    if let Err(reason) = netns::available() {
+        return netns::skip(&reason);
+    }
+    let catalog = Catalog::embedded().unwrap();
+    for seed in 0..8 {
+        let [one, answers, other] = rulesets(seed, &catalog);
+        let namespace = Namespace(Topology::edge_host("10.0.0.20".parse().unwrap(), "2001:db8::20".parse().unwrap()));
+        for (number, wanted) in [&one, &answers, &other, &one].into_iter().enumerate() {
+            let live = Live(namespace.table().unwrap_or_default());
+            let plan = live.plan(namespace.table().is_some(), wanted, number as u64 + 1);
+            namespace.load(&plan.fill);
+            for (name, set) in &plan.elements {
+                namespace.add("add", name, set.kind, &set.elements);
+            }
+            namespace.load(&plan.switch);
+            for (name, Update { old, new }) in &plan.updates {
+                namespace.add("add", name, new.kind, &new.elements.difference(&old.elements));
+                namespace.add("delete", name, new.kind, &old.elements.difference(&new.elements));
+            }
+            namespace.load(&plan.sweep);
+            let live = Live(namespace.table().unwrap());
+            assert_eq!(differences(&[&live.meaning(), wanted]), [], "seed {seed}, step {number}");
+            let rest = live.plan(true, wanted, 99);
+            assert!(rest.is_empty(), "seed {seed}, step {number}: {rest:#?}");
+        }
     }
 }
