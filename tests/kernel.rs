@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
 
+#[macro_use]
 mod support;
 
 use std::collections::BTreeMap;
@@ -21,21 +22,12 @@ use edgeward::lower::lower;
 use edgeward::net::Verdict as Meant;
 use edgeward::ruleset::{Match, Ruleset};
 
-use support::netns::{self, Probe, Proto, Side, Topology, Verdict};
+use support::netns::{Probe, Proto, Side, Topology, Verdict};
 use support::probes::{counted, surprises};
 use support::programs::{Conversation, DROPPED, PATIENCE, REJECTED, ask, assert_refused};
 use support::random::{Dice, intent, policy_text, resolution};
 use support::sample::{Sampler, packet};
 use support::scenario::{Place, Scenario, names};
-
-/// Skips a test where there are no namespaces.
-macro_rules! need_namespaces {
-    () => {
-        if let Err(reason) = netns::available() {
-            return netns::skip(&reason);
-        }
-    };
-}
 
 /// Makes the tests of every scenario; its file has the same name with hyphens.
 macro_rules! scenarios {

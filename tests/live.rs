@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[macro_use]
 mod support;
 
 use edgeward::catalog::Catalog;
@@ -12,7 +13,7 @@ use edgeward::net::PrefixSet;
 use edgeward::readback;
 use edgeward::ruleset::{Ruleset, SetKind, differences};
 use edgeward::source::Source;
-use support::netns::{self, Topology};
+use support::netns::Topology;
 use support::random::{Dice, intent, policy_text, resolution};
 
 /// The table in a kernel that takes what the real one takes.
@@ -153,9 +154,7 @@ impl Namespace {
 /// The same way as above, with nft and a kernel that have not read `carry_out`.
 #[test]
 fn the_kernel_takes_every_step() {
-    if let Err(reason) = netns::available() {
-        return netns::skip(&reason);
-    }
+    need_namespaces!();
     let catalog = Catalog::embedded().unwrap();
     for seed in 0..8 {
         let [one, answers, other] = rulesets(seed, &catalog);

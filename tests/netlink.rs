@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
 
+#[macro_use]
 mod support;
 
 use std::collections::BTreeSet;
@@ -23,15 +24,6 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use support::netns::{self, Side, Topology};
 use support::random::{Dice, neighbours};
-
-/// Skips a test where there are no namespaces.
-macro_rules! need_namespaces {
-    () => {
-        if let Err(reason) = netns::available() {
-            return netns::skip(&reason);
-        }
-    };
-}
 
 const KINDS: [SetKind; 2] = [SetKind::Prefixes, SetKind::Hosts];
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
 
+#[macro_use]
 mod support;
 
 use std::fmt::Write;
@@ -25,15 +26,6 @@ use support::bad_rulesets::{Bad, OBJECTS, PARTS, RULES, STATEMENTS, TEXTS, in_js
 use support::compile::resolved;
 use support::netns::{self, Topology};
 use support::random::{Dice, intent, policy_text, resolution};
-
-/// Skips a test where there are no namespaces.
-macro_rules! need_namespaces {
-    () => {
-        if let Err(reason) = netns::available() {
-            return netns::skip(&reason);
-        }
-    };
-}
 
 fn read(text: &str) -> Result<Ruleset, Box<Diagnostic>> {
     readback::read(&Source::new("read", text))

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests are no part of the core")]
 
+#[macro_use]
 mod support;
 
 use std::cmp::Ordering;
@@ -19,15 +20,6 @@ use edgeward::net::Hook;
 
 use support::netns::{self, Probe, Proto, Side, Topology, Verdict};
 use support::programs::{Conversation, connect_from};
-
-/// Skips a test where there are no namespaces.
-macro_rules! need_namespaces {
-    () => {
-        if let Err(reason) = netns::available() {
-            return netns::skip(&reason);
-        }
-    };
-}
 
 /// Two addresses of the host under test, and two of the world.
 const HOST: [&str; 2] = ["10.0.0.5", "2001:db8::5"];

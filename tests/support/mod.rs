@@ -5,6 +5,16 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 pub mod bad_rulesets;
+/// Skips a test where there are no namespaces.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! need_namespaces {
+    () => {
+        if let Err(reason) = $crate::support::netns::available() {
+            return $crate::support::netns::skip(&reason);
+        }
+    };
+}
+
 pub mod compile;
 pub mod dns_server;
 pub mod netns;
