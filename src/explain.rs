@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::intent::{Aspect, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, Side, icmp_types};
+use crate::intent::{Aspect, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, icmp_types};
 use crate::net::{Hook, Packet, Payload, Traffic};
 use crate::resolution::{NameRecord, Resolution, Seen};
 
@@ -108,12 +108,9 @@ impl<'a> Meaning<'a> {
                 } else {
                     return None;
                 };
-                let inward = (declared.side == Side::Inbound) != reply;
-                let (local, peer) = match inward {
-                    true => (packet.destination, packet.source),
-                    false => (packet.source, packet.destination),
-                };
-                let (local, peers) = (self.matched(&declared.local, local), self.matched(&declared.peers, peer));
+                let (local, peer) = declared.side.ends(reply);
+                let local = self.matched(&declared.local, packet.address(local));
+                let peers = self.matched(&declared.peers, packet.address(peer));
                 Some(Permission { flow: declared, reply, local, peers })
             })
             .collect()
@@ -177,10 +174,5 @@ impl<'a> Meaning<'a> {
 
 /// Whether a packet at its hook can be of those that begin a flow.
 fn begins(flow: &Flow<Declared>, packet: &Packet) -> bool {
-    match packet.hook {
-        Hook::Input => flow.side == Side::Inbound,
-        Hook::Output => flow.side == Side::Outbound,
-        Hook::Forward => true,
-        Hook::RawPrerouting | Hook::RawOutput => false,
-    }
+    packet.hook == Hook::Forward || packet.hook == flow.side.hook()
 }

@@ -8,7 +8,7 @@ mod specification;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::net::{DomainName, Family, Hook, IcmpTypes, PortSet, Prefix, PrefixSet, Traffic, Verdict};
+use crate::net::{DomainName, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Traffic, Verdict};
 use crate::resolution::Resolution;
 use crate::site::{Mode, Target};
 use crate::source::Span;
@@ -129,6 +129,22 @@ impl Side {
         match self {
             Side::Inbound => "inbound",
             Side::Outbound => "outbound",
+        }
+    }
+
+    /// Where an edge host judges the packets of the side that begins.
+    pub fn hook(self) -> Hook {
+        match self {
+            Side::Inbound => Hook::Input,
+            Side::Outbound => Hook::Output,
+        }
+    }
+
+    /// The local end and the peer's end of a packet: of one that begins, or of a reply.
+    pub fn ends(self, reply: bool) -> (PacketEnd, PacketEnd) {
+        match (self, reply) {
+            (Side::Inbound, false) | (Side::Outbound, true) => (PacketEnd::Destination, PacketEnd::Source),
+            (Side::Outbound, false) | (Side::Inbound, true) => (PacketEnd::Source, PacketEnd::Destination),
         }
     }
 

@@ -43,11 +43,7 @@ pub fn lint(intent: &Intent<Declared>, problems: &mut Problems) {
         _ => space.all(),
     };
     let region = |(flow, condition): (&Flow<Declared>, &Condition<'_>)| {
-        let hook = match (intent.gateway.is_some(), flow.side) {
-            (true, _) => Hook::Forward,
-            (false, Side::Inbound) => Hook::Input,
-            (false, Side::Outbound) => Hook::Output,
-        };
+        let hook = if intent.gateway.is_some() { Hook::Forward } else { flow.side.hook() };
         space.region(condition).and(space.region(&Condition::Hook(hook))).and(judged)
     };
     let regions: Vec<Region<'_>> = intent.flows.iter().zip(&conditions).map(region).collect();
@@ -146,13 +142,17 @@ fn stand_in(parts: &[Part], names: &BTreeMap<&DomainName, u32>) -> PrefixSet {
 
 /// Reports flows that the policy, not the catalog, opens to much of the internet.
 fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
+    // A policy may list tens of thousands of prefixes: what is public is worked out once.
+    let everywhere = public_addresses();
+    let outside_the_cloud = everywhere.difference(&parsed(CLOUD));
     let mut seen = BTreeSet::new();
     for flow in &intent.flows {
         // `scope: broad` opens the cloud's services, and has a warning of its own for those that are public.
         let broad = flow.traffic == Traffic::Any && matches!(flow.origin, Origin::Catalog { .. });
+        let public = if broad { &outside_the_cloud } else { &everywhere };
         let End::Ends(parts) = &flow.peers else { continue };
         let written = parts.iter().filter_map(|part| match (&part.kind, &part.origin) {
-            (PartKind::Prefixes(set), Origin::Policy(span)) => Some((public(set, broad), *span)),
+            (PartKind::Prefixes(set), Origin::Policy(span)) => Some((size(&set.intersection(public)), *span)),
             _ => None,
         });
         // The widest part stands for all.
@@ -171,15 +171,32 @@ fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
     }
 }
 
-/// The public addresses of a set: IPv4 addresses, and IPv6 networks of 64 bits. Those of the cloud's services may be
-/// left out.
-fn public(set: &PrefixSet, without_cloud: bool) -> u128 {
-    let parsed = |text: &str| text.parse::<PrefixSet>().unwrap_or_default();
-    let v6 = parsed(PUBLIC_V6.0).difference(&parsed(PUBLIC_V6.1));
-    let cloud = parsed(if without_cloud { CLOUD } else { "" });
-    let v4 = set.difference(&parsed(NOT_PUBLIC)).difference(&cloud);
-    let v4 = v4.v4().iter().map(|(low, high)| u128::from(high - low) + 1);
-    let networks = set.intersection(&v6);
-    let networks: Vec<u128> = networks.v6().iter().map(|(low, high)| (high >> 64) - (low >> 64) + 1).collect();
-    v4.chain(networks).sum()
+/// The addresses that are routed on the internet.
+fn public_addresses() -> PrefixSet {
+    let v4 = parsed("0.0.0.0/0").difference(&parsed(NOT_PUBLIC));
+    v4.union(&parsed(PUBLIC_V6.0).difference(&parsed(PUBLIC_V6.1)))
+}
+
+/// A constant of this file; a test parses them all.
+fn parsed(text: &str) -> PrefixSet {
+    text.parse().unwrap_or_default()
+}
+
+/// How much a set is: IPv4 addresses, and IPv6 networks of 64 bits.
+fn size(set: &PrefixSet) -> u128 {
+    let v4 = set.v4().iter().map(|(low, high)| u128::from(high - low) + 1);
+    let v6 = set.v6().iter().map(|(low, high)| (high >> 64) - (low >> 64) + 1);
+    v4.chain(v6).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_constants_are_prefixes() {
+        for text in [NOT_PUBLIC, CLOUD, PUBLIC_V6.0, PUBLIC_V6.1] {
+            assert!(text.parse::<PrefixSet>().is_ok_and(|set| !set.is_empty()), "{text}");
+        }
+    }
 }

@@ -25,9 +25,8 @@ pub fn lower(intent: &Intent<Resolved>) -> Ruleset {
     let Table { mut ruleset, sets, .. } = table;
     ruleset.title =
         format!("ruleset of the policy `{}`, target {}, catalog {}", intent.name, intent.target, intent.catalog);
-    ruleset.sets = sets.into_used(&ruleset.chains);
-    ruleset.counters =
-        ruleset.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.counter.clone()).collect();
+    ruleset.sets = sets.into_used(&ruleset.used_sets());
+    ruleset.counters = ruleset.used_counters();
     ruleset
 }
 
@@ -193,10 +192,7 @@ impl Table<'_> {
     ///
     /// `known` are the addresses one of which packets in the chain are known to have at their local end.
     fn permits(&mut self, flow: &Flow<Resolved>, known: Option<&PrefixSet>, reply: bool) -> Vec<Permit> {
-        let (local_end, peer_end) = match (flow.side, reply) {
-            (Side::Inbound, false) | (Side::Outbound, true) => (PacketEnd::Destination, PacketEnd::Source),
-            (Side::Outbound, false) | (Side::Inbound, true) => (PacketEnd::Source, PacketEnd::Destination),
-        };
+        let (local_end, peer_end) = flow.side.ends(reply);
         let implied = match (&flow.local, known) {
             (End::Ends(Addresses { fixed, named: None }), Some(known)) => known.is_subset(fixed),
             (End::Ends(_), _) => false,

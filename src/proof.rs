@@ -61,7 +61,8 @@ pub fn prove(intent: &Intent<Resolved>, ruleset: &Ruleset) -> Result<(), Counter
         (fate.packets, number(Decision { verdict: fate.verdict, flow }))
     }));
     let spared = space.region(&specification.untracked);
-    let differing = meant.differs(found).or(spared.minus(fates.untracked)).or(fates.untracked.minus(spared)).witness();
+    let untracked = fates.untracked(&space);
+    let differing = meant.differs(found).or(spared.minus(untracked)).or(untracked.minus(spared)).witness();
     let Some(packet) = differing else { return Ok(()) };
     let outcome = ruleset.evaluate(&packet);
     let decision = Decision { verdict: outcome.verdict, flow: outcome.rule.and_then(|rule| rule.flow()) };

@@ -31,8 +31,7 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         (ListFormat::Json, _) => {
             let rows: Vec<serde_json::Value> = regions.iter().map(|region| region_json(region)).collect();
             let document = json!({"documents": documents_json(&catalog), "regions": rows});
-            let text = serde_json::to_string_pretty(&document).map_err(|error| Failure::System(error.into()))?;
-            format!("{text}\n")
+            render::document(&document)?
         }
         (ListFormat::Text, Some(_)) => regions.iter().map(|region| region_text(&catalog, region)).collect(),
         (ListFormat::Text, None) => table(&regions),

@@ -11,7 +11,7 @@ use crate::diag::{Severity, legible};
 use crate::host::{files, kernel};
 use crate::intent::{Declared, Intent, Origin};
 use crate::lower::lower;
-use crate::net::Packet;
+use crate::net::{Packet, PrefixSet};
 use crate::resolution::Resolution;
 use crate::ruleset::{Difference, Effect, Ruleset, SetKind, TABLE, differences};
 use crate::source::Source;
@@ -125,10 +125,7 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let found = differences(&versions);
     let text = match arguments.format {
         DiffFormat::Text => text(&compared, &found, &bound),
-        DiffFormat::Json => {
-            let document = document(&compared, &found, &bound);
-            serde_json::to_string_pretty(&document).map_err(|error| Failure::System(error.into()))? + "\n"
-        }
+        DiffFormat::Json => render::document(&document(&compared, &found, &bound))?,
         DiffFormat::Nft => lines(&compared, &bound.loaded.source.name),
     };
     render::output(&text)?;
@@ -338,23 +335,16 @@ fn document(compared: &Compared, found: &[Difference], new: &Bound) -> Value {
 
 /// A box as JSON; what is not bounded is left out.
 fn box_json(one: &PacketBox) -> Value {
-    fn ranges<T: crate::net::Bits + ToString>(set: &crate::net::Ranges<T>) -> Value {
-        let word = |(low, high): (T, T)| match low == high {
-            true => low.to_string(),
-            false => format!("{}-{}", low.to_string(), high.to_string()),
-        };
-        set.iter().map(word).collect()
-    }
-    let prefixes = |set: &crate::net::PrefixSet| set.prefixes().map(|prefix| prefix.to_string()).collect::<Value>();
+    let prefixes = |set: &PrefixSet| set.prefixes().map(|prefix| prefix.to_string()).collect::<Value>();
     let names = |names: Vec<&str>| Value::from(names);
     let fields = [
         ("hooks", Some(names(one.hooks.iter().map(|hook| hook.name()).collect()))),
         ("families", Some(names(one.families.iter().map(|family| family.name()).collect()))),
         ("states", Some(names(one.states.iter().map(|state| state.name()).collect()))),
-        ("protocols", one.protocols.as_ref().map(ranges)),
-        ("dports", one.dports.as_ref().map(ranges)),
-        ("sports", one.sports.as_ref().map(ranges)),
-        ("icmp-types", one.icmp_types.as_ref().map(ranges)),
+        ("protocols", one.protocols.as_ref().map(|set| Value::from(set.words()))),
+        ("dports", one.dports.as_ref().map(|set| Value::from(set.words()))),
+        ("sports", one.sports.as_ref().map(|set| Value::from(set.words()))),
+        ("icmp-types", one.icmp_types.as_ref().map(|set| Value::from(set.words()))),
         ("from", one.sources.as_ref().map(prefixes)),
         ("to", one.destinations.as_ref().map(prefixes)),
         ("loopback", one.loopback.map(Value::from)),

@@ -171,10 +171,7 @@ impl<'a> Case<'a> {
         let answer = self.answer(packet);
         render::output(&match format {
             ListFormat::Text => self.text(&answer),
-            ListFormat::Json => {
-                serde_json::to_string_pretty(&self.document(&answer)).map_err(|error| Failure::System(error.into()))?
-                    + "\n"
-            }
+            ListFormat::Json => render::document(&self.document(&answer))?,
         })?;
         match expect {
             Some(expected) if Verdict::from(expected) != answer.outcome.verdict => {
@@ -237,10 +234,7 @@ impl<'a> Case<'a> {
         lines.push(format!("{}, {failed} not as expected\n", render::count(answers.len(), "probe")));
         render::output(&match format {
             ListFormat::Text => lines.concat(),
-            ListFormat::Json => {
-                let document = json!({"probes": documents, "failed": failed});
-                serde_json::to_string_pretty(&document).map_err(|error| Failure::System(error.into()))? + "\n"
-            }
+            ListFormat::Json => render::document(&json!({"probes": documents, "failed": failed}))?,
         })?;
         if failed == 0 { Ok(()) } else { Err(Failure::Told(1)) }
     }

@@ -176,8 +176,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn schema() -> Result<(), Failure> {
-    let text = serde_json::to_string_pretty(&policy::schema()).map_err(|error| Failure::System(error.into()))?;
-    render::output(&format!("{text}\n"))
+    render::output(&render::document(policy::schema().as_value())?)
 }
 
 fn man() -> Result<(), Failure> {

@@ -1,9 +1,11 @@
 //! Output: standard output for results, standard error for everything else, colour on terminals only.
 
 use std::io::{ErrorKind, Write};
+use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::Failure;
@@ -25,6 +27,31 @@ pub(super) fn output(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// A document as programs and people read it.
+pub(super) fn document(document: &Value) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| Failure::System(error.into()))?;
+    Ok(format!("{text}\n"))
+}
+
+/// A duration in its two largest units.
+pub(super) fn span(duration: SignedDuration) -> String {
+    let seconds = duration.as_secs().max(0);
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
+    let parts: Vec<String> = units[first..]
+        .iter()
+        .take(2)
+        .scan(seconds, |left, (size, unit)| {
+            let count = *left / size;
+            *left %= size;
+            Some((count, unit))
+        })
+        .filter(|(count, unit)| *count > 0 || **unit == "s" && seconds == 0)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    parts.join(" ")
 }
 
 /// Shows an error without a place.
@@ -87,13 +114,12 @@ pub(super) fn note(message: &str) {
     show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
 }
 
-/// Whether results may have colour.
-fn coloured() -> bool {
-    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
-}
+/// Whether results may have colour; asked once, since a listing may have many lines.
+static COLOURED: LazyLock<bool> =
+    LazyLock::new(|| anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never);
 
 fn painted(code: &str, text: &str) -> String {
-    if coloured() { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if *COLOURED { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 /// A text in bold, where results may have colour.

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::lock::{LockArguments, load_if_there};
@@ -152,30 +152,11 @@ fn failed(
 fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> String {
     let newest =
         new.names.get(name).into_iter().flat_map(|record| record.addresses.values()).map(|seen| seen.last).max();
-    let age = newest.map_or_else(|| "never".to_owned(), |newest| span(now.duration_since(newest)));
-    let stale = change
-        .stale_at
-        .map_or_else(String::new, |stale| format!(", stale at {stale} (in {})", span(stale.duration_since(now))));
+    let age = newest.map_or_else(|| "never".to_owned(), |newest| render::span(now.duration_since(newest)));
+    let stale = change.stale_at.map_or_else(String::new, |stale| {
+        format!(", stale at {stale} (in {})", render::span(stale.duration_since(now)))
+    });
     format!("{} addresses stay, seen {age} ago{stale}", change.lingering.len())
-}
-
-/// A duration in its two largest units.
-fn span(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs().max(0);
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
-    let parts: Vec<String> = units[first..]
-        .iter()
-        .take(2)
-        .scan(seconds, |left, (size, unit)| {
-            let count = *left / size;
-            *left %= size;
-            Some((count, unit))
-        })
-        .filter(|(count, unit)| *count > 0 || **unit == "s" && seconds == 0)
-        .map(|(count, unit)| format!("{count} {unit}"))
-        .collect();
-    parts.join(" ")
 }
 
 /// What DNS said of a name, both families in one line.
@@ -253,6 +234,5 @@ fn json_text(summary: &Summary, new: &Resolution) -> Result<String, Failure> {
             })
         })
         .collect();
-    let text = serde_json::to_string_pretty(&rows).map_err(|error| Failure::System(error.into()))?;
-    Ok(format!("{text}\n"))
+    render::document(&rows.into())
 }

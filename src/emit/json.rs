@@ -13,7 +13,6 @@ use nftables::schema::{NfCmd, SetType, SetTypeValue, Table};
 use nftables::stmt::{self, JumpTarget, Limit, Reject, RejectType, Statement, VerdictMap};
 use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 
-use super::ranges;
 use serde_json::{Value, json};
 
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, Prefix, Ranges, Verdict};
@@ -193,11 +192,10 @@ fn range<T: Bits + Into<u32>>((low, high): (T, T)) -> Expression<'static> {
 
 /// One number as it is, several as an anonymous set.
 fn numbers<T: Bits + Into<u32>>(set: &Ranges<T>) -> Expression<'static> {
-    let mut all = ranges(set);
-    match (all.len(), all.pop()) {
-        (1, Some(only)) => range(only),
-        _ => {
-            let items = ranges(set).into_iter().map(|item| SetItem::Element(range(item))).collect();
+    match set.as_slice() {
+        [only] => range(*only),
+        all => {
+            let items = all.iter().copied().map(|item| SetItem::Element(range(item))).collect();
             Expression::Named(NamedExpression::Set(items))
         }
     }

@@ -6,7 +6,7 @@ mod nft;
 pub use json::json;
 pub use nft::{changes, is_intact, nft, rule};
 
-use crate::net::{Bits, Family, Ranges};
+use crate::net::Family;
 
 /// The header that a family's addresses stand in.
 fn header(family: Family) -> &'static str {
@@ -14,9 +14,4 @@ fn header(family: Family) -> &'static str {
         Family::V4 => "ip",
         Family::V6 => "ip6",
     }
-}
-
-/// A range of numbers, for either format.
-fn ranges<T: Bits>(set: &Ranges<T>) -> Vec<(T, T)> {
-    set.iter().collect()
 }

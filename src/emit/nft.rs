@@ -4,7 +4,6 @@ use std::fmt::{Display, Write};
 
 use sha2::{Digest, Sha256};
 
-use super::ranges;
 use crate::live::Change;
 use crate::net::{Bits, CtState, Family, Hook, PacketEnd, PrefixSet, Protocol, Ranges, Transport, Verdict};
 use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
@@ -201,10 +200,9 @@ fn port_field(end: PacketEnd) -> &'static str {
 
 /// One number as it is, several as an anonymous set.
 fn numbers<T: Bits + Display>(set: &Ranges<T>) -> String {
-    let words: Vec<String> = ranges(set).into_iter().map(range).collect();
-    match &words[..] {
+    match &set.words()[..] {
         [word] => word.clone(),
-        _ => format!("{{ {} }}", words.join(", ")),
+        words => format!("{{ {} }}", words.join(", ")),
     }
 }
 

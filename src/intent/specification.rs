@@ -88,7 +88,7 @@ impl Intent<Resolved> {
         clauses.push(accept(Condition::Any(loopback.into()), None));
         clauses.push(accept(Condition::State(SEEN), None));
         for flow in &self.flows {
-            let own = Condition::Hook(if flow.side == Side::Inbound { Hook::Input } else { Hook::Output });
+            let own = Condition::Hook(flow.side.hook());
             let fit = if flow.untracked { Condition::always() } else { !Condition::State(INVALID) };
             clauses.push(accept(Condition::All(vec![own, fit, flow.condition(false)]), Some(&flow.id)));
         }
@@ -200,10 +200,7 @@ impl Flow<Resolved> {
             false => (PacketEnd::Source, PacketEnd::Destination),
             true => (PacketEnd::Destination, PacketEnd::Source),
         };
-        let (local, peer) = match self.side {
-            Side::Inbound => (answers, begins),
-            Side::Outbound => (begins, answers),
-        };
+        let (local, peer) = self.side.ends(reply);
         let mut all = vec![
             (Aspect::Local, self.local.at(local)),
             (Aspect::Peer, self.peers.at(peer)),

@@ -106,21 +106,20 @@ fn one(table: Option<Ruleset>, change: &Change) -> Result<Option<Ruleset>, Misfi
             chain(&mut table, name)?.rules.push((**rule).clone());
         }
         Change::DeleteChain(name) => {
-            let rules = |table: &Ruleset| table.chains.iter().flat_map(|chain| chain.rules.clone()).collect::<Vec<_>>();
-            let called = rules(&table).iter().any(|rule| targets(&rule.action).contains(&name.as_str()));
+            let called = table.rules().any(|rule| targets(&rule.action).contains(&name.as_str()));
             if called || !chain(&mut table, name)?.rules.is_empty() {
                 return Err(Misfit::Busy(format!("the chain `{name}`")));
             }
             table.chains.retain(|chain| chain.name != *name);
         }
         Change::DeleteSet(name) => {
-            if super::used_sets(&table).contains(name.as_str()) {
+            if table.used_sets().contains(name.as_str()) {
                 return Err(Misfit::Busy(format!("the set `{name}`")));
             }
             table.sets.remove(name).ok_or_else(|| missing(format!("set `{name}`")))?;
         }
         Change::DeleteCounter(name) => {
-            if super::used_counters(&table).contains(name) {
+            if table.used_counters().contains(name) {
                 return Err(Misfit::Busy(format!("the counter `{name}`")));
             }
             if !table.counters.remove(name) {

@@ -9,7 +9,7 @@ mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ruleset::{Action, Match, Ruleset, Set, SetKind};
+use crate::ruleset::{Action, Base, Chain, Match, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
 
@@ -66,17 +66,16 @@ impl Live {
     /// What the table means: the ruleset under the names that rulesets know, without sets that no rule looks into and
     /// without base chains that have been emptied because they could not be deleted.
     pub fn meaning(&self) -> Ruleset {
-        let used = used_sets(&self.0);
-        let mut ruleset = self.0.clone().without_notes();
+        let used = self.0.used_sets();
+        let mut ruleset = self.0.clone();
         ruleset.sets = used
             .iter()
             .filter_map(|name| Some((plain_name(name).to_owned(), self.0.sets.get(*name)?.clone())))
-            .map(|(name, set)| (name, Set { note: String::new(), ..set }))
             .collect();
         rename_sets(&mut ruleset, |name| plain_name(name).to_owned());
         ruleset.chains.retain(|chain| !is_emptied(chain));
-        ruleset.counters = used_counters(&ruleset);
-        ruleset
+        ruleset.counters = ruleset.used_counters();
+        ruleset.without_notes()
     }
 
     /// The steps to a ruleset. Sets that are made get the number of the generation behind their name, where the name is
@@ -92,12 +91,13 @@ impl Live {
                     old == new || old.kind == SetKind::Hosts && new.kind == SetKind::Hosts && old.family == new.family
                 })
         };
+        // Every set of the meaning is one that rules look into, so it has a live name; and both have the same sets here.
         let live_names = self.live_names();
         if exists && same_rules && changed_only_hosts() {
             let updates = now.sets.iter().filter(|(name, old)| wanted.sets[*name] != **old).map(|(name, old)| {
                 (live_names[name].clone(), Update { old: old.clone(), new: wanted.sets[name].clone() })
             });
-            return Plan { updates: updates.collect(), sweep: self.sweep(&self.0.clone()), ..Plan::default() };
+            return Plan { updates: updates.collect(), sweep: sweep(&self.0), ..Plan::default() };
         }
         // A live set is kept where it is what is wanted; all others are made anew.
         let mut names: BTreeMap<String, String> = BTreeMap::new();
@@ -128,13 +128,13 @@ impl Live {
         after.chains.clone_from(&target.chains);
         after.sets.extend(target.sets.clone());
         after.counters.extend(target.counters.iter().cloned());
-        plan.sweep = self.sweep(&after);
+        plan.sweep = sweep(&after);
         plan
     }
 
     /// The live names of the sets that rules look into.
     fn live_names(&self) -> BTreeMap<String, String> {
-        used_sets(&self.0).into_iter().map(|name| (plain_name(name).to_owned(), name.to_owned())).collect()
+        self.0.used_sets().into_iter().map(|name| (plain_name(name).to_owned(), name.to_owned())).collect()
     }
 
     /// Every chain is emptied and filled in one transaction; chains that are not wanted are deleted, but for base
@@ -142,16 +142,15 @@ impl Live {
     fn switch(&self, target: &Ruleset) -> Vec<Change> {
         let mut changes = Vec::new();
         let wanted: BTreeSet<&str> = target.chains.iter().map(|chain| chain.name.as_str()).collect();
-        let known: BTreeSet<&str> = self.0.chains.iter().map(|chain| chain.name.as_str()).collect();
         for chain in &target.chains {
             changes.push(Change::AddChain { name: chain.name.clone(), base: chain.base });
         }
         let unwanted = || self.0.chains.iter().filter(|chain| !wanted.contains(chain.name.as_str()));
-        for chain in unwanted().filter_map(|chain| Some((chain, chain.base?))) {
-            let base = crate::ruleset::Base { drops: false, ..chain.1 };
-            changes.push(Change::AddChain { name: chain.0.name.clone(), base: Some(base) });
+        for (chain, base) in unwanted().filter_map(|chain| Some((chain, chain.base?))) {
+            let base = Base { drops: false, ..base };
+            changes.push(Change::AddChain { name: chain.name.clone(), base: Some(base) });
         }
-        changes.extend(known.iter().map(|name| Change::FlushChain((*name).to_owned())));
+        changes.extend(self.0.chains.iter().map(|chain| Change::FlushChain(chain.name.clone())));
         for chain in &target.chains {
             let rules = chain.rules.iter().cloned();
             changes.extend(rules.map(|rule| Change::AddRule { chain: chain.name.clone(), rule: Box::new(rule) }));
@@ -161,18 +160,18 @@ impl Live {
         changes.extend(deleted.map(|chain| Change::DeleteChain(chain.name.clone())));
         changes
     }
+}
 
-    /// Deletes the sets and counters of a table that none of its rules refers to.
-    fn sweep(&self, after: &Ruleset) -> Vec<Change> {
-        let (sets, counters) = (used_sets(after), used_counters(after));
-        let sets = after.sets.keys().filter(|name| !sets.contains(name.as_str())).cloned().map(Change::DeleteSet);
-        let counters = after.counters.difference(&counters).cloned().map(Change::DeleteCounter);
-        sets.chain(counters).collect()
-    }
+/// Deletes the sets and counters of a table that none of its rules refers to.
+fn sweep(table: &Ruleset) -> Vec<Change> {
+    let (sets, counters) = (table.used_sets(), table.used_counters());
+    let sets = table.sets.keys().filter(|name| !sets.contains(name.as_str())).cloned().map(Change::DeleteSet);
+    let counters = table.counters.difference(&counters).cloned().map(Change::DeleteCounter);
+    sets.chain(counters).collect()
 }
 
 /// A base chain that has been emptied decides nothing.
-fn is_emptied(chain: &crate::ruleset::Chain) -> bool {
+fn is_emptied(chain: &Chain) -> bool {
     chain.rules.is_empty() && chain.base.is_some_and(|base| !base.drops)
 }
 
@@ -183,19 +182,6 @@ fn sorted_like(ruleset: &Ruleset, other: &Ruleset) -> Ruleset {
     let mut sorted = ruleset.clone();
     sorted.chains.sort_by_key(|chain| place(&chain.name).unwrap_or(usize::MAX));
     sorted
-}
-
-fn used_sets(ruleset: &Ruleset) -> BTreeSet<&str> {
-    let matches = ruleset.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.matches);
-    let names = matches.filter_map(|condition| match condition {
-        Match::Address(_, _, set) => Some(set.as_str()),
-        _ => None,
-    });
-    names.collect()
-}
-
-fn used_counters(ruleset: &Ruleset) -> BTreeSet<String> {
-    ruleset.chains.iter().flat_map(|chain| &chain.rules).filter_map(|rule| rule.counter.clone()).collect()
 }
 
 fn rename_sets(ruleset: &mut Ruleset, rename: impl Fn(&str) -> String) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::intent::{Addresses, End, Flow, Gateway, Resolved, Side};
 use crate::net::Family;
-use crate::ruleset::{Action, Chain, Match, Set, SetKind};
+use crate::ruleset::{Set, SetKind};
 
 /// The sets that rules have asked for.
 ///
@@ -67,16 +67,8 @@ impl Sets {
         }
     }
 
-    /// The sets that a rule looks into.
-    pub(super) fn into_used(self, chains: &[Chain]) -> BTreeMap<String, Set> {
-        let rules = chains.iter().flat_map(|chain| &chain.rules);
-        let conditions = rules.filter(|rule| rule.action != Action::Continue).flat_map(|rule| &rule.matches);
-        let used: BTreeSet<&str> = conditions
-            .filter_map(|condition| match condition {
-                Match::Address(_, _, set) => Some(set.as_str()),
-                _ => None,
-            })
-            .collect();
+    /// The sets with these names.
+    pub(super) fn into_used(self, used: &BTreeSet<&str>) -> BTreeMap<String, Set> {
         self.sets.into_iter().filter(|(name, _)| used.contains(name.as_str())).collect()
     }
 }

@@ -11,5 +11,5 @@ pub use domain_name::{DomainName, DomainNameError};
 pub use packet::{CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport, Verdict};
 pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;
-pub use ranges::{Bits, Ranges};
+pub use ranges::{Bits, Ranges, within};
 pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError};

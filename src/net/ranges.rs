@@ -45,6 +45,19 @@ impl<T: Bits> fmt::Debug for Ranges<T> {
     }
 }
 
+/// Whether one of some inclusive ranges, in order and disjoint, has the value; logarithmic.
+pub fn within<T: Bits>(ranges: &[(T, T)], value: T) -> bool {
+    let after = ranges.partition_point(|&(low, _)| low <= value);
+    after > 0 && value <= ranges[after - 1].1
+}
+
+impl<T: Bits + fmt::Display> Ranges<T> {
+    /// The ranges as people write them: `443`, `5000-5010`.
+    pub fn words(&self) -> Vec<String> {
+        self.iter().map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") }).collect()
+    }
+}
+
 impl<T: Bits> FromIterator<(T, T)> for Ranges<T> {
     /// Collects inclusive ranges in any order, overlapping or not. Each must have its ends in order.
     fn from_iter<I: IntoIterator<Item = (T, T)>>(ranges: I) -> Self {
@@ -87,8 +100,7 @@ impl<T: Bits> Ranges<T> {
 
     /// Whether the value is in the set; logarithmic.
     pub fn contains(&self, value: T) -> bool {
-        let after = self.0.partition_point(|&(low, _)| low <= value);
-        after > 0 && value <= self.0[after - 1].1
+        within(&self.0, value)
     }
 
     /// All values that are in either set.

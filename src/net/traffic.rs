@@ -193,10 +193,7 @@ impl fmt::Display for Traffic {
         let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return f.write_str("any") };
         let mut words = Vec::new();
         for (name, ports) in [("tcp", tcp), ("udp", udp)] {
-            words.extend(ports.iter().map(|(low, high)| match low == high {
-                true => format!("{name}/{low}"),
-                false => format!("{name}/{low}-{high}"),
-            }));
+            words.extend(ports.words().into_iter().map(|ports| format!("{name}/{ports}")));
         }
         for (name, kinds) in [("icmp", icmp), ("icmpv6", icmpv6)] {
             words.extend(kinds.iter().map(|range| match range {

@@ -49,21 +49,27 @@ pub struct Difference {
 ///
 /// The differences are sorted by effect, step and flow. Of fewer than two versions there are none.
 pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
-    let [old, .., new] = versions else { return Vec::new() };
     let conditions: Vec<Condition<'_>> = versions.iter().flat_map(|version| version.conditions()).collect();
     let space = Space::new(&conditions);
-    let fates: Vec<Fates<'_, '_>> = versions.iter().map(|version| version.fates(&space)).collect();
-    let (Some(first), Some(last)) = (fates.first(), fates.last()) else { return Vec::new() };
-    let verdicts: Vec<Function<'_>> = fates.iter().map(|fates| verdicts(fates, &space)).collect();
+    let fares: Vec<Fare<'_, '_>> = versions.iter().map(|version| Fare::new(version.fates(&space), &space)).collect();
+    let [first, .., last] = &fares[..] else { return Vec::new() };
     let mut found = Vec::new();
     for effect in Effect::ALL {
+        let mut net = match effect {
+            Effect::Allowed => last.accepted.minus(first.accepted),
+            Effect::Denied => first.accepted.minus(last.accepted),
+            Effect::Silenced => first.rejected.and(last.dropped),
+            Effect::Answered => first.dropped.and(last.rejected),
+            Effect::Untracked => last.untracked.minus(first.untracked),
+            Effect::Tracked => first.untracked.minus(last.untracked),
+        };
         let tracking = matches!(effect, Effect::Untracked | Effect::Tracked);
-        let mut net = before(effect, first, &space).and(after(effect, last, &space));
         let mut steps: Vec<(usize, Region<'_>)> = Vec::new();
-        for (step, pair) in fates.windows(2).enumerate().rev() {
+        for (step, pair) in fares.windows(2).enumerate().rev() {
+            let (one, other) = (&pair[0], &pair[1]);
             let changed = match tracking {
-                true => pair[0].untracked.minus(pair[1].untracked).or(pair[1].untracked.minus(pair[0].untracked)),
-                false => verdicts[step].differs(verdicts[step + 1]),
+                true => one.untracked.minus(other.untracked).or(other.untracked.minus(one.untracked)),
+                false => one.verdicts.differs(other.verdicts),
             };
             steps.push((step, net.and(changed)));
             net = net.minus(changed);
@@ -71,12 +77,12 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
         // What ends otherwise than it began has changed in some step.
         debug_assert!(net.is_empty());
         for (step, packets) in steps.into_iter().rev() {
-            // A closing is put down to the flow that was there, everything else to the one that is.
+            // What is over is put down to the flow that was there, everything else to the one that is.
             let by = match effect {
-                Effect::Denied => by_flow(packets, first),
-                Effect::Untracked => by_tunnel(packets, new, &space),
-                Effect::Tracked => by_tunnel(packets, old, &space),
-                _ => by_flow(packets, last),
+                Effect::Denied => by_flow(packets, &first.fates),
+                Effect::Untracked => by_tunnel(packets, &last.fates),
+                Effect::Tracked => by_tunnel(packets, &first.fates),
+                Effect::Allowed | Effect::Silenced | Effect::Answered => by_flow(packets, &last.fates),
             };
             found.extend(by.into_iter().filter_map(|(flow, packets)| {
                 let example = packets.witness()?;
@@ -88,36 +94,28 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
     found
 }
 
-/// The verdict on every packet.
-fn verdicts<'s>(fates: &Fates<'_, 's>, space: &'s Space<'s>) -> Function<'s> {
-    space.function(fates.decided.iter().map(|fate| (fate.packets, fate.verdict as u32)))
+/// How packets fare under one version.
+struct Fare<'a, 's> {
+    fates: Fates<'a, 's>,
+    verdicts: Function<'s>,
+    accepted: Region<'s>,
+    dropped: Region<'s>,
+    rejected: Region<'s>,
+    untracked: Region<'s>,
 }
 
-fn with_verdict<'s>(fates: &Fates<'_, 's>, space: &'s Space<'s>, verdict: Verdict) -> Region<'s> {
-    space.union(fates.decided.iter().filter(|fate| fate.verdict == verdict).map(|fate| fate.packets))
-}
-
-/// The packets that can come to an effect from here.
-fn before<'s>(effect: Effect, fates: &Fates<'_, 's>, space: &'s Space<'s>) -> Region<'s> {
-    match effect {
-        Effect::Allowed => space.all().minus(with_verdict(fates, space, Verdict::Accept)),
-        Effect::Denied => with_verdict(fates, space, Verdict::Accept),
-        Effect::Silenced => with_verdict(fates, space, Verdict::Reject),
-        Effect::Answered => with_verdict(fates, space, Verdict::Drop),
-        Effect::Untracked => space.all().minus(fates.untracked),
-        Effect::Tracked => fates.untracked,
-    }
-}
-
-/// The packets that an effect leads to.
-fn after<'s>(effect: Effect, fates: &Fates<'_, 's>, space: &'s Space<'s>) -> Region<'s> {
-    match effect {
-        Effect::Allowed => with_verdict(fates, space, Verdict::Accept),
-        Effect::Denied => space.all().minus(with_verdict(fates, space, Verdict::Accept)),
-        Effect::Silenced => with_verdict(fates, space, Verdict::Drop),
-        Effect::Answered => with_verdict(fates, space, Verdict::Reject),
-        Effect::Untracked => fates.untracked,
-        Effect::Tracked => space.all().minus(fates.untracked),
+impl<'a, 's> Fare<'a, 's> {
+    fn new(fates: Fates<'a, 's>, space: &'s Space<'s>) -> Self {
+        let with =
+            |verdict| space.union(fates.decided.iter().filter(|fate| fate.verdict == verdict).map(|fate| fate.packets));
+        Self {
+            verdicts: space.function(fates.decided.iter().map(|fate| (fate.packets, fate.verdict as u32))),
+            accepted: with(Verdict::Accept),
+            dropped: with(Verdict::Drop),
+            rejected: with(Verdict::Reject),
+            untracked: fates.untracked(space),
+            fates,
+        }
     }
 }
 
@@ -128,15 +126,13 @@ fn by_flow<'s>(packets: Region<'s>, fates: &Fates<'_, 's>) -> Vec<(Option<String
 }
 
 /// Packets by the flow whose rule keeps them from conntrack: the rule's comment, for it counts nothing.
-fn by_tunnel<'s>(packets: Region<'s>, ruleset: &Ruleset, space: &'s Space<'s>) -> Vec<(Option<String>, Region<'s>)> {
+fn by_tunnel<'s>(packets: Region<'s>, fates: &Fates<'_, 's>) -> Vec<(Option<String>, Region<'s>)> {
     let mut rest = packets;
-    let spared = ruleset.spared(space).into_iter().map(|(rule, region)| {
-        let here = rest.and(region);
-        rest = rest.minus(region);
+    grouped(fates.spared.iter().map(|(rule, region)| {
+        let here = rest.and(*region);
+        rest = rest.minus(*region);
         (rule.comment.clone(), here)
-    });
-    let spared: Vec<(Option<String>, Region<'s>)> = spared.collect();
-    grouped(spared.into_iter().chain([(None, rest)]))
+    }))
 }
 
 fn grouped<'s>(parts: impl Iterator<Item = (Option<String>, Region<'s>)>) -> Vec<(Option<String>, Region<'s>)> {

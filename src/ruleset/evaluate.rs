@@ -33,8 +33,15 @@ pub struct Fate<'a, 's> {
 pub struct Fates<'a, 's> {
     /// By rule, in the order in which rules are met; no packet is in two, and every packet is in one.
     pub decided: Vec<Fate<'a, 's>>,
+    /// The packets that are kept from conntrack, by the rule that does so.
+    pub spared: Vec<(&'a Rule, Region<'s>)>,
+}
+
+impl<'s> Fates<'_, 's> {
     /// The packets that are kept from conntrack.
-    pub untracked: Region<'s>,
+    pub fn untracked(&self, space: &'s Space<'s>) -> Region<'s> {
+        space.union(self.spared.iter().map(|(_, packets)| *packets))
+    }
 }
 
 impl Ruleset {
@@ -69,7 +76,7 @@ impl Ruleset {
 
     /// Walks all packets of a space through the ruleset.
     pub fn fates<'a, 's>(&'a self, space: &'s Space<'s>) -> Fates<'a, 's> {
-        let mut fates = Fates { decided: Vec::new(), untracked: space.none() };
+        let mut fates = Fates { decided: Vec::new(), spared: Vec::new() };
         for hook in Hook::ALL {
             let here = space.region(&Condition::Hook(hook));
             let undecided = |packets, verdict| Fate { packets, verdict, rule: None };
@@ -81,7 +88,7 @@ impl Ruleset {
                 Action::Verdict(verdict) => {
                     fates.decided.push(Fate { packets: *packets, verdict, rule: Some((chain, rule)) });
                 }
-                Action::Notrack => fates.untracked = fates.untracked.or(*packets),
+                Action::Notrack => fates.spared.push((rule, *packets)),
                 _ => {}
             });
             let verdict = if drops { Verdict::Drop } else { Verdict::Accept };
@@ -90,23 +97,9 @@ impl Ruleset {
         fates
     }
 
-    /// The rules that keep packets from conntrack, each with the packets that get there.
-    pub fn spared<'a, 's>(&'a self, space: &'s Space<'s>) -> Vec<(&'a Rule, Region<'s>)> {
-        let mut spared = Vec::new();
-        for hook in Hook::ALL {
-            let Some((entry, _)) = self.entry(hook) else { continue };
-            self.walk(entry, space.region(&Condition::Hook(hook)), &mut |_, rule, packets| {
-                if rule.action == Action::Notrack {
-                    spared.push((rule, *packets));
-                }
-            });
-        }
-        spared
-    }
-
     /// Every condition that packets may meet on their way: what cuts a space for [`Ruleset::fates`].
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
-        self.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| {
+        self.rules().flat_map(|rule| {
             let keys: Vec<Condition> = match &rule.action {
                 Action::ByProtocol(chains) => chains.keys().map(|number| Condition::Protocol(*number)).collect(),
                 Action::ByPort { protocol, end, chains } => {

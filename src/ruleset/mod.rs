@@ -175,6 +175,25 @@ impl Ruleset {
         self
     }
 
+    /// The rules of all chains.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.chains.iter().flat_map(|chain| &chain.rules)
+    }
+
+    /// The names of the sets that rules look into.
+    pub fn used_sets(&self) -> BTreeSet<&str> {
+        let names = self.rules().flat_map(|rule| &rule.matches).filter_map(|condition| match condition {
+            Match::Address(_, _, set) => Some(set.as_str()),
+            _ => None,
+        });
+        names.collect()
+    }
+
+    /// The names of the counters that rules count with.
+    pub fn used_counters(&self) -> BTreeSet<String> {
+        self.rules().filter_map(|rule| rule.counter.clone()).collect()
+    }
+
     /// The chain with a name.
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::condition::Condition;
 use crate::net::{
-    Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges,
+    Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges, within,
 };
 
 /// A dimension of packet space.
@@ -143,12 +143,8 @@ impl<'a, T: Bits> Classes<'a, T> {
 
     /// The numbers of some classes.
     fn values(&self, classes: &Runs) -> Ranges<T> {
-        let chosen = |class: u32| {
-            let after = classes.partition_point(|&(low, _)| low <= class);
-            after > 0 && class <= classes[after - 1].1
-        };
         let ends = self.starts.iter().skip(1).map(|&(next, _)| next.previous()).chain([Some(T::MAX)]);
-        let intervals = self.starts.iter().zip(ends).filter(|((_, class), _)| chosen(*class));
+        let intervals = self.starts.iter().zip(ends).filter(|((_, class), _)| within(classes, *class));
         intervals.filter_map(|(&(start, _), end)| Some((start, end?))).collect()
     }
 }
@@ -192,6 +188,9 @@ pub(super) struct Axes<'a> {
 /// ports that nobody has registered, a protocol number for experiments (RFC 3692).
 ///
 /// The two ends differ: a packet from an address to itself goes through the loopback interface.
+const USUAL_PROTOCOLS: [u8; 6] = [6, 17, 1, 58, 4, 253];
+/// Echo requests of either family.
+const USUAL_TYPES: [u8; 2] = [8, 128];
 const USUAL_SOURCE: (u32, u128, u16) = (0xcb00_7101, 0x2001_0db8_0000_0000_0000_0000_0000_0001, 40_000);
 const USUAL_DESTINATION: (u32, u128, u16) = (0xc633_6401, 0x2001_0db8_0000_0000_0000_0000_0000_0002, 50_000);
 
@@ -224,9 +223,9 @@ impl<'a> Axes<'a> {
             });
         }
         Self {
-            protocols: Classes::new(protocols, &[6, 17, 1, 58, 4, 253]),
+            protocols: Classes::new(protocols, &USUAL_PROTOCOLS),
             dports: Classes::new(dports, &[USUAL_DESTINATION.2]),
-            icmp: Classes::new(icmp, &[8, 128]),
+            icmp: Classes::new(icmp, &USUAL_TYPES),
             sports: Classes::new(sports, &[USUAL_SOURCE.2]),
             source4: Classes::new(source4, &[USUAL_SOURCE.0]),
             source6: Classes::new(source6, &[USUAL_SOURCE.1]),
@@ -373,11 +372,11 @@ impl<'a> Axes<'a> {
     pub(super) fn usual(&self, axis: Axis) -> Vec<u32> {
         match axis {
             // Behind TCP, UDP and ICMP come the other protocols.
-            Axis::Protocol => [6, 17, 1, 58, 4, 253].map(|number| self.protocols.class(number)).to_vec(),
+            Axis::Protocol => USUAL_PROTOCOLS.map(|number| self.protocols.class(number)).to_vec(),
             Axis::Opens => vec![1],
             Axis::Dport => vec![self.dports.class(USUAL_DESTINATION.2)],
             Axis::Sport => vec![self.sports.class(USUAL_SOURCE.2)],
-            Axis::IcmpType => [8, 128].map(|kind| self.icmp.class(kind)).to_vec(),
+            Axis::IcmpType => USUAL_TYPES.map(|kind| self.icmp.class(kind)).to_vec(),
             Axis::Source4 => vec![self.source4.class(USUAL_SOURCE.0)],
             Axis::Source6 => vec![self.source6.class(USUAL_SOURCE.1)],
             Axis::Destination4 => vec![self.destination4.class(USUAL_DESTINATION.0)],

@@ -1,6 +1,6 @@
 //! Conditions on packets: what matches of rules and clauses of a policy come down to.
 
-use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PrefixSet, Transport};
+use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PrefixSet, Transport, within};
 
 /// A condition on a packet.
 ///
@@ -96,10 +96,4 @@ pub(super) fn loopback_hooks(end: PacketEnd) -> [Hook; 3] {
         PacketEnd::Source => IN_HOOKS,
         PacketEnd::Destination => OUT_HOOKS,
     }
-}
-
-/// Whether one of some ranges, in order and disjoint, has the port.
-fn within(ranges: &[(u16, u16)], port: u16) -> bool {
-    let after = ranges.partition_point(|&(low, _)| low <= port);
-    after > 0 && port <= ranges[after - 1].1
 }

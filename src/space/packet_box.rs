@@ -147,14 +147,9 @@ fn protocol_words((low, high): (u8, u8)) -> String {
 fn listed<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
     let rest = set.complement();
     if rest.as_slice().len() < set.as_slice().len() {
-        return format!("any but {}", plain(&rest));
+        return format!("any but {}", rest.words().join(","));
     }
-    plain(set)
-}
-
-fn plain<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
-    let words = set.iter().map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") });
-    words.collect::<Vec<_>>().join(",")
+    set.words().join(",")
 }
 
 /// The prefixes of a set; or those of the families that it lacks, where these are fewer.

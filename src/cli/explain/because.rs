@@ -1,9 +1,9 @@
 //! Why a packet fares as it does, in sentences and as data.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::super::place;
+use super::super::{place, render};
 use super::{Answer, Case, would_be_denied};
 use crate::emit;
 use crate::explain::{Matched, NearMiss, Permission};
@@ -114,7 +114,7 @@ impl Case<'_> {
         let address = matched.address;
         match (&matched.part.kind, matched.answer) {
             (PartKind::Name { name, .. }, Some((record, seen))) => {
-                let age = SignedDuration::from_secs(self.now.duration_since(seen.last).as_secs().max(0));
+                let age = self.now.duration_since(seen.last);
                 let family = Family::of(address);
                 let last = record.answers.get(&family);
                 let server =
@@ -126,11 +126,11 @@ impl Case<'_> {
                 let sentence = format!(
                     "{word} {address}: an address of {name} ({at}), answered {}{server}, {}{stale}{ttl}",
                     seen.last,
-                    ago(self.now, seen.last),
+                    ago(age),
                 );
                 let details = json!({
                     "name": name.to_string(), "address": address, "first-seen": seen.first.to_string(),
-                    "last-seen": seen.last.to_string(), "age-seconds": age.as_secs(), "ttl": seen.ttl,
+                    "last-seen": seen.last.to_string(), "age-seconds": age.as_secs().max(0), "ttl": seen.ttl,
                     "server": last.and_then(|last| last.server).map(|server| server.to_string()),
                 });
                 reason("name", sentence, details)
@@ -156,10 +156,7 @@ impl Case<'_> {
             Aspect::Local => (this.to_owned(), format!("only {to} {}", self.ends(&flow.local))),
             Aspect::Traffic => (format!("packets {from} {peer}"), format!("only {}", flow.traffic)),
             Aspect::SourcePort => {
-                let ports = flow.from_ports.iter().flat_map(PortSet::iter);
-                let ports: Vec<String> = ports
-                    .map(|(low, high)| if low == high { low.to_string() } else { format!("{low}-{high}") })
-                    .collect();
+                let ports: Vec<String> = flow.from_ports.iter().flat_map(PortSet::words).collect();
                 (this.to_owned(), format!("only from port {}", ports.join(", ")))
             }
             Aspect::Family => {
@@ -223,16 +220,7 @@ fn shortened(mut words: Vec<String>, between: &str) -> String {
     words.join(between)
 }
 
-/// How long ago something was, in its two largest units.
-fn ago(now: Timestamp, then: Timestamp) -> String {
-    let seconds = now.duration_since(then).as_secs();
-    if seconds < 0 {
-        return "in the future".to_owned();
-    }
-    let units = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    let largest = units.iter().position(|(_, length)| seconds >= *length).unwrap_or(units.len() - 1);
-    let (name, length) = units[largest];
-    let rest = units.get(largest + 1).map(|(name, smaller)| (name, seconds % length / smaller));
-    let rest = rest.filter(|(_, count)| *count > 0).map(|(name, count)| format!(" {count}{name}")).unwrap_or_default();
-    format!("{}{name}{rest} ago", seconds / length)
+/// How long ago something was.
+fn ago(age: SignedDuration) -> String {
+    if age.is_negative() { "in the future".to_owned() } else { format!("{} ago", render::span(age)) }
 }
