@@ -121,7 +121,7 @@ fn what_a_broken_off_change_left_is_swept_by_the_next() {
         let mut kernel = kernel.clone();
         kernel.switch(&plan);
         assert!(!kernel.plan(&other).changes_verdicts());
-        all(&mut kernel, &one, 3);
+        all(&mut kernel, &one);
         let (left, first) = (kernel.live().0, clean.live().0);
         assert_eq!((left.sets.len(), &left.counters), (first.sets.len(), &first.counters), "seed {seed}");
     }

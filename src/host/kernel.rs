@@ -2,7 +2,7 @@
 //!
 //! Structure goes through the program nft, elements over netlink. What is promised of a change (one transaction, all of
 //! it or nothing, no other table) is the same for the real kernel and for the one in memory, and the same tests hold
-//! both to it.
+//! both to it. What the kernel knows of this host's connections belongs here, too: rules that come judge them.
 
 mod memory;
 pub(crate) mod nft;
@@ -12,7 +12,8 @@ use std::io;
 use std::time::Duration;
 
 use super::files::Unusable;
-use super::netlink::{Connection, Counter, NetlinkError, SetChange, SetRef};
+use super::netlink::{Connection, Counter, NetlinkError, OpenFlow, SetChange, SetRef};
+use super::sessions::{self, Flow, SessionsError, Sockets};
 use crate::emit;
 use crate::live::{Change, Misfit};
 use crate::readback;
@@ -101,6 +102,24 @@ pub trait Kernel {
     /// # Errors
     /// The kernel does not say.
     fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError>;
+
+    /// The sockets of this host.
+    ///
+    /// # Errors
+    /// A file breaks off, or is not understood.
+    fn sockets(&mut self) -> Result<Sockets, SessionsError>;
+
+    /// The flows that conntrack knows; `None` where they are not shown.
+    ///
+    /// # Errors
+    /// As [`Kernel::sockets`].
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError>;
+
+    /// Tells conntrack of a connection that is open.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError>;
 }
 
 /// The kernel of this network namespace.
@@ -168,5 +187,17 @@ impl Kernel for Real {
             Err(NetlinkError::NoTable) => Ok(BTreeMap::new()),
             counters => Ok(counters?),
         }
+    }
+
+    fn sockets(&mut self) -> Result<Sockets, SessionsError> {
+        sessions::sockets()
+    }
+
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+        sessions::conntrack()
+    }
+
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+        Ok(self.netlink()?.track(flow)?)
     }
 }

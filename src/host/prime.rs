@@ -14,8 +14,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::kernel::{Kernel, KernelError};
-use super::netlink::{self, OpenFlow};
-use super::sessions::{self, Connection, Flow, SessionsError, Sockets, Tuple};
+use super::netlink::OpenFlow;
+use super::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
 use crate::live::{Change, Live};
 use crate::net::{CtState, Hook, Transport};
 use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset};
@@ -96,17 +96,19 @@ pub fn prime(
         return Ok(None);
     }
     let forwards = wanted.chains.iter().any(|chain| chain.base.is_some_and(|base| base.hook == Hook::Forward));
-    let known = || sessions::conntrack();
     // Somebody else's rules may have it at work already.
-    let untracked = if forwards { Vec::new() } else { missing(&sessions::sockets()?, &known()?.unwrap_or_default()) };
-    let idle = forwards && known()?.is_none_or(|flows| flows.is_empty());
-    if untracked.is_empty() && !idle {
+    let flows = kernel.flows()?.unwrap_or_default();
+    let is_at_work = match forwards {
+        true => !flows.is_empty(),
+        false => missing(&kernel.sockets()?, &flows).is_empty(),
+    };
+    if is_at_work {
         return Ok(None);
     }
     if before.is_none() {
         kernel.change(&tracking(wanted))?;
     }
-    let prepared = if forwards { wait_for_forwarded() } else { tell() };
+    let prepared = if forwards { wait_for_forwarded(kernel) } else { tell(kernel) };
     if prepared.is_err() && before.is_none() {
         // Nothing else is in it. Where even that fails, the next change meets a table that accepts everything.
         let _ = kernel.change(&[Change::DeleteTable]);
@@ -114,34 +116,27 @@ pub fn prime(
     prepared.map(Some)
 }
 
-fn wait_for_forwarded() -> Result<Primed, PrimeError> {
+fn wait_for_forwarded(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
     thread::sleep(FORWARDED);
-    let told = sessions::conntrack()?.map_or(0, |flows| flows.len());
+    let told = kernel.flows()?.map_or(0, |flows| flows.len());
     Ok(Primed { told, unknown: Vec::new() })
 }
 
-/// Tells conntrack of the connections of this host, and waits where it does not listen.
-fn tell() -> Result<Primed, PrimeError> {
-    let left = |sockets: &Sockets| -> Result<Option<Vec<Connection>>, SessionsError> {
-        Ok(sessions::conntrack()?.map(|flows| missing(sockets, &flows)))
-    };
-    let sockets = sessions::sockets()?;
-    let untracked = left(&sockets)?.unwrap_or_else(|| missing(&sockets, &[]));
-    let mut netlink = netlink::Connection::open().map_err(KernelError::from)?;
+/// Tells conntrack of the connections of this host, and waits for those that it does not take.
+fn tell(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
+    let untracked = missing(&kernel.sockets()?, &kernel.flows()?.unwrap_or_default());
     // One that is refused shows below: it is still missing.
-    let taken = untracked.iter().filter(|connection| netlink.track(open_flow(connection)).is_ok()).count();
+    let taken = untracked.iter().filter(|connection| kernel.track(open_flow(connection)).is_ok()).count();
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let sockets = sessions::sockets()?;
         // Where the kernel does not show what it tracks, its word is all there is.
-        let unknown = match left(&sockets)? {
-            Some(unknown) => unknown,
+        let unknown = match kernel.flows()? {
+            Some(flows) => missing(&kernel.sockets()?, &flows),
             None if taken == untracked.len() => Vec::new(),
             None => untracked.clone(),
         };
         if unknown.is_empty() || Instant::now() >= deadline {
-            let told = untracked.len().saturating_sub(unknown.len());
-            return Ok(Primed { told, unknown });
+            return Ok(Primed { told: untracked.len().saturating_sub(unknown.len()), unknown });
         }
         thread::sleep(PAUSE);
     }

@@ -1,11 +1,13 @@
 //! A kernel in memory, for tests: it takes what the real one takes, and refuses what that refuses.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::{Kernel, KernelError};
-use crate::host::netlink::{Counter, NetlinkError, SetChange};
+use crate::host::netlink::{Counter, NetlinkError, OpenFlow, SetChange};
+use crate::host::sessions::{Flow, SessionsError, Sockets, Tuple};
 use crate::live::{Change, carry_out};
-use crate::net::{Prefix, PrefixSet};
+use crate::net::{Prefix, PrefixSet, Transport};
 use crate::ruleset::Ruleset;
 
 /// The table, and how many more transactions there are before one fails.
@@ -15,6 +17,12 @@ pub struct Memory {
     pub table: Option<Ruleset>,
     /// After so many transactions every further one is refused; `None` for never.
     pub fails_after: Option<usize>,
+    /// The sockets.
+    pub sockets: Sockets,
+    /// What conntrack knows.
+    pub flows: Vec<Flow>,
+    /// Whether conntrack listens to what it is told.
+    pub is_deaf: bool,
 }
 
 impl Memory {
@@ -67,6 +75,33 @@ impl Kernel for Memory {
     fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError> {
         let names = self.table.iter().flat_map(|table| &table.counters);
         Ok(names.map(|name| (name.clone(), Counter::default())).collect())
+    }
+
+    fn sockets(&mut self) -> Result<Sockets, SessionsError> {
+        Ok(self.sockets.clone())
+    }
+
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+        Ok(Some(self.flows.clone()))
+    }
+
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+        if self.is_deaf {
+            return Err(KernelError::NotPermitted);
+        }
+        let tuple = |from: SocketAddr, to: SocketAddr| Tuple {
+            source: from.ip(),
+            destination: to.ip(),
+            ports: Some((from.port(), to.port())),
+        };
+        self.flows.push(Flow {
+            protocol: flow.transport.protocol().number(),
+            original: tuple(flow.from, flow.to),
+            reply: tuple(flow.to, flow.from),
+            replied: true,
+            tcp_established: flow.transport == Transport::Tcp,
+        });
+        Ok(())
     }
 }
 
