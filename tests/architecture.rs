@@ -60,6 +60,7 @@ const TABLE: &[Row] = &[
             "rustix",
             "serde",
             "serde_json",
+            "sha2",
             "tempfile",
             "thiserror",
             "tokio",

@@ -72,7 +72,7 @@ fn any_ruleset_takes_the_place_of_any_other() {
     for seed in 0..150 {
         let [one, answers, other] = rulesets(seed, &catalog);
         let mut kernel = Kernel::default();
-        for (number, wanted) in [&one, &answers, &other, &one, &other].into_iter().enumerate() {
+        for wanted in [&one, &answers, &other, &one, &other] {
             let plan = kernel.plan(wanted);
             let (before, bases) = (kernel.live().meaning(), base_chains(&kernel));
             kernel.fill(&plan);
@@ -111,7 +111,7 @@ fn what_a_broken_off_change_left_is_swept_by_the_next() {
         let plan = kernel.plan(&other);
         kernel.fill(&plan);
         // Broken off here, and then the same, the old or a third ruleset.
-        for (number, wanted) in [&other, &one, &answers].into_iter().enumerate() {
+        for wanted in [&other, &one, &answers] {
             let mut kernel = kernel.clone();
             all(&mut kernel, wanted);
             assert_eq!(differences(&[&kernel.live().meaning(), wanted]), [], "seed {seed}");

@@ -340,8 +340,14 @@ fn exercise(kernel: &mut dyn Kernel) -> Vec<String> {
     note("elements", kernel.update(&[SetChange { set, from: &nothing, to: &ten }]));
     note("an overlap", kernel.update(&[SetChange { set, from: &nothing, to: &low }]));
     note("what is not there", kernel.update(&[SetChange { set, from: &low, to: &nothing }]));
-    note("another kind", kernel.update(&[SetChange { set: SetRef { kind: SetKind::Hosts, ..set }, from: &nothing, to: &low }]));
-    note("another set", kernel.update(&[SetChange { set: SetRef { name: "none_v4", ..set }, from: &nothing, to: &low }]));
+    note(
+        "another kind",
+        kernel.update(&[SetChange { set: SetRef { kind: SetKind::Hosts, ..set }, from: &nothing, to: &low }]),
+    );
+    note(
+        "another set",
+        kernel.update(&[SetChange { set: SetRef { name: "none_v4", ..set }, from: &nothing, to: &low }]),
+    );
     note("in its place", kernel.update(&[SetChange { set, from: &ten, to: &low }]));
     assert_eq!(kernel.table().unwrap().unwrap().sets["some_v4"].elements, low);
     note("a chain that is not there", kernel.change(&[Change::FlushChain("none".to_owned())]));

@@ -30,16 +30,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let state = rollout.confirm(&state)?;
         return render::output(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
     }
-    let last = state.generations.last_key_value();
-    match (was_pending, last.and_then(|(number, record)| Some((number, record.rolled_back?)))) {
-        (Some(pending), _) => Err(Failure::Refused(anyhow::anyhow!(
-            "{} is not in force any more: its time was over",
-            named(Some(pending.generation))
-        ))),
-        (None, Some((number, at))) => Err(Failure::Refused(anyhow::anyhow!(
-            "nothing is pending: generation {number} was undone at {at}, and {} is in force",
-            named(state.current)
-        ))),
-        (None, None) => render::output(&format!("nothing is pending: {} is in force\n", named(state.current))),
+    match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {
+        (Some(number), Some(_)) => {
+            let at = state.generations.get(&number).and_then(|record| record.rolled_back);
+            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            Err(Failure::Refused(anyhow::anyhow!(
+                "nothing is pending: {} was undone{at}, and {} is in force",
+                named(Some(number)),
+                named(state.current)
+            )))
+        }
+        _ => render::output(&format!("nothing is pending: {} is in force\n", named(state.current))),
     }
 }

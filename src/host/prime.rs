@@ -11,8 +11,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::clock;
 use super::kernel::{Kernel, KernelError};
 use super::netlink::OpenFlow;
 use super::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
@@ -48,7 +49,8 @@ pub struct Primed {
 
 /// Whether rules rely on what conntrack knows.
 fn tracks(ruleset: &Ruleset) -> bool {
-    let relies = |condition: &Match| matches!(condition, Match::State(states) if states.contains(&CtState::Established));
+    let relies =
+        |condition: &Match| matches!(condition, Match::State(states) if states.contains(&CtState::Established));
     ruleset.rules().flat_map(|rule| &rule.matches).any(relies)
 }
 
@@ -86,11 +88,7 @@ fn tracking(wanted: &Ruleset) -> Vec<Change> {
 ///
 /// # Errors
 /// The connections are not known, or the table cannot be loaded; then there is no table where there was none.
-pub fn prime(
-    kernel: &mut dyn Kernel,
-    before: Option<&Live>,
-    wanted: &Ruleset,
-) -> Result<Option<Primed>, PrimeError> {
+pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, wanted: &Ruleset) -> Result<Option<Primed>, PrimeError> {
     let is_tracking = before.is_some_and(|live| tracks(&live.0));
     if is_tracking || !tracks(wanted) {
         return Ok(None);
@@ -127,7 +125,7 @@ fn tell(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
     let untracked = missing(&kernel.sockets()?, &kernel.flows()?.unwrap_or_default());
     // One that is refused shows below: it is still missing.
     let taken = untracked.iter().filter(|connection| kernel.track(open_flow(connection)).is_ok()).count();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = clock::since_boot() + PATIENCE;
     loop {
         // Where the kernel does not show what it tracks, its word is all there is.
         let unknown = match kernel.flows()? {
@@ -135,7 +133,7 @@ fn tell(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
             None if taken == untracked.len() => Vec::new(),
             None => untracked.clone(),
         };
-        if unknown.is_empty() || Instant::now() >= deadline {
+        if unknown.is_empty() || clock::since_boot() >= deadline {
             return Ok(Primed { told: untracked.len().saturating_sub(unknown.len()), unknown });
         }
         thread::sleep(PAUSE);
@@ -174,8 +172,6 @@ fn open_flow(connection: &Connection) -> OpenFlow {
 impl Primed {
     /// Whether a connection to a TCP port of this host is among those that conntrack does not know.
     pub fn lacks_port(&self, port: u16) -> bool {
-        self.unknown
-            .iter()
-            .any(|connection| connection.transport == Transport::Tcp && connection.local.port() == port)
+        self.unknown.iter().any(|connection| connection.transport == Transport::Tcp && connection.local.port() == port)
     }
 }

@@ -150,7 +150,10 @@ impl Rollout<'_> {
             }
         }
         if state != read {
+            state.forget();
             self.store.save(&state)?;
+            // Files that stay are removed by a later run.
+            let _ = self.store.prune(&state);
         }
         Ok((state, notes))
     }
@@ -190,7 +193,11 @@ impl Rollout<'_> {
         let number = state.last;
         let generation = Generation::found(number, live, self.by.clone(), clock::now());
         self.store.write(number, &generation)?;
-        let words = format!("the kernel had other rules than {}; they are kept as {}", named(state.current), named(Some(number)));
+        let words = format!(
+            "the kernel had other rules than {}; they are kept as {}",
+            named(state.current),
+            named(Some(number))
+        );
         state.generations.insert(number, Record { made_by: "found".to_owned(), confirmed: None, rolled_back: None });
         state.current = Some(number);
         self.tell(state, words.clone());
@@ -236,6 +243,7 @@ impl Rollout<'_> {
     /// Says what is to hold when the kernel has got to a generation.
     fn aim(&self, after: &mut State, before: &State, to: Option<u64>, manner: Manner) -> Result<(), RolloutError> {
         after.switching = None;
+        after.undone = None;
         match (manner.confirm_within, to) {
             (Some(delay), Some(generation)) => {
                 let back_to = before.pending.as_ref().map_or(before.current, |pending| pending.back_to);
@@ -282,6 +290,7 @@ impl Rollout<'_> {
         let Some(Pending { generation, back_to, .. }) = state.pending.take() else { return };
         state.switching = None;
         state.current = back_to;
+        state.undone = Some(generation);
         // What was made on top of it, by a refresh, goes with it.
         let unconfirmed = state.generations.iter_mut().filter(|(number, record)| {
             Some(**number) != back_to && record.confirmed.is_none() && record.made_by != "found"
@@ -297,7 +306,9 @@ impl Rollout<'_> {
     /// # Errors
     /// The old deadline stands.
     pub fn extend(&mut self, state: &State, delay: Duration) -> Result<(State, Made), RolloutError> {
-        let Some(Pending { generation, back_to, .. }) = state.pending else { return Ok((state.clone(), Made::default())) };
+        let Some(Pending { generation, back_to, .. }) = state.pending else {
+            return Ok((state.clone(), Made::default()));
+        };
         let mut after = state.clone();
         after.armed += 1;
         after.pending = Some(pending(after.armed, generation, back_to, delay)?);
@@ -306,6 +317,17 @@ impl Rollout<'_> {
         let watcher = self.watch(after.armed, delay)?;
         self.store.save(&after)?;
         Ok((after, Made { watcher: Some(watcher), ..Made::default() }))
+    }
+
+    /// Takes note that somebody has applied what is in force.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn acknowledge(&mut self, state: &State) -> Result<(), RolloutError> {
+        if state.undone.is_some() {
+            self.store.save(&State { undone: None, ..state.clone() })?;
+        }
+        Ok(())
     }
 
     /// Confirms what is pending.
@@ -407,12 +429,7 @@ impl Rollout<'_> {
         Ok((after, made))
     }
 
-    fn carry_to(
-        &mut self,
-        state: &State,
-        ruleset: Option<&Ruleset>,
-        manner: Manner,
-    ) -> Result<Made, RolloutError> {
+    fn carry_to(&mut self, state: &State, ruleset: Option<&Ruleset>, manner: Manner) -> Result<Made, RolloutError> {
         let watcher = match manner.confirm_within {
             Some(delay) => Some(self.watch(state.armed, delay)?),
             None => None,
@@ -455,7 +472,10 @@ impl Rollout<'_> {
             Ok(transition) => transition,
             Err(KernelError::Unreadable(_)) if force => {
                 made.changed = true;
-                made.warnings.push("the table was replaced as a whole: packets may have been lost, and counters are at zero".to_owned());
+                made.warnings.push(
+                    "the table was replaced as a whole: packets may have been lost, and counters are at zero"
+                        .to_owned(),
+                );
                 self.kernel.replace(&ruleset.cloned().unwrap_or_default())?;
                 return Ok(made);
             }
@@ -473,7 +493,9 @@ impl Rollout<'_> {
             if !is_there {
                 let before = transition.before.as_ref().map(Live::meaning);
                 let back = Transition::plan(self.kernel, before.as_ref())?;
-                back.fill(self.kernel).and_then(|()| back.switch(self.kernel)).and_then(|()| back.sweep(self.kernel))?;
+                back.fill(self.kernel)
+                    .and_then(|()| back.switch(self.kernel))
+                    .and_then(|()| back.sweep(self.kernel))?;
                 return Err(RolloutError::Differs);
             }
         }

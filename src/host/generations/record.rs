@@ -23,6 +23,9 @@ pub struct State {
     pub confirmed: Option<u64>,
     /// A change that is undone unless somebody confirms it.
     pub pending: Option<Pending>,
+    /// The generation that was undone last, until somebody applies something: whoever wants to confirm it has to hear of
+    /// it.
+    pub undone: Option<u64>,
     /// A change that is being carried out, or was broken off.
     pub switching: Option<Switching>,
     /// The generations that are kept.
