@@ -122,7 +122,10 @@ impl Order<'_> {
             refuse_undone(store, &state, &ruleset, self.guard)?;
         }
         judge(&self.prospect(&ruleset), force)?;
-        outside::tell(&outside::others(&ruleset));
+        // A timer would say it again and again.
+        if self.verb == "apply" {
+            outside::tell(&outside::others(&ruleset));
+        }
         let number = state.last + 1;
         let facts = (number, operator::name(), clock::now());
         let generation = manifest::generation(self.bound, self.catalog, text, self.verb, facts);
