@@ -52,6 +52,7 @@ const TABLE: &[Row] = &[
         &["source", "diag", "net", "resolution", "ruleset", "live", "emit", "readback"],
         &[
             "anyhow",
+            "flate2",
             "futures_util",
             "hickory_net",
             "jiff",

@@ -1,6 +1,12 @@
 //! `kill -9` at any instant of any verb: the kernel has the old rules or the new ones, and the next command works.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout
+)]
 
 #[macro_use]
 mod support;

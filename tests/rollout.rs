@@ -1,6 +1,6 @@
 //! Generations on their way into a kernel, and what is left where a run ends too early.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
 #[macro_use]
 mod support;

@@ -2,9 +2,9 @@
 
 use super::rollout::{self, StateArguments};
 use super::{Failure, render};
-use crate::host::clock;
+use crate::host::generations::Pending;
 use crate::host::kernel::Real;
-use crate::host::rollout::{is_over, named};
+use crate::host::rollout::{is_from_before, is_over, named};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,8 +19,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut state = store.state()?;
     let was_pending = state.pending.clone();
     // Whoever can say this word need not wait for the kernel, unless there is something to make good.
-    let is_old = |boot: &str| clock::boot_id().map_or(true, |now| now != boot);
-    let is_unsettled = |pending| is_over(pending) || is_old(&pending.boot);
+    let is_unsettled = |pending: &Pending| is_over(pending) || is_from_before(pending);
     if state.switching.is_some() || state.pending.as_ref().is_some_and(is_unsettled) {
         let (settled, notes) = rollout.settle(true)?;
         notes.iter().for_each(|note| render::note(note));

@@ -1,5 +1,6 @@
 //! The command line: arguments, messages and exit codes. One file per verb.
 
+mod aggregate;
 mod apply;
 mod boot;
 mod catalog;
@@ -80,6 +81,8 @@ enum Verb {
     /// Undo a pending change at its deadline; `apply` starts it
     #[command(hide = true)]
     Watch(watch::Arguments),
+    /// Merge lists of prefixes into the fewest prefixes with the same addresses
+    Aggregate(aggregate::Arguments),
     /// List the regions, or show all that is known of one
     Catalog(catalog::Arguments),
     /// Print the JSON Schema of the policy file
@@ -199,6 +202,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::History(arguments) => history::run(&arguments),
         Verb::Boot(arguments) => boot::run(&arguments),
         Verb::Watch(arguments) => watch::run(&arguments),
+        Verb::Aggregate(arguments) => aggregate::run(&arguments),
         Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
         Verb::Schema => schema(),
         Verb::Completions { shell } => {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::Failure;
 use crate::diag::{Diagnostic, Severity, legible};
-use crate::net::{Packet, Payload};
+use crate::net::{Packet, Payload, PrefixSet};
 use crate::source::Source;
 
 /// A longer line is named, not shown.
@@ -20,13 +20,24 @@ const MOST_DIAGNOSTICS: usize = 100;
 
 /// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
 pub(super) fn output(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    written(std::io::stdout().lock().write_all(text.as_bytes()))
+}
+
+fn written(done: std::io::Result<()>) -> Result<(), Failure> {
+    match done.and_then(|()| std::io::stdout().lock().flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::System(anyhow::Error::from(error).context("cannot write to standard output")))
         }
         _ => Ok(()),
     }
+}
+
+/// Writes a set of prefixes to standard output, one a line.
+pub(super) fn lines(set: &PrefixSet) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    let done = set.write_lines(|piece| out.write_all(piece));
+    drop(out);
+    written(done)
 }
 
 /// A document as programs and people read it.

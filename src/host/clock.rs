@@ -20,10 +20,9 @@ pub fn since_boot() -> Duration {
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
-/// What tells this start of the machine from others.
-///
-/// # Errors
-/// The kernel does not say.
-pub fn boot_id() -> std::io::Result<String> {
-    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+/// What tells this start of the machine from others; `None` where the kernel does not show it, as in a unit of systemd
+/// with `ProcSubset=pid`.
+pub fn boot_id() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned())
 }

@@ -6,6 +6,7 @@ pub mod files;
 pub mod foreign;
 pub mod generations;
 pub mod kernel;
+pub mod lists;
 pub mod netlink;
 pub mod operator;
 pub mod prime;

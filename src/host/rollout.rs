@@ -38,9 +38,6 @@ pub enum RolloutError {
     /// Nobody would undo the change.
     #[error(transparent)]
     Watch(#[from] WatchError),
-    /// The kernel does not say which start of the machine this is.
-    #[error("cannot tell this start of the machine from others")]
-    BootId(#[source] std::io::Error),
     /// What the kernel has is not what it was given.
     #[error("the kernel has other rules than it was given; those from before were put back")]
     Differs,
@@ -161,7 +158,7 @@ impl Rollout<'_> {
     /// Undoes a change whose time is over.
     fn settle_pending(&mut self, state: State, mut notes: Vec<String>) -> Result<(State, Vec<String>), RolloutError> {
         let Some(pending) = &state.pending else { return Ok((state, notes)) };
-        let is_from_before = pending.boot != clock::boot_id().map_err(RolloutError::BootId)?;
+        let is_from_before = is_from_before(pending);
         let why = match is_from_before {
             true => STARTED_ANEW,
             false if is_over(pending) => "nobody confirmed it in time",
@@ -222,7 +219,7 @@ impl Rollout<'_> {
         let mut after = state.clone();
         after.last = number;
         after.generations.insert(number, Record { made_by: made_by.clone(), confirmed: None, rolled_back: None });
-        self.aim(&mut after, state, Some(number), manner)?;
+        self.aim(&mut after, state, Some(number), manner);
         self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
         self.store.write(number, generation)?;
         self.carry(state, after, Some((number, ruleset)), manner)
@@ -235,20 +232,20 @@ impl Rollout<'_> {
     pub fn back(&mut self, state: &State, to: Option<u64>, manner: Manner) -> Result<(State, Made), RolloutError> {
         let ruleset = to.map(|number| self.store.ruleset(number)).transpose()?;
         let mut after = state.clone();
-        self.aim(&mut after, state, to, manner)?;
+        self.aim(&mut after, state, to, manner);
         self.tell(&mut after, format!("rollback from {} to {}", named(state.current), named(to)));
         self.carry(state, after, to.zip(ruleset.as_ref()), manner)
     }
 
     /// Says what is to hold when the kernel has got to a generation.
-    fn aim(&self, after: &mut State, before: &State, to: Option<u64>, manner: Manner) -> Result<(), RolloutError> {
+    fn aim(&self, after: &mut State, before: &State, to: Option<u64>, manner: Manner) {
         after.switching = None;
         after.undone = None;
         match (manner.confirm_within, to) {
             (Some(delay), Some(generation)) => {
                 let back_to = before.pending.as_ref().map_or(before.current, |pending| pending.back_to);
                 after.armed += 1;
-                after.pending = Some(pending(after.armed, generation, back_to, delay)?);
+                after.pending = Some(pending(after.armed, generation, back_to, delay));
                 after.current = to;
             }
             _ => {
@@ -256,7 +253,6 @@ impl Rollout<'_> {
                 self.arrive(after, to);
             }
         }
-        Ok(())
     }
 
     /// Says that the kernel has a generation, and that boot may load it, unless it is still to be confirmed.
@@ -311,7 +307,7 @@ impl Rollout<'_> {
         };
         let mut after = state.clone();
         after.armed += 1;
-        after.pending = Some(pending(after.armed, generation, back_to, delay)?);
+        after.pending = Some(pending(after.armed, generation, back_to, delay));
         self.tell(&mut after, format!("{} has a new deadline", named(Some(generation))));
         // The new watcher stands by before the old one finds that it is not the one.
         let watcher = self.watch(after.armed, delay)?;
@@ -537,14 +533,19 @@ fn chain(error: &dyn std::error::Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn pending(armed: u64, generation: u64, back_to: Option<u64>, delay: Duration) -> Result<Pending, RolloutError> {
-    let boot = clock::boot_id().map_err(RolloutError::BootId)?;
+fn pending(armed: u64, generation: u64, back_to: Option<u64>, delay: Duration) -> Pending {
+    let boot = clock::boot_id();
     let ends = clock::since_boot().saturating_add(delay);
     let deadline = clock::now()
         .checked_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX))
         .unwrap_or(Timestamp::MAX);
     let deadline_since_boot = u64::try_from(ends.as_millis()).unwrap_or(u64::MAX);
-    Ok(Pending { armed, generation, back_to, deadline, deadline_since_boot, boot })
+    Pending { armed, generation, back_to, deadline, deadline_since_boot, boot }
+}
+
+/// Whether the machine was started anew since a change was armed, as far as the kernel tells.
+pub fn is_from_before(pending: &Pending) -> bool {
+    matches!((&pending.boot, clock::boot_id()), (Some(then), Some(now)) if *then != now)
 }
 
 /// Whether the time for a word of confirmation is over.

@@ -1,6 +1,7 @@
 //! The vocabulary of packets: prefixes, ports, names, and sets of them.
 
 mod domain_name;
+mod list;
 mod packet;
 mod prefix;
 mod prefix_set;
@@ -8,6 +9,7 @@ mod ranges;
 mod traffic;
 
 pub use domain_name::{DomainName, DomainNameError};
+pub use list::{ListError, ListProblems, ListReader};
 pub use packet::{CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport, Verdict};
 pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;

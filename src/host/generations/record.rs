@@ -70,8 +70,8 @@ pub struct Pending {
     pub deadline: Timestamp,
     /// When, in milliseconds since this machine was started: no setting of the clock changes it.
     pub deadline_since_boot: u64,
-    /// The start of the machine that it was armed in.
-    pub boot: String,
+    /// The start of the machine that it was armed in, where that is known.
+    pub boot: Option<String>,
 }
 
 /// A change on its way.

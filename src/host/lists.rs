@@ -1,0 +1,139 @@
+//! Files with lists of prefixes, plain or compressed with gzip; read bit by bit, whatever their size.
+
+#![expect(clippy::disallowed_methods, reason = "this is a module that may")]
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+
+use crate::net::{ListProblems, ListReader, PrefixSet};
+
+/// How much is read at once.
+const PIECE: usize = 256 << 10;
+/// What a gzip file begins with (RFC 1952).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Text that is read at most: a small file may unpack to anything.
+const LARGEST: u64 = 4 << 30;
+
+/// A list of prefixes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct List {
+    /// Its addresses.
+    pub addresses: PrefixSet,
+    /// How many entries it has.
+    pub entries: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// Why a list cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ListFileError {
+    /// The system says no, or the file is no whole gzip file.
+    #[error("cannot read `{}`", .0.display())]
+    Io(PathBuf, #[source] io::Error),
+    /// Lines are wrong.
+    #[error("{}", shown(.0, .1))]
+    Lines(PathBuf, ListProblems),
+}
+
+fn shown(path: &Path, problems: &ListProblems) -> String {
+    let lines = problems.first.iter().map(|(line, error)| format!("{}:{line}: {error}", path.display()));
+    let more = (problems.more > 0).then(|| format!("and {} more", problems.more));
+    lines.chain(more).collect::<Vec<_>>().join("\n")
+}
+
+/// Reads a list; `-` is standard input.
+///
+/// # Errors
+/// The file cannot be read, or has lines that are no entries.
+pub fn read(path: &Path) -> Result<List, ListFileError> {
+    let io = |error| ListFileError::Io(path.to_owned(), error);
+    match path == Path::new("-") {
+        true => read_from(path, io::stdin().lock()),
+        false => read_from(path, File::open(path).map_err(io)?),
+    }
+}
+
+fn read_from(path: &Path, file: impl Read) -> Result<List, ListFileError> {
+    let io = |error| ListFileError::Io(path.to_owned(), error);
+    let mut bytes = BufReader::with_capacity(PIECE, Hashed { file, digest: Sha256::new() });
+    let is_packed = bytes.fill_buf().map_err(io)?.starts_with(&GZIP);
+    let mut list = ListReader::default();
+    if is_packed {
+        pour(&mut MultiGzDecoder::new(&mut bytes), &mut list).map_err(io)?;
+    } else {
+        pour(&mut bytes, &mut list).map_err(io)?;
+    }
+    let (addresses, entries) = list.finish().map_err(|problems| ListFileError::Lines(path.to_owned(), problems))?;
+    let sha256 = bytes.into_inner().digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(List { addresses, entries, sha256 })
+}
+
+fn pour(from: &mut impl Read, list: &mut ListReader) -> io::Result<()> {
+    let (mut piece, mut total) = (vec![0; PIECE], 0);
+    loop {
+        match from.read(&mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(length) => {
+                list.push(&piece[..length]);
+                total += length as u64;
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if total > LARGEST {
+            return Err(io::Error::other(format!("it has more than {} GiB of text", LARGEST >> 30)));
+        }
+    }
+}
+
+/// What is read, and its digest.
+struct Hashed<R> {
+    file: R,
+    digest: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.file.read(buffer)?;
+        self.digest.update(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    #[test]
+    fn packed_and_plain_lists_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let text: String = (0..49_152u32).map(|n| format!("10.{}.{}.0/24\n", n / 256 % 256, n % 256)).collect();
+        let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
+        packed.write_all(text.as_bytes()).unwrap();
+        let packed = packed.finish().unwrap();
+        let list = |name: &str, bytes: &[u8]| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            read(&path)
+        };
+        let (plain, unpacked) = (list("plain", text.as_bytes()).unwrap(), list("packed", &packed).unwrap());
+        assert_eq!((plain.entries, plain.addresses.to_string().as_str()), (49_152, "10.0.0.0/9, 10.128.0.0/10"));
+        assert_eq!(plain.addresses, unpacked.addresses);
+        assert_ne!(plain.sha256, unpacked.sha256);
+        // A download that broke off is no shorter list.
+        assert!(matches!(list("half", &packed[..packed.len() / 2]), Err(ListFileError::Io(..))));
+        let wrong = list("wrong", b"10.0.0.0/8\nmirror\n").unwrap_err().to_string();
+        assert!(wrong.ends_with("wrong:2: `mirror` is not an IP address"), "{wrong}");
+        assert_eq!(list("empty", b"").unwrap().addresses, PrefixSet::default());
+    }
+}
