@@ -89,6 +89,8 @@ codes! {
     InvalidTime = "invalid-time", Error;
     /// A list that must not be empty.
     EmptyList = "empty-list", Error;
+    /// A file with peers that cannot be used.
+    PeersFile = "peers-file", Error;
     /// Two rows with one id.
     DuplicateId = "duplicate-id", Error;
     /// A region that the catalog does not have.

@@ -40,6 +40,17 @@ pub(super) fn generation(
         target: intent.target.to_string(),
         mode: if intent.mode == Mode::Audit { "audit" } else { "enforce" }.to_owned(),
         catalog: catalog.digest.clone(),
+        lists: bound
+            .loaded
+            .policy
+            .allow
+            .iter()
+            .filter_map(|row| {
+                let file = &row.peers_file.as_ref()?.value;
+                let list = file.list.as_ref()?;
+                Some(json!({"flow": row.id.value.0, "file": file.path, "entries": list.entries, "sha256": list.sha256}))
+            })
+            .collect(),
         origins: origins.collect(),
     };
     let manifest = Manifest {

@@ -32,8 +32,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::catalog::{Catalog, FILES};
 use crate::diag::{Problems, Severity, legible};
 use crate::host::files::{self, ReadError};
+use crate::host::lists;
 use crate::intent::{Declared, Intent, Origin};
-use crate::policy::{self, syntax::Policy};
+use crate::policy::{self, syntax::PeersList, syntax::Policy};
 use crate::site::Target;
 use crate::source::Source;
 
@@ -254,8 +255,26 @@ fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Se
 
 /// As [`load_policy`], of a text that has been read.
 fn load_source(source: Source, catalog: &Catalog, target: Option<Target>, shown: Severity) -> Result<Loaded, Failure> {
+    let folder = Path::new(&source.name).parent().unwrap_or(Path::new("")).to_owned();
+    load_with(source, catalog, target, shown, &mut |_, path| {
+        let list = lists::read(&folder.join(path)).map_err(|error| match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string().replace('\n', "; "),
+        })?;
+        Ok(PeersList { addresses: list.addresses, entries: list.entries, sha256: list.sha256 })
+    })
+}
+
+/// As [`load_source`], with somebody else who knows the files with peers.
+fn load_with(
+    source: Source,
+    catalog: &Catalog,
+    target: Option<Target>,
+    shown: Severity,
+    lists: &mut dyn FnMut(&str, &str) -> Result<PeersList, String>,
+) -> Result<Loaded, Failure> {
     let mut problems = Problems::default();
-    let loaded = policy::load(&source, catalog, target, &mut problems);
+    let loaded = policy::load_with(&source, catalog, target, lists, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);
     loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Told(2))
 }

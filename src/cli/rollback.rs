@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use super::diff::kept_list;
 use super::outside::{self, Purpose};
 use super::rollout::{self, GuardArguments, StateArguments};
-use super::{Failure, Loaded, apply, load_catalog, load_source, render};
+use super::{Failure, Loaded, apply, load_catalog, load_with, render};
 use crate::diag::{Problems, Severity};
 use crate::guard::ssh_port;
 use crate::host::generations::{LOCKFILE, POLICY, State, Store};
@@ -88,7 +89,9 @@ fn purpose(store: &Store, number: u64, folder: Option<&Path>) -> Result<(Option<
     let resolution = resolution.and_then(|source| Resolution::parse(&source, &mut Problems::default()));
     let catalog = load_catalog(folder)?;
     let target = facts.target.parse().ok();
-    match load_source(store.text(number, POLICY)?, &catalog, target, Severity::Error) {
+    let ruleset = store.ruleset(number)?;
+    let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
+    match load_with(store.text(number, POLICY)?, &catalog, target, Severity::Error, &mut lists) {
         Ok(loaded) => Ok((Some(loaded), resolution.unwrap_or_default())),
         Err(_) => {
             render::warning("this version does not take the generation's policy: only live sessions were checked");

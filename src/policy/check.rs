@@ -266,10 +266,22 @@ pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Prob
             let help = format!("choose another id, `my-{id}`, so that counters and explanations tell the two apart");
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
         }
-        for (what, span, empty) in [
-            ("peers", row.peers.span, row.peers.value.is_empty()),
-            ("ports", row.ports.span, row.ports.value.is_empty()),
-        ] {
+        if let Some(file) = &row.peers_file {
+            match &file.value.list {
+                Some(list) if list.addresses.is_empty() => {
+                    let message = format!("`{}` has no entries: the flow `{id}` would open nothing", file.value.path);
+                    problems.push_with_help(Code::EmptyList, file.span, message, "fill it, or remove the row");
+                }
+                Some(_) => {}
+                // Whoever may read files has said why not, or there is nobody who may.
+                None if problems.has_errors() => {}
+                None => problems.push(Code::PeersFile, file.span, "the file was not read"),
+            }
+        }
+        let peers = row.peers.as_ref().map(|peers| ("peers", peers.span, peers.value.is_empty()));
+        let no_peers = row.peers_file.is_none().then_some(("peers", row.id.span, true));
+        let ports = ("ports", row.ports.span, row.ports.value.is_empty());
+        for (what, span, empty) in peers.or(no_peers).into_iter().chain([ports]) {
             if empty {
                 let message = format!("`{what}` is empty: the flow `{id}` would open nothing");
                 problems.push_with_help(Code::EmptyList, span, message, format!("fill `{what}` in, or remove the row"));

@@ -278,12 +278,16 @@ pub(super) fn operators_flows(policy: &Policy, target: Target) -> Vec<Flow<Decla
 }
 
 fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared> {
-    let peers = row.peers.value.iter().map(|peer| match &peer.value {
+    let peers = row.written_peers().iter().map(|peer| match &peer.value {
         PrefixOrName::Prefix(prefix) => written(Spanned { value: *prefix, span: peer.span }),
         PrefixOrName::Name(name) => Part {
             kind: PartKind::Name { name: name.clone(), optional: row.optional == Some(true) },
             origin: Origin::Policy(peer.span),
         },
+    });
+    let listed = row.peers_file.iter().filter_map(|file| {
+        let list = file.value.list.as_ref()?;
+        Some(Part { kind: PartKind::Prefixes(list.addresses.clone()), origin: Origin::Policy(file.span) })
     });
     Flow {
         id: row.id.value.0.clone(),
@@ -296,7 +300,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
             Target::EdgeHost => End::Any,
             Target::IdcGateway => End::Ends(zone(policy, Zone::Hosts).into_iter().map(written).collect()),
         },
-        peers: End::Ends(peers.collect()),
+        peers: End::Ends(peers.chain(listed).collect()),
         traffic: row.ports.value.iter().fold(Traffic::none(), |all, traffic| all.union(traffic)),
         from_ports: None,
         family: None,

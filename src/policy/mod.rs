@@ -29,9 +29,23 @@ pub fn load(
     target: Option<Target>,
     problems: &mut Problems,
 ) -> Option<(syntax::Policy, Intent<Declared>)> {
+    load_with(source, catalog, target, &mut |_, _| Err("files are not read here".to_owned()), problems)
+}
+
+/// As [`load`], with somebody who reads files with peers ([`syntax::Policy::read_lists`]).
+pub fn load_with(
+    source: &Source,
+    catalog: &Catalog,
+    target: Option<Target>,
+    lists: &mut dyn FnMut(&str, &str) -> Result<syntax::PeersList, String>,
+    problems: &mut Problems,
+) -> Option<(syntax::Policy, Intent<Declared>)> {
     let node = read(source, problems)?;
     match syntax::Policy::decode(&node, problems) {
-        Some(policy) => check(&policy, catalog, target, problems).map(|intent| (policy, intent)),
+        Some(mut policy) => {
+            policy.read_lists(lists, problems);
+            check(&policy, catalog, target, problems).map(|intent| (policy, intent))
+        }
         None => {
             check_good_parts(&node, catalog, problems);
             None

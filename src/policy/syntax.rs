@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::catalog::{OssNetwork, is_id};
 use crate::diag::{Code, Problems};
 use crate::intent::{Rate, RateUnit};
-use crate::net::{DomainName, Prefix, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
+use crate::net::{DomainName, Prefix, PrefixSet, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
 use crate::resolution::FormatVersion;
 use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Mode, Phase, Scope, Target};
 use crate::source::Spanned;
@@ -183,14 +183,76 @@ record! {
         pub id: Spanned<FlowId>,
         /// Who begins.
         pub direction: AllowDirection,
-        /// The other end: prefixes, addresses and names.
-        pub peers: Spanned<Vec<Spanned<PrefixOrName>>>,
+        /// The other end: prefixes, addresses and names. Needed where there is no `peers-file`.
+        pub peers: Option<Spanned<Vec<Spanned<PrefixOrName>>>>,
+        /// A file with prefixes, addresses and ranges more, one a line; relative to the policy's folder.
+        pub peers_file: Option<Spanned<PeersFile>>,
         /// Protocols and destination ports: `tcp/443`, `udp/5000-5010`, `icmp`, `ipip`.
         pub ports: Spanned<Vec<Traffic>>,
         /// Whether the compile goes on where a name has no answer. Default: false.
         pub optional: Option<bool>,
         /// What it is for.
         pub purpose: Option<String>,
+    }
+}
+
+impl Allow {
+    /// The peers that stand in the policy.
+    pub fn written_peers(&self) -> &[Spanned<PrefixOrName>] {
+        self.peers.as_ref().map_or(&[], |peers| &peers.value)
+    }
+}
+
+/// A file with peers; its list is filled in by whoever may read files ([`Policy::read_lists`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeersFile {
+    /// The path as it is written.
+    pub path: String,
+    /// What is in it; `None` until it is read.
+    pub list: Option<PeersList>,
+}
+
+/// What a file with peers has in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeersList {
+    /// The addresses.
+    pub addresses: PrefixSet,
+    /// How many entries the file has.
+    pub entries: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+scalar!(PeersFile, {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 4096
+}, "PeersFile", |node, problems| {
+    let (text, _) = node.scalar("the name of a file", problems)?;
+    let good = (1..=4096).contains(&text.len()) && !text.contains(char::is_control);
+    if !good {
+        problems.push_with_help(Code::PeersFile, node.span, "this is not the name of a file", "write `peers-file: sites.txt`");
+    }
+    good.then(|| PeersFile { path: text.to_owned(), list: None })
+});
+
+impl Policy {
+    /// Reads the files with peers: `read` gets the id of the row and the path, and says what is wrong with a file.
+    pub fn read_lists(
+        &mut self,
+        read: &mut dyn FnMut(&str, &str) -> Result<PeersList, String>,
+        problems: &mut Problems,
+    ) {
+        for row in &mut self.allow {
+            let Some(file) = &mut row.peers_file else { continue };
+            match read(&row.id.value.0, &file.value.path) {
+                Ok(list) => file.value.list = Some(list),
+                Err(message) => {
+                    let help = "one prefix, address or range a line, such as `10.0.0.0/8`; `#` begins a comment";
+                    problems.push_with_help(Code::PeersFile, file.span, message, help);
+                }
+            }
+        }
     }
 }
 

@@ -146,6 +146,8 @@ pub struct PolicyFacts {
     pub mode: String,
     /// The digest of the catalog.
     pub catalog: String,
+    /// The files with peers: their entries and SHA-256, by flow.
+    pub lists: Value,
     /// Where every part of every set comes from, by flow.
     pub origins: Value,
 }
