@@ -61,6 +61,8 @@ pub mod lint;
 
 pub mod lower;
 
+pub mod guard;
+
 pub mod live;
 
 pub mod proof;

@@ -47,8 +47,8 @@ impl Kernel {
         }
     }
 
-    fn plan(&self, wanted: &Ruleset, generation: u64) -> Plan {
-        self.live().plan(self.0.is_some(), wanted, generation)
+    fn plan(&self, wanted: &Ruleset) -> Plan {
+        self.live().plan(self.0.is_some(), wanted)
     }
 }
 
@@ -72,8 +72,8 @@ fn any_ruleset_takes_the_place_of_any_other() {
     for seed in 0..150 {
         let [one, answers, other] = rulesets(seed, &catalog);
         let mut kernel = Kernel::default();
-        for (number, wanted) in [&one, &answers, &other, &one, &other].into_iter().enumerate() {
-            let plan = kernel.plan(wanted, number as u64 + 1);
+        for wanted in [&one, &answers, &other, &one, &other] {
+            let plan = kernel.plan(wanted);
             let (before, bases) = (kernel.live().meaning(), base_chains(&kernel));
             kernel.fill(&plan);
             // What is filled is known to no rule.
@@ -84,7 +84,7 @@ fn any_ruleset_takes_the_place_of_any_other() {
             kernel.load(&plan.sweep);
             assert_eq!(kernel.live().meaning(), after, "seed {seed}");
             assert!(bases.iter().all(|base| base_chains(&kernel).contains(base)), "seed {seed}: a base chain is gone");
-            assert!(kernel.plan(wanted, 99).is_empty(), "seed {seed}: {:#?}", kernel.plan(wanted, 99));
+            assert!(kernel.plan(wanted).is_empty(), "seed {seed}: {:#?}", kernel.plan(wanted));
             updates += usize::from(!plan.updates.is_empty());
             switches += usize::from(!plan.switch.is_empty());
             kept += usize::from(!plan.switch.is_empty() && plan.elements.len() < wanted.sets.len());
@@ -100,28 +100,28 @@ fn what_a_broken_off_change_left_is_swept_by_the_next() {
     for seed in 0..100 {
         let [one, answers, other] = rulesets(seed, &catalog);
         let mut kernel = Kernel::default();
-        let all = |kernel: &mut Kernel, wanted: &Ruleset, generation| {
-            let plan = kernel.plan(wanted, generation);
+        let all = |kernel: &mut Kernel, wanted: &Ruleset| {
+            let plan = kernel.plan(wanted);
             kernel.fill(&plan);
             kernel.switch(&plan);
             kernel.load(&plan.sweep);
         };
-        all(&mut kernel, &one, 1);
+        all(&mut kernel, &one);
         let clean = kernel.clone();
-        let plan = kernel.plan(&other, 2);
+        let plan = kernel.plan(&other);
         kernel.fill(&plan);
-        // Broken off here, and then the same, the old or a third ruleset. A number is never given twice.
-        for (number, wanted) in [&other, &one, &answers].into_iter().enumerate() {
+        // Broken off here, and then the same, the old or a third ruleset.
+        for wanted in [&other, &one, &answers] {
             let mut kernel = kernel.clone();
-            all(&mut kernel, wanted, number as u64 + 3);
+            all(&mut kernel, wanted);
             assert_eq!(differences(&[&kernel.live().meaning(), wanted]), [], "seed {seed}");
-            assert!(kernel.plan(wanted, 99).is_empty(), "seed {seed}");
+            assert!(kernel.plan(wanted).is_empty(), "seed {seed}");
         }
         // Broken off behind the switch.
         let mut kernel = kernel.clone();
         kernel.switch(&plan);
-        assert!(!kernel.plan(&other, 3).changes_verdicts());
-        all(&mut kernel, &one, 3);
+        assert!(!kernel.plan(&other).changes_verdicts());
+        all(&mut kernel, &one);
         let (left, first) = (kernel.live().0, clean.live().0);
         assert_eq!((left.sets.len(), &left.counters), (first.sets.len(), &first.counters), "seed {seed}");
     }
@@ -161,7 +161,7 @@ fn the_kernel_takes_every_step() {
         let namespace = Namespace(Topology::edge_host("10.0.0.20".parse().unwrap(), "2001:db8::20".parse().unwrap()));
         for (number, wanted) in [&one, &answers, &other, &one].into_iter().enumerate() {
             let live = Live(namespace.table().unwrap_or_default());
-            let plan = live.plan(namespace.table().is_some(), wanted, number as u64 + 1);
+            let plan = live.plan(namespace.table().is_some(), wanted);
             namespace.load(&plan.fill);
             for (name, set) in &plan.elements {
                 namespace.add("add", name, set.kind, &set.elements);
@@ -174,7 +174,7 @@ fn the_kernel_takes_every_step() {
             namespace.load(&plan.sweep);
             let live = Live(namespace.table().unwrap());
             assert_eq!(differences(&[&live.meaning(), wanted]), [], "seed {seed}, step {number}");
-            let rest = live.plan(true, wanted, 99);
+            let rest = live.plan(true, wanted);
             assert!(rest.is_empty(), "seed {seed}, step {number}: {rest:#?}");
         }
     }

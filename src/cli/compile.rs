@@ -36,7 +36,7 @@ enum RulesetFormat {
 }
 
 /// Reads a ruleset back and proves that it is what the policy means.
-fn proved(intent: &Intent<Resolved>, text: Source) -> Result<(), Failure> {
+pub(super) fn proved(intent: &Intent<Resolved>, text: Source) -> Result<(), Failure> {
     let ruleset = readback::read(&text).map_err(|diagnostic| {
         render::diagnostics(&text, vec![*diagnostic], Severity::Error);
         Failure::Refused(anyhow::anyhow!("what was written cannot be read back: this is a mistake of edgeward"))

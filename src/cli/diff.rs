@@ -1,28 +1,31 @@
 //! `edgeward diff`.
 
+mod compared;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::lock::{Bound, BoundArguments, LockArguments};
-use super::{Failure, Loaded, load_catalog, load_policy, place, render};
-use crate::diag::{Severity, legible};
-use crate::host::{files, kernel};
-use crate::intent::{Declared, Intent, Origin};
+use super::lock::{Bound, BoundArguments};
+use super::rollout::StateArguments;
+use super::{Failure, Loaded, load_catalog, place, render};
+use crate::diag::legible;
+use crate::intent::Origin;
 use crate::lower::lower;
 use crate::net::{Packet, PrefixSet};
-use crate::resolution::Resolution;
-use crate::ruleset::{Difference, Effect, Ruleset, SetKind, TABLE, differences};
-use crate::source::Source;
+use crate::ruleset::{Difference, Effect, Ruleset, differences};
 use crate::space::PacketBox;
-use crate::{emit, readback};
+
+pub(super) use compared::Compared;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
-    /// What the policy is compared with: `kernel`, or a file with a ruleset (nft text or JSON) or another policy
+    /// What the policy is compared with: `kernel`, the number of a generation, or a file with a ruleset (nft text or
+    /// JSON) or another policy
     #[arg(long, value_name = "WHAT", default_value = "kernel")]
     against: PathBuf,
     /// The lockfile of the other policy [default: its name with `.lock.yaml`]
@@ -31,6 +34,8 @@ pub(super) struct Arguments {
     /// The catalog of the other policy, in place of this one's; `built-in` for the one without `--catalog`
     #[arg(long, value_name = "DIR")]
     against_catalog: Option<PathBuf>,
+    #[command(flatten)]
+    state: StateArguments,
     /// Packets as text or JSON, or the two texts' lines
     #[arg(long, value_enum, default_value_t)]
     format: DiffFormat,
@@ -47,47 +52,6 @@ enum DiffFormat {
     Nft,
 }
 
-/// Who or what made a difference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cause {
-    /// The policy was edited.
-    Policy,
-    /// The catalog changed.
-    Catalog,
-    /// The policy or the catalog: nothing says which.
-    PolicyOrCatalog,
-    /// DNS answered otherwise.
-    Dns,
-    /// Somebody edited the ruleset.
-    Tampering,
-    /// The ruleset has no record of how it came about.
-    Unrecorded,
-}
-
-impl Cause {
-    fn word(self) -> &'static str {
-        match self {
-            Cause::Policy => "policy",
-            Cause::Catalog => "catalog",
-            Cause::PolicyOrCatalog => "policy-or-catalog",
-            Cause::Dns => "dns",
-            Cause::Tampering => "tampering",
-            Cause::Unrecorded => "unrecorded",
-        }
-    }
-
-    fn sentence(self) -> &'static str {
-        match self {
-            Cause::Policy => "the policy says otherwise",
-            Cause::Catalog => "the catalog changed",
-            Cause::PolicyOrCatalog => "the policy says otherwise, or the catalog changed",
-            Cause::Dns => "DNS answered otherwise",
-            Cause::Tampering => "the ruleset was edited: its checksum does not fit",
-            Cause::Unrecorded => "not known why: the ruleset has no record of how it came about",
-        }
-    }
-}
-
 /// Where the packets of a flow come from: the line that has their peer, or the flow's own.
 fn origin_of(policy: &Bound, flow: &str, packet: &Packet) -> Option<String> {
     let Loaded { source, intent, .. } = &policy.loaded;
@@ -98,31 +62,12 @@ fn origin_of(policy: &Bound, flow: &str, packet: &Packet) -> Option<String> {
     Some(place(source, written.or_else(row)?))
 }
 
-/// What the policy is compared with, and how it becomes what the policy means now.
-struct Compared {
-    /// What messages call it.
-    name: String,
-    /// The text that stands for it in `--format nft`, and the one that stands for the policy.
-    texts: [String; 2],
-    /// What it was at first.
-    first: Ruleset,
-    /// The policy that it was compiled from, where it is known.
-    policy: Option<Bound>,
-    /// What it became for each cause; the last is the policy's.
-    steps: Vec<(Cause, Ruleset)>,
-}
-
 pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let bound = arguments.policy.load(&catalog)?;
     let new = lower(&bound.resolved);
-    let compared = match read_other(arguments)? {
-        Other::Ruleset { source, ruleset } => against_ruleset(source, ruleset, new, &catalog.digest),
-        Other::Policy => against_policy(arguments, folder, &bound.resolution, new)?,
-    };
-    let versions: Vec<&Ruleset> =
-        [&compared.first].into_iter().chain(compared.steps.iter().map(|(_, ruleset)| ruleset)).collect();
-    let found = differences(&versions);
+    let compared = Compared::with(arguments, folder, &catalog, &bound, new)?;
+    let found = compared.differences();
     let text = match arguments.format {
         DiffFormat::Text => text(&compared, &found, &bound),
         DiffFormat::Json => render::document(&document(&compared, &found, &bound))?,
@@ -132,117 +77,27 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     if found.is_empty() { Ok(()) } else { Err(Failure::Told(1)) }
 }
 
-enum Other {
-    Ruleset { source: Source, ruleset: Ruleset },
-    Policy,
+/// What of packets is different, for people.
+pub(super) fn summary(compared: &Compared, bound: &Bound) -> String {
+    text(compared, &compared.differences(), bound)
 }
 
-/// Tells a ruleset from a policy by its first words.
-fn read_other(arguments: &Arguments) -> Result<Other, Failure> {
-    let kernel = arguments.against == Path::new("kernel");
-    let source = match kernel {
-        true => kernel::list_table(TABLE).map_err(|error| Failure::System(error.into()))?,
-        false => Some(files::read(&arguments.against)?),
-    };
-    let nothing = |source: &Source| source.text.split_whitespace().eq(["table", "inet", TABLE, "{", "}"]);
-    let Some(source) = source.filter(|source| !(kernel && nothing(source))) else {
-        render::note(&format!("the kernel has no table `inet {TABLE}`, or an empty one: it accepts every packet"));
-        return Ok(Other::Ruleset { source: Source::new("kernel", ""), ruleset: Ruleset::default() });
-    };
-    if !kernel && !is_ruleset(&source.text) {
-        return Ok(Other::Policy);
-    }
-    for (option, given) in [("lock", &arguments.against_lock), ("catalog", &arguments.against_catalog)] {
-        if given.is_some() {
-            let message = format!("`--against-{option}` goes with another policy, and `{}` is a ruleset", source.name);
-            return Err(Failure::Usage(anyhow::anyhow!(message)));
-        }
-    }
-    match readback::read(&source) {
-        // edgeward writes no set of prefixes without any; a listing with `--terse` is full of them.
-        Ok(ruleset) if !kernel && is_terse(&ruleset) => Err(Failure::Usage(anyhow::anyhow!(
-            "`{}` is a ruleset without elements, such as `nft --terse` lists; leave `--terse` out",
-            source.name
-        ))),
-        Ok(ruleset) => Ok(Other::Ruleset { source, ruleset }),
-        Err(diagnostic) => {
-            render::diagnostics(&source, vec![*diagnostic], Severity::Error);
-            // Somebody has changed the kernel's table, which is no fault of a file.
-            Err(Failure::Told(if kernel { 4 } else { 2 }))
-        }
-    }
-}
-
-fn is_terse(ruleset: &Ruleset) -> bool {
-    let mut prefixes = ruleset.sets.values().filter(|set| set.kind == SetKind::Prefixes).peekable();
-    prefixes.peek().is_some() && prefixes.all(|set| set.elements.is_empty())
-}
-
-fn is_ruleset(text: &str) -> bool {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let first = lines.next().unwrap_or_default();
-    let command = first.split_whitespace().next().unwrap_or_default();
-    match command.starts_with('{') {
-        true => text.get(..text.floor_char_boundary(200)).is_some_and(|head| head.contains("\"nftables\"")),
-        false => ["table", "add", "create", "delete", "destroy", "flush"].contains(&command),
-    }
-}
-
-fn against_ruleset(source: Source, first: Ruleset, new: Ruleset, digest: &str) -> Compared {
-    let intact = emit::is_intact(&source.text);
-    // Whose elements the sets of names had is known of an intact text only. Else an address that DNS does not give any
-    // more may as well have been added by hand; one that was not there yet has not.
-    let old_answers = new.clone().with_hosts_of(&first, intact != Some(true));
-    let steps = match intact {
-        // A digest of the catalog in a checksummed text tells its changes from those of the policy.
-        Some(true) if source.text.lines().next().is_some_and(|line| line.ends_with(digest)) => {
-            vec![(Cause::Policy, old_answers), (Cause::Dns, new.clone())]
-        }
-        Some(true) => vec![(Cause::PolicyOrCatalog, old_answers), (Cause::Dns, new.clone())],
-        Some(false) => vec![(Cause::Tampering, new.clone())],
-        None => vec![(Cause::Unrecorded, old_answers), (Cause::Dns, new.clone())],
-    };
-    // What nft lists is laid out otherwise, and counts.
-    let texts = match intact {
-        Some(_) => [source.text, emit::nft(&new)],
-        None => [first.clone(), new].map(|ruleset| emit::nft(&ruleset.without_notes())),
-    };
-    Compared { name: source.name, texts, first, policy: None, steps }
-}
-
-fn against_policy(
-    arguments: &Arguments,
-    folder: Option<&Path>,
-    answers: &Resolution,
-    new: Ruleset,
-) -> Result<Compared, Failure> {
-    let target = arguments.policy.target.target;
-    let (path, lock) = (&arguments.against, LockArguments { lock: arguments.against_lock.clone() });
-    let load = |folder: Option<&Path>, shown| {
-        let catalog = load_catalog(folder)?;
-        load_policy(path, &catalog, target, shown)
-    };
-    let other = match arguments.against_catalog.as_deref() {
-        Some(name) if name == Path::new("built-in") => None,
-        other => other.or(folder),
-    };
-    let before = load(other, Severity::Warning)?;
-    let before = lock.bind(path, before)?;
-    let first = lower(&before.resolved);
-    let mut steps = Vec::new();
-    // A version that lacks an answer is left out: what it would have told apart is put down to the next cause.
-    let mut step = |cause, intent: &Intent<Declared>, answers: &Resolution| {
-        steps.extend(intent.bind(answers).ok().map(|bound| (cause, lower(&bound))));
-    };
-    let now = arguments.against_catalog.as_ref().map(|_| load(folder, Severity::Error)).transpose()?;
-    let intent = now.as_ref().map_or(&before.loaded.intent, |now| &now.intent);
-    if now.is_some() {
-        step(Cause::Catalog, intent, &before.resolution.with_required(intent, answers));
-    }
-    step(Cause::Dns, intent, &answers.with_required(intent, &before.resolution));
-    let texts = [&first, &new].map(emit::nft);
-    steps.push((Cause::Policy, new));
-    Ok(Compared { name: path.display().to_string(), texts, first, policy: Some(before), steps })
+/// The flows that permit or deny more than before, in a sentence.
+pub(super) fn flows(before: &Ruleset, after: &Ruleset) -> String {
+    let found = differences(&[before, after]);
+    let effects =
+        [Effect::Allowed, Effect::Denied, Effect::Silenced, Effect::Answered, Effect::Untracked, Effect::Tracked];
+    let parts: Vec<String> = effects
+        .into_iter()
+        .filter_map(|effect| {
+            let of_effect = found.iter().filter(|difference| difference.effect == effect);
+            let flows: BTreeSet<&str> =
+                of_effect.map(|difference| difference.flow.as_deref().unwrap_or("no flow")).collect();
+            let flows: Vec<&str> = flows.into_iter().collect();
+            (!flows.is_empty()).then(|| format!("{}: {}", title(effect), flows.join(", ")))
+        })
+        .collect();
+    if parts.is_empty() { "no packet fares otherwise".to_owned() } else { parts.join("; ") }
 }
 
 fn title(effect: Effect) -> &'static str {

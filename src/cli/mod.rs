@@ -1,15 +1,26 @@
 //! The command line: arguments, messages and exit codes. One file per verb.
 
+mod apply;
+mod boot;
 mod catalog;
 mod check;
 mod compile;
+mod confirm;
 mod diff;
 mod explain;
+mod history;
 mod hosts;
 mod init;
 mod lock;
+mod manifest;
+mod outside;
+mod refresh;
 mod render;
 mod resolve;
+mod rollback;
+mod rollout;
+mod status;
+mod watch;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -52,6 +63,23 @@ enum Verb {
     Explain(Box<explain::Arguments>),
     /// Show the packets that fare otherwise than under another ruleset or policy, and why
     Diff(diff::Arguments),
+    /// Bring this host's rules to a policy, without losing a packet or locking anybody out
+    Apply(apply::Arguments),
+    /// Ask DNS, and change only the addresses that differ
+    Refresh(refresh::Arguments),
+    /// Keep the change that is pending
+    Confirm(confirm::Arguments),
+    /// Undo the change that is pending, or go back to an older generation
+    Rollback(rollback::Arguments),
+    /// Show which rules are in force, what they have counted, and who else judges packets
+    Status(status::Arguments),
+    /// List the generations that are kept
+    History(history::Arguments),
+    /// Load the last confirmed generation from disk; for the start of the machine
+    Boot(boot::Arguments),
+    /// Undo a pending change at its deadline; `apply` starts it
+    #[command(hide = true)]
+    Watch(watch::Arguments),
     /// List the regions, or show all that is known of one
     Catalog(catalog::Arguments),
     /// Print the JSON Schema of the policy file
@@ -163,6 +191,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Compile(arguments) => compile::run(&arguments, catalog),
         Verb::Explain(arguments) => explain::run(&arguments, catalog),
         Verb::Diff(arguments) => diff::run(&arguments, catalog),
+        Verb::Apply(arguments) => apply::run(&arguments, catalog),
+        Verb::Refresh(arguments) => refresh::run(&arguments, catalog),
+        Verb::Confirm(arguments) => confirm::run(&arguments),
+        Verb::Rollback(arguments) => rollback::run(&arguments, catalog),
+        Verb::Status(arguments) => status::run(&arguments),
+        Verb::History(arguments) => history::run(&arguments),
+        Verb::Boot(arguments) => boot::run(&arguments),
+        Verb::Watch(arguments) => watch::run(&arguments),
         Verb::Catalog(arguments) => catalog::run(&arguments, catalog),
         Verb::Schema => schema(),
         Verb::Completions { shell } => {
@@ -209,7 +245,11 @@ struct Loaded {
 
 /// Reads and checks a policy; what is wrong or worth knowing is shown, down to a severity.
 fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Severity) -> Result<Loaded, Failure> {
-    let source = files::read(path)?;
+    load_source(files::read(path)?, catalog, target, shown)
+}
+
+/// As [`load_policy`], of a text that has been read.
+fn load_source(source: Source, catalog: &Catalog, target: Option<Target>, shown: Severity) -> Result<Loaded, Failure> {
     let mut problems = Problems::default();
     let loaded = policy::load(&source, catalog, target, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);

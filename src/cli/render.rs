@@ -114,6 +114,12 @@ pub(super) fn note(message: &str) {
     show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
 }
 
+/// Shows a warning without a place.
+pub(super) fn warning(message: &str) {
+    let message = legible(message);
+    show(&[Group::with_title(Level::WARNING.primary_title(message.as_str()))]);
+}
+
 /// Whether results may have colour; asked once, since a listing may have many lines.
 static COLOURED: LazyLock<bool> =
     LazyLock::new(|| anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never);

@@ -28,15 +28,22 @@ pub(super) struct Arguments {
     policy: PathBuf,
     #[command(flatten)]
     lock: LockArguments,
-    /// Ask this server in place of the policy's `dns.servers`; may be given several times
-    #[arg(long = "server", value_name = "ADDR[:PORT]", value_parser = parse_server)]
-    servers: Vec<SocketAddr>,
+    #[command(flatten)]
+    servers: ServerArguments,
     /// Ask nobody; show what the lockfile has, and how old it is
     #[arg(long)]
     offline: bool,
     /// Text or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
+}
+
+/// Who is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct ServerArguments {
+    /// Ask this server in place of the policy's `dns.servers`; may be given several times
+    #[arg(long = "server", value_name = "ADDR[:PORT]", value_parser = parse_server)]
+    servers: Vec<SocketAddr>,
 }
 
 fn parse_server(text: &str) -> Result<SocketAddr, String> {
@@ -49,7 +56,34 @@ fn parse_server(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
-    let path = arguments.lock.path(&arguments.policy);
+    let updated = update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
+    let Updated { summary, new, now, .. } = &updated;
+    let shown = match arguments.format {
+        ListFormat::Text => text(summary, new, *now, arguments.offline),
+        ListFormat::Json => json_text(summary, new)?,
+    };
+    render::output(&shown)?;
+    updated.failed(&loaded)
+}
+
+/// What became of the questions for a policy's names.
+pub(super) struct Updated {
+    summary: Summary,
+    new: Resolution,
+    now: Timestamp,
+    offline: bool,
+    path: PathBuf,
+}
+
+/// Asks for the names of a policy, and writes the answers to its lockfile.
+pub(super) fn update_lockfile(
+    policy: &Path,
+    loaded: &Loaded,
+    lock: &LockArguments,
+    servers: &ServerArguments,
+    offline: bool,
+) -> Result<Updated, Failure> {
+    let path = lock.path(policy);
     // Held from reading the old answers to writing the new: two runs would each lose what the other learnt.
     let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
     let old = load_if_there(&path)?.unwrap_or_default();
@@ -58,32 +92,27 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let questions: Vec<Question> =
         names.keys().flat_map(|&name| Family::BOTH.map(|family| Question { name: name.clone(), family })).collect();
     let rules = loaded.policy.resolution_rules();
-    let answers: Vec<(Question, Answer)> = if arguments.offline || questions.is_empty() {
+    let answers: Vec<(Question, Answer)> = if offline || questions.is_empty() {
         let silent = |question| (question, Answer { reply: Reply::Timeout, server: None });
         questions.into_iter().map(silent).collect()
     } else {
-        let answers = ask(arguments, &loaded, &questions)?;
+        let answers = ask(servers, loaded, &questions)?;
         questions.into_iter().zip(answers).collect()
     };
     let (new, summary) = update(&old, &answers, now, &rules);
-    if !arguments.offline && new != old {
+    if !offline && new != old {
         files::write(&path, &new.yaml()).map_err(|error| cannot("write", &path, error))?;
     }
-    let shown = match arguments.format {
-        ListFormat::Text => text(&summary, &new, now, arguments.offline),
-        ListFormat::Json => json_text(&summary, &new)?,
-    };
-    render::output(&shown)?;
-    failed(&names, &summary, &new, arguments.offline, &path, now)
+    Ok(Updated { summary, new, now, offline, path })
 }
 
 fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
     Failure::System(anyhow::Error::from(error).context(format!("cannot {what} `{}`", path.display())))
 }
 
-fn ask(arguments: &Arguments, loaded: &Loaded, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+fn ask(chosen: &ServerArguments, loaded: &Loaded, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
     let written = loaded.policy.dns.iter().flat_map(|dns| &dns.value.servers);
-    let mut servers: Vec<SocketAddr> = arguments.servers.clone();
+    let mut servers: Vec<SocketAddr> = chosen.servers.clone();
     if servers.is_empty() {
         servers = written.map(|server| (server.value, DNS_PORT).into()).collect();
     }
@@ -110,42 +139,44 @@ fn ask(arguments: &Arguments, loaded: &Loaded, questions: &[Question]) -> Result
     Ok(answers)
 }
 
-/// The end of the command: names that a flow cannot do without, and that DNS gave no address for in this run.
-fn failed(
-    names: &BTreeMap<&DomainName, bool>,
-    summary: &Summary,
-    new: &Resolution,
-    offline: bool,
-    path: &Path,
-    now: Timestamp,
-) -> Result<(), Failure> {
-    let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);
-    let without = |name: &DomainName| match offline {
-        true => new.addresses(name).next().is_none(),
-        false => !summary.get(name).is_some_and(Change::answered),
-    };
-    let missing: Vec<&DomainName> = required.filter(|name| without(name)).collect();
-    if missing.is_empty() {
-        return Ok(());
+impl Updated {
+    /// Whether any name got an answer.
+    pub(super) fn answered(&self) -> bool {
+        self.summary.values().any(Change::answered)
     }
-    let lines: Vec<String> = missing
-        .iter()
-        .map(|name| match summary.get(*name) {
-            Some(change) if !change.lingering.is_empty() => {
-                format!("  {name}: {}; {}", outcome(change), age(name, change, new, now))
-            }
-            Some(change) => {
-                format!("  {name}: {}; no address is known, and no policy compiles with it", outcome(change))
-            }
-            None => format!("  {name}"),
-        })
-        .collect();
-    Err(Failure::Unresolved(anyhow::anyhow!(
-        "{} names could not be resolved; what `{}` knows of them stays:\n{}",
-        missing.len(),
-        path.display(),
-        lines.join("\n"),
-    )))
+
+    /// The end of the command: names that a flow cannot do without, and that DNS gave no address for in this run.
+    pub(super) fn failed(&self, loaded: &Loaded) -> Result<(), Failure> {
+        let Self { summary, new, now, offline, path } = self;
+        let names = loaded.intent.names();
+        let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);
+        let without = |name: &DomainName| match offline {
+            true => new.addresses(name).next().is_none(),
+            false => !summary.get(name).is_some_and(Change::answered),
+        };
+        let missing: Vec<&DomainName> = required.filter(|name| without(name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let lines: Vec<String> = missing
+            .iter()
+            .map(|name| match summary.get(*name) {
+                Some(change) if !change.lingering.is_empty() => {
+                    format!("  {name}: {}; {}", outcome(change), age(name, change, new, *now))
+                }
+                Some(change) => {
+                    format!("  {name}: {}; no address is known, and no policy compiles with it", outcome(change))
+                }
+                None => format!("  {name}"),
+            })
+            .collect();
+        Err(Failure::Unresolved(anyhow::anyhow!(
+            "{} names could not be resolved; what `{}` knows of them stays:\n{}",
+            missing.len(),
+            path.display(),
+            lines.join("\n"),
+        )))
+    }
 }
 
 /// How old the addresses of a name are, and when they go stale.

@@ -1,6 +1,8 @@
-//! The clock.
+//! The clocks.
 
 #![expect(clippy::disallowed_methods, reason = "this is the module that may")]
+
+use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
@@ -9,4 +11,19 @@ pub fn now() -> Timestamp {
     let now = Timestamp::now();
     // Rounding fails at the ends of representable time only.
     now.round(Unit::Second).unwrap_or(now)
+}
+
+/// The time since this machine was started, that asleep included: no setting of the clock changes it.
+pub fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // Neither is negative.
+    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
+}
+
+/// What tells this start of the machine from others.
+///
+/// # Errors
+/// The kernel does not say.
+pub fn boot_id() -> std::io::Result<String> {
+    Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }

@@ -3,9 +3,11 @@
 // The one place that touches the file system; clippy.toml bans it elsewhere.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the module that may")]
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::diag::{Code, Diagnostic};
 use crate::source::{Source, Span};
@@ -89,14 +91,38 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
     }
-    let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder)?;
+    stage(path, text)?.commit()
+}
+
+/// A file that is written in full beside the one whose place it takes; gone when dropped.
+#[derive(Debug)]
+pub struct Staged {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+/// Writes a text beside a file, so that nothing but its name is left to change.
+///
+/// # Errors
+/// The folder cannot be written to.
+pub fn stage(path: &Path, text: &str) -> std::io::Result<Staged> {
+    let mut file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder_of(path))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     readable_by_all(file.as_file())?;
-    file.persist(path).map_err(|error| error.error)?;
-    // Without this the rename itself may be lost with the machine's power.
-    File::open(folder)?.sync_all()
+    Ok(Staged { file, path: path.to_owned() })
+}
+
+impl Staged {
+    /// Puts it in the place of the file.
+    ///
+    /// # Errors
+    /// The folder cannot be written to; the old file is as it was.
+    pub fn commit(self) -> std::io::Result<()> {
+        self.file.persist(&self.path).map_err(|error| error.error)?;
+        // Without this the rename itself may be lost with the machine's power.
+        File::open(folder_of(&self.path))?.sync_all()
+    }
 }
 
 /// A temporary file is private; a ruleset is no secret, and others audit it.
@@ -117,6 +143,89 @@ pub fn lock_folder_of(path: &Path) -> std::io::Result<FolderLock> {
     let folder = File::open(folder_of(path))?;
     folder.lock()?;
     Ok(FolderLock(folder))
+}
+
+/// Waits until no other run holds a folder, for a while, and holds it; `None` where the time is over.
+///
+/// # Errors
+/// The folder cannot be opened, or does not know locks.
+pub fn lock_folder(folder: &Path, patience: Duration) -> std::io::Result<Option<FolderLock>> {
+    let file = File::open(folder)?;
+    let deadline = Instant::now() + patience;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Some(FolderLock(file))),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// The path of something that is there, from the root, without links.
+///
+/// # Errors
+/// It is not there.
+pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
+    std::fs::canonicalize(path)
+}
+
+/// Makes a folder for nobody but its owner, with those above it, where it is not there yet.
+///
+/// # Errors
+/// The system says no.
+pub fn make_private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Makes a folder with files in it: after a crash all of them are there, or no folder.
+///
+/// # Errors
+/// The folder around it cannot be written to, or there is a folder of the name.
+pub fn write_folder(folder: &Path, files: &[(&str, &str)]) -> std::io::Result<()> {
+    let around = folder_of(folder);
+    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(around)?;
+    for (name, text) in files {
+        let mut file = File::create(unfinished.path().join(name))?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+    }
+    File::open(unfinished.path())?.sync_all()?;
+    // A rename puts a folder in the place of an empty one; one with files in it stays.
+    std::fs::rename(unfinished.path(), folder)?;
+    let _ = unfinished.keep();
+    File::open(around)?.sync_all()
+}
+
+/// What the names of folders begin with that a crash has left unfinished.
+pub const UNFINISHED: &str = ".unfinished-";
+
+/// The names in a folder, in no order; none where there is no folder.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    Ok(names)
+}
+
+/// Removes a folder with all that is in it, where it is there.
+///
+/// # Errors
+/// The system says no.
+pub fn remove_folder(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::kernel::{self, KernelError};
+use super::kernel::{KernelError, list_chains};
 use crate::net::{Family, Hook};
 
 pub use units::{Flushes, LegacyTables, Unit};
@@ -113,7 +113,7 @@ const IPTABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
 /// # Errors
 /// nft is missing, not permitted, fails, or lists what is not understood.
 pub fn chains(own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
-    understand(&kernel::list_chains()?.text, own)
+    understand(&list_chains()?.text, own)
 }
 
 /// Whether rules of legacy iptables are in force, which nft does not list (`/proc/net/ip_tables_names`).

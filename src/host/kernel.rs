@@ -1,45 +1,52 @@
-//! The kernel's tables, through the program nft.
+//! The kernel's `table inet edgeward`: what is in it, and changes of it.
+//!
+//! Structure goes through the program nft, elements over netlink. What is promised of a change (one transaction, all of
+//! it or nothing, no other table) is the same for the real kernel and for the one in memory, and the same tests hold
+//! both to it. What the kernel knows of this host's connections belongs here, too: rules that come judge them.
 
-#![expect(clippy::disallowed_methods, reason = "this is the module that may start nft")]
+mod memory;
+pub(crate) mod nft;
 
-use std::ffi::OsString;
-use std::io::{self, ErrorKind, Read};
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Duration;
 
+use super::files::Unusable;
+use super::netlink::{Connection, Counter, NetlinkError, OpenFlow, SetChange, SetRef};
+use super::sessions::{self, Flow, SessionsError, Sockets};
+use crate::emit;
+use crate::live::{Change, Misfit};
+use crate::readback;
+use crate::ruleset::{Ruleset, TABLE};
 use crate::source::Source;
 
-/// Where nft is, besides `PATH`: users' paths often lack these.
-const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
-/// nft repeats what it does not like; a set on one line is megabytes.
-const LONGEST: usize = 400;
+pub use memory::Memory;
+pub use nft::list_chains;
 
-/// A table with a set of 500,000 takes 18 s, and is 9 MB (nft 1.0.6).
-const TABLE: Limits = Limits { time: Duration::from_secs(300), bytes: 256 << 20 };
-/// Chains without rules and sets: 100,000 take a second, and are 10 MB.
-const CHAINS: Limits = Limits { time: Duration::from_secs(30), bytes: 64 << 20 };
+/// How often a table is read before it is given up because somebody changes it all the time.
+const ATTEMPTS: usize = 5;
 
-/// How long nft may take, and how much it may say.
-///
-/// nft begins anew whenever somebody changes a table meanwhile, so beside a busy program it could go on for ever.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    time: Duration,
-    bytes: u64,
-}
-
-/// Why the kernel's tables cannot be read.
+/// Why the kernel's tables cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// There is no nft.
     #[error("there is no program `nft`; install the package nftables (1.0.6 or later)")]
     NoNft,
+    /// nft does not know what edgeward writes.
+    #[error("nft {0} is too old; install nftables 1.0.6 or later")]
+    TooOld(String),
     /// The system does not let us.
-    #[error("the kernel's tables may not be read without the capability CAP_NET_ADMIN; run as root")]
+    #[error("the kernel's tables may be neither read nor changed without the capability CAP_NET_ADMIN; run as root")]
     NotPermitted,
+    /// The kernel has no nf_tables.
+    #[error("the kernel has no nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET; `modprobe nf_tables`): {0}")]
+    NoTables(String),
+    /// The kernel has nf_tables, and not all of it.
+    #[error(
+        "the kernel lacks what these rules need; nothing was changed. \
+         The modules are nf_tables, nft_ct, nft_limit, nft_log, nft_reject_inet and nf_conntrack: {0}"
+    )]
+    NoModule(String),
     /// nft says something else.
     #[error("nft failed: {0}")]
     Failed(String),
@@ -52,176 +59,145 @@ pub enum KernelError {
     /// nft said more than anybody would read.
     #[error("nft listed more than {} MiB", .0 >> 20)]
     TooMuch(u64),
+    /// The table has something in it that edgeward does not know.
+    #[error("the table `inet {TABLE}` has something in it that edgeward did not make: {}", .0.diagnostic.message)]
+    Unreadable(Box<Unusable>),
+    /// Elements could not be changed or read.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The kernel in memory does not take a change.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
 }
 
-/// Reads a table of the family inet as nft lists it, without what it has counted; `None` where there is no such table.
-///
-/// The text, not JSON: where something in it is not understood, its line can be shown.
-///
-/// # Errors
-/// nft is missing, not permitted, fails, or does not come to an end.
-pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
-    let mut command = nft();
-    command.args(["--stateless", "list", "table", "inet", name]);
-    let output = run(command, TABLE)?;
-    // A loader that misses a library says the same words, but not as nft does.
-    if output.status.code() == Some(1) && output.stderr.starts_with(b"Error: No such file or directory") {
-        return Ok(None);
-    }
-    answer(output).map(Some)
+/// The kernel, as far as edgeward changes it.
+pub trait Kernel {
+    /// The table as it is, with the elements of its sets; `None` where there is none.
+    ///
+    /// # Errors
+    /// The kernel or nft does not say, or the table has in it what edgeward does not know.
+    fn table(&mut self) -> Result<Option<Ruleset>, KernelError>;
+
+    /// Makes changes of structure, in one transaction. New sets are empty.
+    ///
+    /// # Errors
+    /// Nothing has changed, but for [`KernelError::TooSlow`], after which that is not known.
+    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError>;
+
+    /// Changes elements, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Kernel::change`].
+    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError>;
+
+    /// Puts a ruleset in the place of the table, if there is one, in one transaction. Not for a table in use: packets
+    /// may be lost meanwhile, and let through.
+    ///
+    /// # Errors
+    /// As [`Kernel::change`].
+    fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError>;
+
+    /// What the table's counters have counted; none where there is no table.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError>;
+
+    /// The sockets of this host.
+    ///
+    /// # Errors
+    /// A file breaks off, or is not understood.
+    fn sockets(&mut self) -> Result<Sockets, SessionsError>;
+
+    /// The flows that conntrack knows; `None` where they are not shown.
+    ///
+    /// # Errors
+    /// As [`Kernel::sockets`].
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError>;
+
+    /// Tells conntrack of a connection that is open.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError>;
 }
 
-/// Reads the chains of all tables, without rules and sets, as nft's JSON.
-///
-/// # Errors
-/// nft is missing, not permitted, fails, or does not come to an end.
-pub fn list_chains() -> Result<Source, KernelError> {
-    let mut command = nft();
-    command.args(["-j", "list", "chains"]);
-    answer(run(command, CHAINS)?)
+/// The kernel of this network namespace.
+#[derive(Default)]
+pub struct Real {
+    connection: Option<Connection>,
 }
 
-fn nft() -> Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // A relative folder, or an empty one, would be a program of whoever chose the current folder.
-    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).filter(|folder| folder.is_absolute());
-    let path: OsString = std::env::join_paths(folders).unwrap_or(path);
-    let mut command = Command::new("nft");
-    command.env("PATH", path).env("LC_ALL", "C");
-    command
-}
-
-/// What a program said before it ended.
-struct Output {
-    status: ExitStatus,
-    stdout: Vec<u8>,
-    /// The beginning.
-    stderr: Vec<u8>,
-}
-
-fn answer(output: Output) -> Result<Source, KernelError> {
-    if output.status.success() {
-        return Ok(Source::new("kernel", &String::from_utf8_lossy(&output.stdout)));
-    }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    if stderr.contains("Operation not permitted") {
-        return Err(KernelError::NotPermitted);
-    }
-    if stderr.trim().is_empty() {
-        return Err(KernelError::Failed(output.status.to_string()));
-    }
-    Err(KernelError::Failed(stderr.chars().take(LONGEST).collect()))
-}
-
-/// Runs a program within limits; one that exceeds them is killed.
-fn run(mut command: Command, limits: Limits) -> Result<Output, KernelError> {
-    let deadline = Instant::now() + limits.time;
-    let pipes = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = pipes.spawn().map_err(|error| match error.kind() {
-        ErrorKind::NotFound => KernelError::NoNft,
-        _ => KernelError::Start(error),
-    })?;
-    let output = hear(&mut child, limits, deadline);
-    if output.is_err() {
-        // It may be in the middle of a call to the kernel, and so outlive the signal: no wait without an end.
-        let _ = child.kill();
-        let _ = end(&mut child, Instant::now() + Duration::from_secs(1));
-    }
-    output
-}
-
-/// Hears both pipes at once: a program whose other pipe is full does not go on.
-fn hear(child: &mut Child, limits: Limits, deadline: Instant) -> Result<Output, KernelError> {
-    let stdout = listen(child.stdout.take(), limits.bytes).map_err(KernelError::Start)?;
-    let stderr = listen(child.stderr.take(), 4 * LONGEST as u64).map_err(KernelError::Start)?;
-    let heard = |pipe: &Receiver<io::Result<Vec<u8>>>| match pipe
-        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
-    {
-        Ok(bytes) => bytes.map_err(KernelError::Start),
-        Err(RecvTimeoutError::Timeout) => Err(KernelError::TooSlow(limits.time)),
-        Err(RecvTimeoutError::Disconnected) => Ok(Vec::new()),
-    };
-    let stdout = heard(&stdout)?;
-    if stdout.len() as u64 > limits.bytes {
-        return Err(KernelError::TooMuch(limits.bytes));
-    }
-    let stderr = heard(&stderr)?;
-    let status = end(child, deadline).map_err(KernelError::Start)?;
-    Ok(Output { status: status.ok_or(KernelError::TooSlow(limits.time))?, stdout, stderr })
-}
-
-/// Reads a pipe on a thread of its own: up to one byte more than the bound, then the rest into nothing.
-fn listen(pipe: Option<impl Read + Send + 'static>, bound: u64) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
-    let (sender, receiver) = channel();
-    let read = move || {
-        let Some(mut pipe) = pipe else { return };
-        let mut bytes = Vec::new();
-        let result = (&mut pipe).take(bound + 1).read_to_end(&mut bytes);
-        // Nobody hears it where the time is over, or the other pipe said too much.
-        let _ = sender.send(result.map(|_| bytes));
-        let _ = io::copy(&mut pipe, &mut io::sink());
-    };
-    thread::Builder::new().spawn(read)?;
-    Ok(receiver)
-}
-
-/// Waits for the end of a program until a deadline; the standard library has no such wait.
-fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    loop {
-        match child.try_wait()? {
-            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-            status => return Ok(status),
+impl Real {
+    fn netlink(&mut self) -> Result<&mut Connection, NetlinkError> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            none => Ok(none.insert(Connection::open()?)),
         }
     }
+
+    /// Reads the structure, and then the sets one by one; `None` where a set of the structure is gone by then.
+    fn read(&mut self, source: &Source) -> Result<Option<Ruleset>, KernelError> {
+        let mut ruleset = readback::read(source).map_err(|diagnostic| {
+            KernelError::Unreadable(Box::new(Unusable { source: source.clone(), diagnostic: *diagnostic }))
+        })?;
+        let netlink = self.netlink()?;
+        for (name, set) in &mut ruleset.sets {
+            set.elements = match netlink.elements(SetRef { name, family: set.family, kind: set.kind }) {
+                Err(NetlinkError::NoSet(_) | NetlinkError::NoTable) => return Ok(None),
+                elements => elements?,
+            };
+        }
+        Ok(Some(ruleset))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
-
-    fn shell(script: &str, limits: Limits) -> Result<Output, KernelError> {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        run(command, limits)
-    }
-
-    #[test]
-    fn both_pipes_are_heard() {
-        let output = shell("echo one; echo two >&2; exit 3", LIMITS).unwrap();
-        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"one\n"[..], &b"two\n"[..]));
-        assert_eq!(output.status.code(), Some(3));
-        // More than a pipe holds, in the one that is heard last, and then in the other.
-        let output = shell("head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero", LIMITS).unwrap();
-        assert_eq!((output.stdout.len(), output.stderr.len()), (300_000, 4 * LONGEST + 1));
-        assert!(matches!(run(Command::new("/no/such/program"), LIMITS), Err(KernelError::NoNft)));
-    }
-
-    #[test]
-    fn what_has_no_end_is_ended() {
-        let short = Limits { time: Duration::from_millis(200), ..LIMITS };
-        let begin = Instant::now();
-        // Silent; with both pipes closed; and with a child that holds them.
-        for script in ["exec sleep 100", "exec sleep 100 >&- 2>&-", "sleep 5"] {
-            assert!(matches!(shell(script, short), Err(KernelError::TooSlow(_))), "{script}");
+impl Kernel for Real {
+    fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
+        for _ in 0..ATTEMPTS {
+            let Some(source) = nft::list_table(TABLE)? else { return Ok(None) };
+            // `readback` takes an empty table for one that was cut off.
+            if source.text.split_whitespace().eq(["table", "inet", TABLE, "{", "}"]) {
+                return Ok(Some(Ruleset::default()));
+            }
+            if let Some(ruleset) = self.read(&source)? {
+                return Ok(Some(ruleset));
+            }
         }
-        assert!(matches!(
-            shell("exec cat /dev/zero", Limits { time: Duration::from_secs(2), ..LIMITS }),
-            Err(KernelError::TooMuch(_))
-        ));
-        assert!(matches!(shell("cat /dev/zero >&2", short), Err(KernelError::TooSlow(_))));
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        Err(NetlinkError::Torn.into())
     }
 
-    #[test]
-    fn what_nft_says_becomes_a_reason() {
-        let said = |script: &str| answer(shell(script, LIMITS).unwrap()).unwrap_err().to_string();
-        assert!(said("echo Error: Operation not permitted >&2; exit 1").contains("CAP_NET_ADMIN"));
-        assert_eq!(said("printf %s Error >&2; exit 1"), "nft failed: Error");
-        assert_eq!(said("exit 3"), "nft failed: exit status: 3");
-        assert_eq!(said("kill -9 $$"), "nft failed: signal: 9 (SIGKILL)");
-        assert_eq!(said("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1").len(), "nft failed: ".len() + LONGEST);
-        assert_eq!(answer(shell("printf %s '{}'", LIMITS).unwrap()).unwrap().text, "{}");
+    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
+        match changes {
+            [] => Ok(()),
+            changes => nft::load(&emit::changes(changes)),
+        }
+    }
+
+    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
+        Ok(self.netlink()?.change(changes)?)
+    }
+
+    fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError> {
+        nft::load(&emit::nft(ruleset))
+    }
+
+    fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError> {
+        match self.netlink()?.counters() {
+            Err(NetlinkError::NoTable) => Ok(BTreeMap::new()),
+            counters => Ok(counters?),
+        }
+    }
+
+    fn sockets(&mut self) -> Result<Sockets, SessionsError> {
+        sessions::sockets()
+    }
+
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+        sessions::conntrack()
+    }
+
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+        Ok(self.netlink()?.track(flow)?)
     }
 }

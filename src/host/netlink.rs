@@ -5,12 +5,14 @@
 //! after it has read everything, to the same effect: nft lists such a set like one that it filled by itself.
 //!
 //! Rules, chains and the sets as such are nft's business (`emit`, [`kernel`](super::kernel)). Nothing but
-//! `table inet edgeward` can be named, so no other table can be touched.
+//! `table inet edgeward` can be named, so no other table can be touched. Besides, conntrack can be told of connections
+//! that are older than its work.
 //!
 //! A connection speaks to the network namespace of the thread that opened it.
 
 mod batch;
 mod channel;
+mod conntrack;
 mod elements;
 mod error;
 mod wire;
@@ -29,6 +31,7 @@ use batch::Batch;
 use channel::{Answer, Channel, Reader, Refusal};
 use elements::Elements;
 
+pub use conntrack::OpenFlow;
 pub use error::NetlinkError;
 
 /// How often a list is read before it is given up because somebody changes tables all the time.
@@ -169,6 +172,22 @@ impl Connection {
             })?;
             Ok(counters)
         })
+    }
+
+    /// Tells conntrack of a connection that is open: both sides have spoken, and nobody knows how far they are.
+    ///
+    /// A flow that conntrack knows already is left as it is, but counts as answered from now on.
+    ///
+    /// # Errors
+    /// The kernel has no netlink for conntrack, or does not take the flow.
+    pub fn track(&mut self, flow: OpenFlow) -> Result<(), NetlinkError> {
+        let (mut bytes, number) = (Vec::new(), self.channel.next());
+        conntrack::push(&mut bytes, number, flow);
+        self.channel.send(&bytes, number)?;
+        match self.channel.receive(number, &mut |_| Ok(()))? {
+            Answer::Done => Ok(()),
+            Answer::Refused(refusal) => Err((&refusal).into()),
+        }
     }
 
     /// Makes sure that the table has the set, and that it is what it is taken for.

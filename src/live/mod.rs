@@ -13,17 +13,20 @@ use crate::ruleset::{Action, Base, Chain, Match, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
 
-/// A table as the kernel has it. Its sets have live names: the name that rulesets know, and where that was taken the
-/// number of a generation behind a dot.
+/// A table as the kernel has it. Its sets have live names: the name that rulesets know, and where that was taken a
+/// number behind a dot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live(pub Ruleset);
 
 /// The name that rulesets know a live set by.
 pub fn plain_name(live: &str) -> &str {
-    match live.rsplit_once('.') {
-        Some((plain, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => plain,
-        _ => live,
-    }
+    parts(live).0
+}
+
+/// The plain name, and the number behind it.
+fn parts(live: &str) -> (&str, Option<u64>) {
+    let numbered = live.rsplit_once('.').and_then(|(plain, number)| Some((plain, number.parse().ok()?)));
+    numbered.map_or((live, None), |(plain, number)| (plain, Some(number)))
 }
 
 /// What brings a table from one ruleset to another.
@@ -78,9 +81,8 @@ impl Live {
         ruleset.without_notes()
     }
 
-    /// The steps to a ruleset. Sets that are made get the number of the generation behind their name, where the name is
-    /// taken.
-    pub fn plan(&self, exists: bool, wanted: &Ruleset, generation: u64) -> Plan {
+    /// The steps to a ruleset. Sets that are made get a number that no set of the table has, where their name is taken.
+    pub fn plan(&self, exists: bool, wanted: &Ruleset) -> Plan {
         let now = self.meaning();
         let wanted = wanted.clone().without_notes();
         let same_rules = now.chains == sorted_like(&wanted, &now).chains && now.counters == wanted.counters;
@@ -101,6 +103,7 @@ impl Live {
         }
         // A live set is kept where it is what is wanted; all others are made anew.
         let mut names: BTreeMap<String, String> = BTreeMap::new();
+        let number = self.0.sets.keys().filter_map(|name| parts(name).1).max().map_or(1, |last| last.saturating_add(1));
         let mut plan = Plan::default();
         if !exists {
             plan.fill.push(Change::AddTable);
@@ -112,7 +115,7 @@ impl Live {
                 continue;
             }
             let live = match self.0.sets.contains_key(name) {
-                true => format!("{name}.{generation}"),
+                true => format!("{name}.{number}"),
                 false => name.clone(),
             };
             plan.fill.push(Change::AddSet { name: live.clone(), family: set.family, kind: set.kind });

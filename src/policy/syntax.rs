@@ -307,7 +307,8 @@ scalar!(WrittenDuration, {
 /// A hundred years: longer than any wait, and no sum of two overflows.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// Reads `500ms`, `2s`, `10m`, `24h`, `7d`; up to a hundred years.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
     let number: u64 = Some(number).filter(|number| !number.starts_with('0'))?.parse().ok()?;
     let milliseconds = match unit {

@@ -28,14 +28,19 @@ pub const DELETE_ELEMENTS: u16 = TABLES << 8 | 14;
 /// `NFT_MSG_GETOBJ`
 pub const GET_OBJECTS: u16 = TABLES << 8 | 19;
 
+/// `IPCTNL_MSG_CT_NEW` of `NFNL_SUBSYS_CTNETLINK` (`nfnetlink_conntrack.h`)
+pub const ADD_FLOW: u16 = 1 << 8;
+
 /// `NLM_F_REQUEST`: all messages to the kernel have it.
 const REQUEST: u16 = 0x1;
 /// An answer is wanted where all went well, too (`NLM_F_ACK`).
 pub const ACKNOWLEDGE: u16 = 0x4;
 /// All there are (`NLM_F_DUMP`).
 pub const ALL: u16 = 0x300;
+/// What is new may be made (`NLM_F_CREATE`).
+pub const MAKE: u16 = 0x400;
 /// What is new may be made, and must not be there (`NLM_F_CREATE`, `NLM_F_EXCL`).
-pub const CREATE: u16 = 0x400 | 0x200;
+pub const CREATE: u16 = MAKE | 0x200;
 /// Of a list: it is torn by a change (`NLM_F_DUMP_INTR`).
 pub const TORN: u16 = 0x10;
 /// Of a refusal: it repeats the header only of what is refused (`NLM_F_CAPPED`).
@@ -59,14 +64,27 @@ const FAMILY_HEADER: usize = 4;
 ///
 /// Attributes are padded to four bytes, so messages are, too.
 pub fn message(bytes: &mut Vec<u8>, kind: u16, flags: u16, number: u32, attributes: impl FnOnce(&mut Vec<u8>)) {
+    // Whose transaction it is.
+    let (family, whose) = if matches!(kind, BEGIN | END) { (0, TABLES) } else { (INET, 0) };
+    message_of(bytes, kind, flags, number, (family, whose), attributes);
+}
+
+/// Writes a message about something of a family (`NFPROTO_…`); the second number is that of `nfgenmsg.res_id`.
+pub fn message_of(
+    bytes: &mut Vec<u8>,
+    kind: u16,
+    flags: u16,
+    number: u32,
+    (family, whose): (u8, u16),
+    attributes: impl FnOnce(&mut Vec<u8>),
+) {
     let start = bytes.len();
     bytes.extend([0; 4]);
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((flags | REQUEST).to_ne_bytes());
     bytes.extend(number.to_ne_bytes());
     bytes.extend([0; 4]);
-    // Family, version, and whose transaction it is, in network byte order.
-    let (family, whose) = if matches!(kind, BEGIN | END) { (0, TABLES) } else { (INET, 0) };
+    // Family, version, and a number in network byte order.
     bytes.extend([family, 0]);
     bytes.extend(whose.to_be_bytes());
     attributes(bytes);

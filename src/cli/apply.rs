@@ -1,0 +1,209 @@
+//! `edgeward apply`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::diff::{Compared, summary};
+use super::lock::{Bound, BoundArguments};
+use super::outside::{self, Prospect, Purpose};
+use super::rollout::{self, GuardArguments, StateArguments};
+use super::{Failure, compile, load_catalog, manifest, render};
+use crate::catalog::Catalog;
+use crate::emit;
+use crate::guard::ssh_port;
+use crate::host::clock;
+use crate::host::generations::{State, Store};
+use crate::host::kernel::{Kernel, KernelError, Real};
+use crate::host::operator;
+use crate::host::rollout::{Manner, left, named};
+use crate::host::transition::Transition;
+use crate::live::Live;
+use crate::lower::lower;
+use crate::ruleset::Ruleset;
+use crate::source::Source;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    policy: BoundArguments,
+    #[command(flatten)]
+    state: StateArguments,
+    #[command(flatten)]
+    guard: GuardArguments,
+    /// Say what would change and what speaks against it; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What the kernel is to be brought to, and how.
+pub(super) struct Order<'a> {
+    /// The policy with its answers.
+    pub(super) bound: &'a Bound,
+    /// Its catalog.
+    pub(super) catalog: &'a Catalog,
+    /// `apply` or `refresh`.
+    pub(super) verb: &'static str,
+    /// How the change is guarded.
+    pub(super) guard: &'a GuardArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(folder)?;
+    let bound = arguments.policy.load(&catalog)?;
+    let order = Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard };
+    match arguments.dry_run {
+        true => order.rehearse(&arguments.state),
+        false => order.carry_out(&arguments.state.hold()?),
+    }
+}
+
+impl Order<'_> {
+    /// The ruleset as a value and as text, proved.
+    fn ruleset(&self) -> Result<(Ruleset, String), Failure> {
+        let ruleset = lower(&self.bound.resolved);
+        let text = emit::nft(&ruleset);
+        compile::proved(&self.bound.resolved, Source::new("the ruleset", &text))?;
+        Ok((ruleset, text))
+    }
+
+    fn prospect(&self, ruleset: &Ruleset) -> Prospect {
+        let Bound { loaded, resolution, .. } = self.bound;
+        outside::prospect(ruleset, Some(&Purpose { policy: &loaded.policy, intent: &loaded.intent, resolution }))
+    }
+
+    /// Says what would change.
+    fn rehearse(&self, state: &StateArguments) -> Result<(), Failure> {
+        let (ruleset, _) = self.ruleset()?;
+        let store = state.look();
+        let records = store.state()?;
+        let compared = Compared::with_kernel(&store, self.catalog, self.bound, &ruleset)?;
+        render::output(&summary(&compared, self.bound))?;
+        if let Some(pending) = &records.pending {
+            render::note(&rollout::deadline(pending));
+        }
+        let prospect = self.prospect(&ruleset);
+        outside::tell(&outside::others(&ruleset));
+        judge(&prospect, self.guard.force)?;
+        refuse_undone(&store, &records, &ruleset, self.guard)
+    }
+
+    /// Brings the kernel to the policy.
+    pub(super) fn carry_out(&self, store: &Store) -> Result<(), Failure> {
+        let (ruleset, text) = self.ruleset()?;
+        let mut kernel = Real::default();
+        let mut rollout = rollout::rollout(store, &mut kernel);
+        let force = self.guard.force;
+        let (state, notes) = rollout.settle(force)?;
+        notes.iter().for_each(|note| render::note(note));
+        let name = &self.bound.loaded.intent.name;
+        // A refresh keeps what is pending pending; whoever applies has to say what is to become of it.
+        let confirm_within = match (&state.pending, self.guard.confirm_within) {
+            (Some(pending), None) if self.verb == "refresh" => Some(left(pending).max(Duration::from_millis(1))),
+            (Some(pending), None) => {
+                return Err(Failure::Refused(anyhow::anyhow!(
+                    "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` puts this \
+                     change in its place",
+                    rollout::deadline(pending)
+                )));
+            }
+            (_, given) => given,
+        };
+        if is_in_force(store, &state, &ruleset) {
+            if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
+                let number = pending.generation;
+                let (state, made) = rollout.extend(&state, delay)?;
+                return report(&format!("generation {number} of `{name}` is in force already"), &state, &made.watcher);
+            }
+            rollout.acknowledge(&state)?;
+            let current = named(state.current);
+            return render::output(&format!("nothing to change: {current} is what `{name}` means\n"));
+        }
+        if confirm_within.is_none() {
+            refuse_undone(store, &state, &ruleset, self.guard)?;
+        }
+        judge(&self.prospect(&ruleset), force)?;
+        // A timer would say it again and again.
+        if self.verb == "apply" {
+            outside::tell(&outside::others(&ruleset));
+        }
+        let number = state.last + 1;
+        let facts = (number, operator::name(), clock::now());
+        let generation = manifest::generation(self.bound, self.catalog, text, self.verb, facts);
+        let manner = Manner { confirm_within, force, ssh_port: ssh_port(&self.bound.loaded.policy) };
+        let before = state.current.map(|number| store.ruleset(number)).transpose()?;
+        let (state, made) = rollout.apply(&state, &generation, &ruleset, manner)?;
+        rollout::tell(&made);
+        let what = match &before {
+            None => "these are the first rules".to_owned(),
+            Some(_) if !made.changed => "the rules were in force already".to_owned(),
+            Some(before) => super::diff::flows(before, &ruleset),
+        };
+        report(&format!("generation {number} of `{name}` is in force: {what}"), &state, &made.watcher)
+    }
+}
+
+fn report(sentence: &str, state: &State, watcher: &Option<crate::host::watch::Watcher>) -> Result<(), Failure> {
+    let mut text = format!("{sentence}\n");
+    if let Some(pending) = &state.pending {
+        text.push_str(&format!("{}\n", rollout::deadline(pending)));
+    }
+    if let Some(watcher) = watcher {
+        text.push_str(&format!("{}\n", rollout::watcher(watcher)));
+    }
+    render::output(&text)
+}
+
+/// Whether the kernel, and boot, have a ruleset already.
+fn is_in_force(store: &Store, state: &State, wanted: &Ruleset) -> bool {
+    let Some(current) = state.current else { return false };
+    let is_policy = state.generations.get(&current).is_some_and(|record| record.made_by != "found");
+    let is_settled = state.confirmed == Some(current) || state.pending.is_some();
+    is_policy && is_settled && store.ruleset(current).is_ok_and(|ruleset| is_same(ruleset, wanted))
+}
+
+fn is_same(ruleset: Ruleset, wanted: &Ruleset) -> bool {
+    Transition::from(Some(Live(ruleset)), Some(wanted)).keeps_rules()
+}
+
+/// Refuses rules that were undone because nobody confirmed them: a timer would bring them back at night.
+fn refuse_undone(store: &Store, state: &State, wanted: &Ruleset, guard: &GuardArguments) -> Result<(), Failure> {
+    if guard.force || guard.confirm_within.is_some() {
+        return Ok(());
+    }
+    // The last word on these rules counts.
+    let last = state.generations.iter().rev().find(|(number, record)| {
+        let has_fate = record.rolled_back.is_some() || record.confirmed.is_some();
+        has_fate && store.ruleset(**number).is_ok_and(|ruleset| is_same(ruleset.with_hosts_of(wanted, false), wanted))
+    });
+    match last.and_then(|(number, record)| Some((number, record.rolled_back?))) {
+        None => Ok(()),
+        Some((number, at)) => Err(Failure::Refused(anyhow::anyhow!(
+            "these are the rules of generation {number}, which was undone at {at} because nobody confirmed it; nothing \
+             was changed. Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it \
+             for good"
+        ))),
+    }
+}
+
+/// Shows what a look at the host has found; refuses rules that would lock somebody out.
+pub(super) fn judge(prospect: &Prospect, force: bool) -> Result<(), Failure> {
+    prospect.notes.iter().for_each(|note| render::note(note));
+    prospect.warnings.iter().for_each(|warning| render::warning(warning));
+    if prospect.dangers.is_empty() {
+        return Ok(());
+    }
+    if force {
+        prospect.dangers.iter().for_each(|danger| render::warning(danger));
+        return Ok(());
+    }
+    Err(Failure::Refused(anyhow::anyhow!(
+        "these rules would cut off what they must not; nothing was changed:\n  {}\n`--force` applies them all the same, \
+         and with `--confirm-within 2m` they are undone where that was a mistake",
+        prospect.dangers.join("\n  ")
+    )))
+}
+
+/// Reads the kernel's table under the names of rulesets; `None` where there is none.
+pub(super) fn live() -> Result<Option<Live>, KernelError> {
+    Ok(Real::default().table()?.map(Live))
+}

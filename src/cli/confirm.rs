@@ -1,0 +1,45 @@
+//! `edgeward confirm`.
+
+use super::rollout::{self, StateArguments};
+use super::{Failure, render};
+use crate::host::clock;
+use crate::host::kernel::Real;
+use crate::host::rollout::{is_over, named};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    state: StateArguments,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let store = arguments.state.hold()?;
+    let mut kernel = Real::default();
+    let mut rollout = rollout::rollout(&store, &mut kernel);
+    let mut state = store.state()?;
+    let was_pending = state.pending.clone();
+    // Whoever can say this word need not wait for the kernel, unless there is something to make good.
+    let is_old = |boot: &str| clock::boot_id().map_or(true, |now| now != boot);
+    let is_unsettled = |pending| is_over(pending) || is_old(&pending.boot);
+    if state.switching.is_some() || state.pending.as_ref().is_some_and(is_unsettled) {
+        let (settled, notes) = rollout.settle(true)?;
+        notes.iter().for_each(|note| render::note(note));
+        state = settled;
+    }
+    if state.pending.is_some() {
+        let state = rollout.confirm(&state)?;
+        return render::output(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
+    }
+    match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {
+        (Some(number), Some(_)) => {
+            let at = state.generations.get(&number).and_then(|record| record.rolled_back);
+            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+            Err(Failure::Refused(anyhow::anyhow!(
+                "nothing is pending: {} was undone{at}, and {} is in force",
+                named(Some(number)),
+                named(state.current)
+            )))
+        }
+        _ => render::output(&format!("nothing is pending: {} is in force\n", named(state.current))),
+    }
+}

@@ -1,0 +1,98 @@
+//! `edgeward rollback`.
+
+use std::path::Path;
+
+use super::outside::{self, Purpose};
+use super::rollout::{self, GuardArguments, StateArguments};
+use super::{Failure, Loaded, apply, load_catalog, load_source, render};
+use crate::diag::{Problems, Severity};
+use crate::guard::ssh_port;
+use crate::host::generations::{LOCKFILE, POLICY, State, Store};
+use crate::host::kernel::Real;
+use crate::host::rollout::{Manner, named};
+use crate::resolution::Resolution;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The generation to go back to [default: the one before the pending change, else the one before the present one]
+    #[arg(value_name = "GEN")]
+    generation: Option<u64>,
+    #[command(flatten)]
+    state: StateArguments,
+    #[command(flatten)]
+    guard: GuardArguments,
+}
+
+pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let store = arguments.state.hold()?;
+    let mut kernel = Real::default();
+    let mut rollout = rollout::rollout(&store, &mut kernel);
+    let force = arguments.guard.force;
+    let (state, notes) = rollout.settle(force)?;
+    notes.iter().for_each(|note| render::note(note));
+    // This would happen by itself, so there is nothing to guard.
+    if let (Some(pending), None) = (&state.pending, arguments.generation) {
+        let undone = named(Some(pending.generation));
+        let (state, made) = rollout.undo(&state, "by hand")?;
+        rollout::tell(&made);
+        return render::output(&format!("{undone} is undone: {} is in force\n", in_force(&state)));
+    }
+    let number = match arguments.generation {
+        Some(number) => number,
+        None => previous(&state).ok_or_else(|| {
+            Failure::Usage(anyhow::anyhow!(
+                "there is no generation before {}; `edgeward history` lists those that are kept",
+                named(state.current)
+            ))
+        })?,
+    };
+    if state.current == Some(number) && state.pending.is_none() {
+        return render::output(&format!("nothing to change: generation {number} is in force\n"));
+    }
+    let ruleset = store.ruleset(number)?;
+    let (loaded, resolution) = purpose(&store, number, folder)?;
+    let purpose = loaded.as_ref().map(|loaded| Purpose {
+        policy: &loaded.policy,
+        intent: &loaded.intent,
+        resolution: &resolution,
+    });
+    apply::judge(&outside::prospect(&ruleset, purpose.as_ref()), force)?;
+    let port = loaded.as_ref().map_or(22, |loaded| ssh_port(&loaded.policy));
+    let manner = Manner { confirm_within: arguments.guard.confirm_within, force, ssh_port: port };
+    let (state, made) = rollout.back(&state, Some(number), manner)?;
+    rollout::tell(&made);
+    let mut text = format!("generation {number} is in force again\n");
+    text.extend(state.pending.iter().map(|pending| rollout::deadline(pending) + "\n"));
+    text.extend(made.watcher.iter().map(|watcher| rollout::watcher(watcher) + "\n"));
+    render::output(&text)
+}
+
+fn in_force(state: &State) -> String {
+    match state.current {
+        None => "no table, as before; every packet is accepted".to_owned(),
+        current => named(current),
+    }
+}
+
+/// The newest generation before the present one that was in force for good.
+fn previous(state: &State) -> Option<u64> {
+    let before = state.generations.range(..state.current?);
+    before.rev().find(|(_, record)| record.rolled_back.is_none()).map(|(number, _)| *number)
+}
+
+/// What the generation's operator depends on; nothing where it has no policy, or one of another time.
+fn purpose(store: &Store, number: u64, folder: Option<&Path>) -> Result<(Option<Loaded>, Resolution), Failure> {
+    let manifest = store.manifest(number)?;
+    let Some(facts) = manifest.policy else { return Ok((None, Resolution::default())) };
+    let resolution = store.text(number, LOCKFILE).ok();
+    let resolution = resolution.and_then(|source| Resolution::parse(&source, &mut Problems::default()));
+    let catalog = load_catalog(folder)?;
+    let target = facts.target.parse().ok();
+    match load_source(store.text(number, POLICY)?, &catalog, target, Severity::Error) {
+        Ok(loaded) => Ok((Some(loaded), resolution.unwrap_or_default())),
+        Err(_) => {
+            render::warning("this version does not take the generation's policy: only live sessions were checked");
+            Ok((None, Resolution::default()))
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the verbs share that change or show the rules in force.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Failure, render};
+use crate::diag::Severity;
+use crate::host::generations::{Pending, Store, StoreError};
+use crate::host::kernel::KernelError;
+use crate::host::operator;
+use crate::host::rollout::{Made, Rollout, RolloutError, left, named};
+use crate::host::watch::Watcher;
+use crate::policy::syntax::parse_duration;
+
+/// A run holds the folder for the time of a change, some seconds at most where sets are large.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Less is no time to type a word; more is no guard.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(7 * 86_400);
+
+/// Where generations are.
+#[derive(Debug, clap::Args)]
+pub(super) struct StateArguments {
+    /// The folder with the generations
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/edgeward")]
+    pub(super) state_dir: PathBuf,
+}
+
+impl StateArguments {
+    /// Holds the folder against other runs.
+    pub(super) fn hold(&self) -> Result<Store, Failure> {
+        Ok(Store::hold(&self.state_dir, PATIENCE)?)
+    }
+
+    /// Looks at the folder.
+    pub(super) fn look(&self) -> Store {
+        Store::look(&self.state_dir)
+    }
+}
+
+/// How a change is guarded.
+#[derive(Debug, clap::Args)]
+pub(super) struct GuardArguments {
+    /// Undo the change unless `edgeward confirm` follows within this time: `90s`, `2m`, `1h`
+    #[arg(long, value_name = "TIME", value_parser = parse_deadline)]
+    pub(super) confirm_within: Option<Duration>,
+    /// Go on where a safety check says no
+    #[arg(long)]
+    pub(super) force: bool,
+}
+
+fn parse_deadline(text: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).ok_or("a number and its unit are wanted: `90s`, `2m`, `1h`")?;
+    match (SHORTEST..=LONGEST).contains(&duration) {
+        true => Ok(duration),
+        false => Err("a time from 1s to 7d is wanted".to_owned()),
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoGeneration { .. } => Failure::Usage(error.into()),
+            error => Failure::System(error.into()),
+        }
+    }
+}
+
+impl From<KernelError> for Failure {
+    fn from(error: KernelError) -> Self {
+        match error {
+            KernelError::Unreadable(unusable) => {
+                render::diagnostics(&unusable.source, vec![unusable.diagnostic], Severity::Error);
+                Failure::System(anyhow::anyhow!(
+                    "the kernel's table `inet edgeward` has something in it that edgeward did not make; nothing was \
+                     changed. Delete the rule, or `edgeward apply --force` replaces the whole table"
+                ))
+            }
+            error => Failure::System(error.into()),
+        }
+    }
+}
+
+impl From<RolloutError> for Failure {
+    fn from(error: RolloutError) -> Self {
+        match error {
+            RolloutError::Store(error) => error.into(),
+            RolloutError::Kernel(error) => error.into(),
+            RolloutError::Untracked(_) => Failure::Refused(error.into()),
+            error => Failure::System(error.into()),
+        }
+    }
+}
+
+/// The rules in force and their records, as the user who runs this changes them.
+pub(super) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn crate::host::kernel::Kernel) -> Rollout<'a> {
+    Rollout { store, kernel, by: operator::name() }
+}
+
+/// Shows what a change has brought besides the rules.
+pub(super) fn tell(made: &Made) {
+    for warning in &made.warnings {
+        render::warning(warning);
+    }
+    let Some(primed) = &made.primed else { return };
+    if primed.told > 0 {
+        render::note(&format!(
+            "conntrack was not at work here; it knows of {} now that began before",
+            render::count(primed.told, "connection")
+        ));
+    }
+    for connection in &primed.unknown {
+        render::warning(&format!(
+            "conntrack does not know the {} connection from {} to {}; it may break",
+            connection.transport.name(),
+            connection.local,
+            connection.peer
+        ));
+    }
+}
+
+/// What is pending, and until when.
+pub(super) fn deadline(pending: &Pending) -> String {
+    let left = jiff::SignedDuration::try_from(left(pending)).unwrap_or(jiff::SignedDuration::MAX);
+    format!(
+        "{} is pending: {} comes back in {} ({}) unless `edgeward confirm` keeps it",
+        named(Some(pending.generation)),
+        named(pending.back_to),
+        render::span(left),
+        pending.deadline,
+    )
+}
+
+/// Who undoes a pending change.
+pub(super) fn watcher(watcher: &Watcher) -> String {
+    match watcher {
+        Watcher::Timer(unit) => format!("the timer `{unit}` of systemd watches"),
+        Watcher::Process(id) => format!("the process {id} watches; it needs neither this terminal nor this session"),
+    }
+}
+
+/// A path that means the same wherever a process stands.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

@@ -1,0 +1,200 @@
+//! `edgeward status`.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::outside::{self, Others};
+use super::rollout::{self, StateArguments};
+use super::{Failure, ListFormat, render};
+use crate::host::clock;
+use crate::host::generations::{Manifest, State, Store};
+use crate::host::kernel::{Kernel, KernelError, Real};
+use crate::host::netlink::Counter;
+use crate::host::rollout::{is_over, named};
+use crate::host::transition::means;
+use crate::live::Live;
+use crate::ruleset::{FLOW_COUNTER, TABLE};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    state: StateArguments,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
+}
+
+/// How the kernel's table stands to the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// There is none, and there should be none.
+    Absent,
+    /// It is as it was applied.
+    AsApplied,
+    /// It was brought to a generation, and is not there any more.
+    Gone,
+    /// Somebody has changed it, or made it.
+    Changed,
+    /// It has something in it that edgeward does not know.
+    Unreadable,
+}
+
+impl Standing {
+    fn word(self) -> &'static str {
+        match self {
+            Standing::Absent => "absent",
+            Standing::AsApplied => "as-applied",
+            Standing::Gone => "gone",
+            Standing::Changed => "changed",
+            Standing::Unreadable => "unreadable",
+        }
+    }
+}
+
+struct Status {
+    state: State,
+    manifest: Option<Manifest>,
+    standing: Standing,
+    counters: BTreeMap<String, Counter>,
+    others: Others,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let store = arguments.state.look();
+    let status = look(&store)?;
+    render::output(&match arguments.format {
+        ListFormat::Text => text(&status),
+        ListFormat::Json => render::document(&document(&status))?,
+    })
+}
+
+fn look(store: &Store) -> Result<Status, Failure> {
+    let state = store.state()?;
+    let mut kernel = Real::default();
+    let (live, readable) = match kernel.table() {
+        Ok(table) => (table.map(Live), true),
+        Err(KernelError::Unreadable(_)) => (None, false),
+        Err(error) => return Err(error.into()),
+    };
+    let recorded = state.current.map(|number| store.ruleset(number)).transpose()?;
+    let standing = match (&live, &recorded) {
+        _ if !readable => Standing::Unreadable,
+        (None, None) => Standing::Absent,
+        (None, Some(_)) => Standing::Gone,
+        (Some(_), _) if means(live.as_ref(), recorded.as_ref()) => match recorded {
+            Some(_) => Standing::AsApplied,
+            None => Standing::Absent,
+        },
+        (Some(_), _) => Standing::Changed,
+    };
+    let counters = kernel.counters()?;
+    let ruleset = live.map(|live| live.meaning()).or(recorded).unwrap_or_default();
+    let manifest = state.current.map(|number| store.manifest(number)).transpose()?;
+    Ok(Status { state, manifest, standing, counters, others: outside::others(&ruleset) })
+}
+
+fn text(status: &Status) -> String {
+    let Status { state, manifest, standing, counters, others } = status;
+    let current = named(state.current);
+    let mut lines = vec![match standing {
+        Standing::Absent => format!("no table `inet {TABLE}`: every packet is accepted"),
+        Standing::AsApplied => format!("{current} is in force, as it was applied"),
+        Standing::Gone => format!(
+            "{} the table `inet {TABLE}` is gone: every packet is accepted. It was brought to {current}; \
+             `edgeward boot` loads what was confirmed last",
+            render::red("warning:")
+        ),
+        Standing::Changed if state.current.is_none() => {
+            format!("{} the table `inet {TABLE}` was not applied by edgeward", render::red("warning:"))
+        }
+        Standing::Changed => format!(
+            "{} somebody has changed the table `inet {TABLE}` since it was brought to {current}; \
+             `edgeward diff POLICY` shows what",
+            render::red("warning:")
+        ),
+        Standing::Unreadable => format!(
+            "{} the table `inet {TABLE}` has something in it that edgeward did not make; \
+             `edgeward diff POLICY` shows the line",
+            render::red("warning:")
+        ),
+    }];
+    if let Some(manifest) = manifest {
+        let age = render::span(clock::now().duration_since(manifest.made));
+        let policy = manifest.policy.as_ref();
+        lines.extend(policy.map(|policy| {
+            format!(
+                "policy `{}` ({}), target {}, mode {}",
+                policy.name,
+                policy.path.display(),
+                policy.target,
+                policy.mode
+            )
+        }));
+        lines.push(format!("made {age} ago ({}) by {}", manifest.made, manifest.by));
+    }
+    lines.push(format!("boot loads {}", named(state.confirmed)));
+    lines.extend(state.pending.as_ref().map(|pending| match is_over(pending) {
+        false => rollout::deadline(pending),
+        true => format!(
+            "{} {} is pending, and its time is over; the next command undoes it",
+            render::red("warning:"),
+            named(Some(pending.generation))
+        ),
+    }));
+    lines.extend(state.switching.as_ref().map(|switching| {
+        format!("a change to {} is on its way, or was broken off; the next command finds out", named(switching.to))
+    }));
+    if !counters.is_empty() {
+        lines.push(format!("\n{:<40} {:>14} {:>18}", "counted", "packets", "bytes"));
+        let (flows, denied): (Vec<_>, Vec<_>) = counters.iter().partition(|(name, _)| name.starts_with(FLOW_COUNTER));
+        for (name, counter) in denied.into_iter().chain(flows) {
+            let name = name.strip_prefix(FLOW_COUNTER).unwrap_or(name);
+            lines.push(format!("{name:<40} {:>14} {:>18}", counter.packets, counter.bytes));
+        }
+    }
+    if !others.chains.is_empty() || !others.warnings.is_empty() {
+        lines.push("\nothers who judge the same packets".to_owned());
+        lines.extend(others.chains.iter().map(|(hook, chain)| format!("  {}", outside::sentence(*hook, chain))));
+        lines.extend(others.warnings.iter().map(|warning| format!("  {} {warning}", render::red("warning:"))));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn document(status: &Status) -> Value {
+    let Status { state, manifest, standing, counters, others } = status;
+    let policy = manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
+    let chain = |(hook, chain): &(crate::net::Hook, crate::host::foreign::ForeignChain)| {
+        let order = match chain.order(*hook) {
+            Some(std::cmp::Ordering::Less) => "before",
+            Some(std::cmp::Ordering::Greater) => "after",
+            _ => "beside",
+        };
+        json!({
+            "family": chain.family, "table": chain.table, "chain": chain.chain, "hook": chain.hook,
+            "priority": chain.priority, "policy": if chain.drops { "drop" } else { "accept" }, "owners": chain.owners,
+            "order": order,
+        })
+    };
+    let count = |(name, counter): (&String, &Counter)| {
+        (name.clone(), json!({"packets": counter.packets, "bytes": counter.bytes}))
+    };
+    json!({
+        "table": standing.word(),
+        "generation": state.current,
+        "loaded-at-boot": state.confirmed,
+        "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),
+        "by": manifest.as_ref().map(|manifest| &manifest.by),
+        "policy": policy.map(|policy| json!({
+            "name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode,
+        })),
+        "pending": state.pending.as_ref().map(|pending| json!({
+            "generation": pending.generation, "back-to": pending.back_to, "deadline": pending.deadline.to_string(),
+            "seconds-left": crate::host::rollout::left(pending).as_secs(),
+        })),
+        "switching": state.switching.is_some(),
+        "counters": counters.iter().map(count).collect::<serde_json::Map<_, _>>(),
+        "others": others.chains.iter().map(chain).collect::<Vec<_>>(),
+        "warnings": others.warnings,
+    })
+}

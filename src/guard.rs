@@ -1,0 +1,132 @@
+//! What must not be denied, whatever else a ruleset does: the ways by which its operator reaches the host, and by which
+//! the host reaches what it depends on.
+//!
+//! All of it is asked of [`Ruleset::evaluate`], as if the connection were opened anew: that conntrack knows one today
+//! helps nobody who is cut off tomorrow.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::intent::{Declared, Intent, Side};
+use crate::net::{CtState, Hook, Packet, Payload, Prefix, Traffic, Transport, Verdict};
+use crate::policy::syntax::Policy;
+use crate::resolution::Resolution;
+use crate::ruleset::Ruleset;
+use crate::site::Target;
+use crate::yaml::AddressOrName;
+
+/// The flow of the catalog to the API server.
+const API_SERVER: &str = "api-server";
+const DNS: u16 = 53;
+const SSH: u16 = 22;
+/// Where clients' ports begin (RFC 6335); no row of the catalog names a source port above it.
+const CLIENT: u16 = 49152;
+
+/// Something that must be permitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// What it is, for people.
+    pub what: String,
+    /// The packet that begins it.
+    pub packet: Packet,
+}
+
+/// A connection of this host, as its socket shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// TCP or UDP.
+    pub transport: Transport,
+    /// The end on this host.
+    pub local: SocketAddr,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// Whether the other end opened it.
+    pub inbound: bool,
+}
+
+impl Session {
+    /// The packet that would open it anew.
+    pub fn opening(&self) -> Packet {
+        let (hook, from, to) = match self.inbound {
+            true => (Hook::Input, self.peer, self.local),
+            false => (Hook::Output, self.local, self.peer),
+        };
+        opening(hook, self.transport, from, to)
+    }
+}
+
+fn opening(hook: Hook, transport: Transport, from: SocketAddr, to: SocketAddr) -> Packet {
+    let (sport, dport) = (from.port(), to.port());
+    let payload = match transport {
+        Transport::Tcp => Payload::Tcp { sport, dport, opens: true },
+        Transport::Udp => Payload::Udp { sport, dport },
+    };
+    let (source, destination) = (from.ip(), to.ip());
+    Packet { hook, loopback: false, source, destination, payload, state: CtState::New }
+}
+
+/// The port that SSH is managed by.
+pub fn ssh_port(policy: &Policy) -> u16 {
+    let management = policy.management.as_ref();
+    management.and_then(|section| section.value.ssh_port.as_ref()).map_or(SSH, |port| port.0)
+}
+
+/// What a policy's operator depends on: `management.from`, `dns.servers`, `cluster.api-server`.
+///
+/// Of a prefix its ends stand for all of it. The other end is one of the site's hosts: on an edge host no rule asks
+/// which, and on a gateway all of them are covered alike.
+pub fn needs(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution) -> Vec<Need> {
+    let target = intent.target;
+    let hosts: Vec<Prefix> = policy.networks.value.hosts.iter().map(|prefix| prefix.value).collect();
+    let host_like = |address: IpAddr| {
+        let same = hosts.iter().map(|prefix| prefix.net().network()).find(|host| host.is_ipv4() == address.is_ipv4());
+        // Without such a host there is nothing to reach it from.
+        same.filter(|host| *host != address)
+    };
+    let mut needs = Vec::new();
+    let mut outbound = |what: String, transport: Transport, address: IpAddr, port: u16| {
+        let hook = if target == Target::EdgeHost { Hook::Output } else { Hook::Forward };
+        if let Some(host) = host_like(address) {
+            let (from, to) = (SocketAddr::new(host, CLIENT), SocketAddr::new(address, port));
+            needs.push(Need { what, packet: opening(hook, transport, from, to) });
+        }
+    };
+    for server in policy.dns.iter().flat_map(|section| &section.value.servers) {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            outbound(format!("the DNS server {}", server.value), transport, server.value, DNS);
+        }
+    }
+    let addresses: Vec<IpAddr> = match &policy.cluster.api_server.value {
+        AddressOrName::Address(address) => vec![*address],
+        AddressOrName::Name(name) => resolution.addresses(name).collect(),
+    };
+    // The catalog knows the port, and whether hosts of this kind ask it at all.
+    let flows = intent.flows.iter().filter(|flow| flow.id == API_SERVER && flow.side == Side::Outbound);
+    let ports = flows.filter_map(|flow| match &flow.traffic {
+        Traffic::Some { tcp, .. } => tcp.iter().next().map(|(first, _)| first),
+        Traffic::Any => None,
+    });
+    for (port, address) in ports.flat_map(|port| addresses.iter().map(move |address| (port, *address))) {
+        // A control-plane node of the site is not asked through the gateway, nor by itself.
+        if !hosts.iter().any(|prefix| prefix.net().contains(&address)) {
+            outbound(format!("the API server {address}"), Transport::Tcp, address, port);
+        }
+    }
+    if target == Target::EdgeHost {
+        for prefix in policy.management.iter().flat_map(|section| &section.value.from) {
+            let ends = [prefix.value.net().network(), prefix.value.net().broadcast()];
+            for from in &ends[..if ends[0] == ends[1] { 1 } else { 2 }] {
+                let Some(host) = host_like(*from) else { continue };
+                let to = SocketAddr::new(host, ssh_port(policy));
+                let packet = opening(Hook::Input, Transport::Tcp, SocketAddr::new(*from, CLIENT), to);
+                needs.push(Need { what: format!("SSH from `management.from` ({})", prefix.value), packet });
+            }
+        }
+    }
+    needs
+}
+
+/// Those of some needs that a ruleset does not permit.
+pub fn denied<'a>(ruleset: &Ruleset, needs: &'a [Need]) -> Vec<(&'a Need, Verdict)> {
+    let verdict = |need: &'a Need| (need, ruleset.evaluate(&need.packet).verdict);
+    needs.iter().map(verdict).filter(|(_, verdict)| *verdict != Verdict::Accept).collect()
+}

@@ -1,0 +1,328 @@
+//! Generations: the rulesets that were applied, in a folder of their own, and which of them is in force.
+//!
+//! ```text
+//! DIR/state.json                 which generation the kernel has, which one boot loads, what is pending
+//! DIR/generations/7/policy.yaml, policy.lock.yaml, ruleset.nft, manifest.json
+//! ```
+//!
+//! The kernel and the folder cannot change in one step. So a generation is written in full, and the state says where
+//! the kernel is on its way to, before the kernel is touched; what a crash leaves can always be told by comparing the
+//! kernel with the two. The state's new text is on the disk by then, too, and only its name is missing: a disk that is
+//! full cannot come between.
+
+mod record;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use super::files::{self, FolderLock, ReadError, Staged};
+use crate::emit;
+use crate::live::Live;
+use crate::readback;
+use crate::ruleset::Ruleset;
+use crate::source::Source;
+
+pub use record::{Event, Manifest, Pending, PolicyFacts, Record, State, Switching, Version};
+
+/// Generations that are kept.
+const KEPT: usize = 20;
+/// Of these, those that a refresh made: answers of DNS change by the hour, and would push out what people did.
+const REFRESHES_KEPT: usize = 5;
+/// Events that are kept.
+const EVENTS_KEPT: usize = 200;
+
+/// The files of a generation.
+pub const POLICY: &str = "policy.yaml";
+/// Its answers of DNS.
+pub const LOCKFILE: &str = "policy.lock.yaml";
+/// What nft loads.
+pub const RULESET: &str = "ruleset.nft";
+/// Where it comes from.
+pub const MANIFEST: &str = "manifest.json";
+
+/// Why generations cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The system says no.
+    #[error("cannot {what} `{}`", .path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another run holds the folder.
+    #[error("another run of edgeward holds `{}` since {} s; nothing was changed", .0.display(), .1.as_secs())]
+    Held(PathBuf, Duration),
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A file is not as edgeward wrote it.
+    #[error("`{}` is damaged: {why}; {help}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+        /// The way out.
+        help: &'static str,
+    },
+    /// There is no such generation.
+    #[error("there is no generation {number} in `{}`; `edgeward history` lists them", .folder.display())]
+    NoGeneration {
+        /// The number.
+        number: u64,
+        /// The state folder.
+        folder: PathBuf,
+    },
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Io { what, path, source }
+}
+
+/// The folder with the generations.
+#[derive(Debug)]
+pub struct Store {
+    folder: PathBuf,
+    /// Held against other runs where something is to be changed.
+    held: Option<FolderLock>,
+}
+
+impl Store {
+    /// Looks at the folder without holding it. It need not be there.
+    pub fn look(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), held: None }
+    }
+
+    /// Makes the folder, where there is none, and holds it; waits for other runs for a while.
+    ///
+    /// # Errors
+    /// The folder cannot be made, or another run holds it all the time.
+    pub fn hold(folder: &Path, patience: Duration) -> Result<Self, StoreError> {
+        // A folder that is there need not be written to by those who only look.
+        if !folder.is_dir() {
+            files::make_private_folder(folder).map_err(io_error("make the folder", folder))?;
+        }
+        // Whoever watches a change stands in another folder.
+        let folder = files::canonical(folder).map_err(io_error("find", folder))?;
+        let held = files::lock_folder(&folder, patience).map_err(io_error("lock", &folder))?;
+        let held = Some(held.ok_or_else(|| StoreError::Held(folder.clone(), patience))?);
+        Ok(Self { folder, held })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.folder.join("state.json")
+    }
+
+    /// The folder of a generation.
+    pub fn generation(&self, number: u64) -> PathBuf {
+        self.folder.join("generations").join(number.to_string())
+    }
+
+    /// Reads the state; a new one where there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn state(&self) -> Result<State, StoreError> {
+        let path = self.state_file();
+        match files::read_if_there(&path)? {
+            None => Ok(State::default()),
+            Some(source) => serde_json::from_str(&source.text).map_err(|error| StoreError::Damaged {
+                path,
+                why: error.to_string(),
+                help: "the rules in the kernel stay; move the folder away and apply the policy anew",
+            }),
+        }
+    }
+
+    /// Writes the state.
+    ///
+    /// # Errors
+    /// The folder cannot be written to; the old state stays.
+    pub fn save(&self, state: &State) -> Result<(), StoreError> {
+        self.commit(self.stage(state)?)
+    }
+
+    /// Writes the state in full, and leaves the old one in force.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn stage(&self, state: &State) -> Result<Staged, StoreError> {
+        debug_assert!(self.held.is_some(), "a state is changed by who holds the folder");
+        let path = self.state_file();
+        let text = serde_json::to_string_pretty(state).map_err(|error| io_error("write", &path)(error.into()))?;
+        files::stage(&path, &(text + "\n")).map_err(io_error("write", &path))
+    }
+
+    /// Puts a staged state in force.
+    ///
+    /// # Errors
+    /// The folder cannot be written to; the old state stays.
+    pub fn commit(&self, staged: Staged) -> Result<(), StoreError> {
+        staged.commit().map_err(io_error("write", &self.state_file()))
+    }
+
+    /// Writes the files of a generation: all, or none.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn write(&self, number: u64, generation: &Generation) -> Result<(), StoreError> {
+        let path = self.generation(number);
+        let around = self.folder.join("generations");
+        if !around.is_dir() {
+            files::make_private_folder(&around).map_err(io_error("make the folder", &around))?;
+        }
+        // Of a run that was ended before the state named it.
+        files::remove_folder(&path).map_err(io_error("remove", &path))?;
+        let manifest = serde_json::to_string_pretty(&generation.manifest)
+            .map_err(|error| io_error("write", &path)(error.into()))?;
+        let mut texts = vec![(RULESET, generation.ruleset.as_str()), (MANIFEST, manifest.as_str())];
+        texts.extend(generation.policy.as_deref().map(|policy| (POLICY, policy)));
+        texts.extend(generation.lockfile.as_deref().map(|lockfile| (LOCKFILE, lockfile)));
+        files::write_folder(&path, &texts).map_err(io_error("write", &path))
+    }
+
+    /// Reads the ruleset of a generation.
+    ///
+    /// # Errors
+    /// There is no such generation, or its file is not as it was written.
+    pub fn ruleset(&self, number: u64) -> Result<Ruleset, StoreError> {
+        let source = self.text(number, RULESET)?;
+        let path = self.generation(number).join(RULESET);
+        let damaged = |why: String| StoreError::Damaged {
+            path,
+            why,
+            help: "another generation may be whole: `edgeward rollback GEN`",
+        };
+        match emit::is_intact(&source.text) {
+            Some(true) => readback::read(&source).map_err(|diagnostic| damaged(diagnostic.message)),
+            Some(false) | None => Err(damaged("its checksum does not fit".to_owned())),
+        }
+    }
+
+    /// Reads what is known of a generation.
+    ///
+    /// # Errors
+    /// There is no such generation, or its file is damaged.
+    pub fn manifest(&self, number: u64) -> Result<Manifest, StoreError> {
+        let source = self.text(number, MANIFEST)?;
+        serde_json::from_str(&source.text).map_err(|error| StoreError::Damaged {
+            path: self.generation(number).join(MANIFEST),
+            why: error.to_string(),
+            help: "another generation may be whole: `edgeward rollback GEN`",
+        })
+    }
+
+    /// Reads a file of a generation.
+    ///
+    /// # Errors
+    /// There is no such generation, or the file cannot be read.
+    pub fn text(&self, number: u64, file: &str) -> Result<Source, StoreError> {
+        let found = files::read_if_there(&self.generation(number).join(file))?;
+        found.ok_or_else(|| StoreError::NoGeneration { number, folder: self.folder.clone() })
+    }
+
+    /// Removes the files of generations that the state does not know, and what crashes have left.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written to.
+    pub fn prune(&self, state: &State) -> Result<(), StoreError> {
+        let around = self.folder.join("generations");
+        let known: BTreeSet<String> = state.generations.keys().map(u64::to_string).collect();
+        for name in files::names_in(&around).map_err(io_error("read", &around))? {
+            let is_ours = name.parse::<u64>().is_ok() || name.starts_with(files::UNFINISHED);
+            if is_ours && !known.contains(&name) {
+                let path = around.join(name);
+                files::remove_folder(&path).map_err(io_error("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is kept of a generation.
+#[derive(Clone, Debug)]
+pub struct Generation {
+    /// The policy's text; `None` where the ruleset was found in the kernel.
+    pub policy: Option<String>,
+    /// The lockfile's text, where the policy has names.
+    pub lockfile: Option<String>,
+    /// The ruleset as nft text.
+    pub ruleset: String,
+    /// Where it comes from.
+    pub manifest: Manifest,
+}
+
+impl State {
+    /// Forgets the oldest generations, as far as nothing refers to them, and the oldest events.
+    pub fn forget(&mut self) {
+        let needed = self.needed();
+        loop {
+            let spare = || self.generations.iter().filter(|(number, _)| !needed.contains(number));
+            let refreshes = spare().filter(|(_, record)| record.made_by == "refresh");
+            let all_refreshes = self.generations.values().filter(|record| record.made_by == "refresh").count();
+            let oldest_refresh = refreshes.map(|(number, _)| *number).next().filter(|_| all_refreshes > REFRESHES_KEPT);
+            let oldest = || spare().map(|(number, _)| *number).next().filter(|_| self.generations.len() > KEPT);
+            match oldest_refresh.or_else(oldest) {
+                Some(number) => drop(self.generations.remove(&number)),
+                None => break,
+            }
+        }
+        let many = self.events.len().saturating_sub(EVENTS_KEPT);
+        self.events.drain(..many);
+    }
+
+    /// The generations that something refers to.
+    fn needed(&self) -> BTreeSet<u64> {
+        let pending = self.pending.iter().flat_map(|pending| [Some(pending.generation), pending.back_to]);
+        let switching = self.switching.iter().flat_map(|switching| {
+            let back = switching.pending.as_ref().and_then(|pending| pending.back_to);
+            [switching.from, switching.to, back]
+        });
+        [self.current, self.confirmed].into_iter().chain(pending).chain(switching).flatten().collect()
+    }
+}
+
+impl Generation {
+    /// A generation with the digests of its files.
+    pub fn new(manifest: Manifest, ruleset: String, policy: Option<String>, lockfile: Option<String>) -> Self {
+        let texts = [(RULESET, Some(&ruleset)), (POLICY, policy.as_ref()), (LOCKFILE, lockfile.as_ref())];
+        let digest = |text: &String| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), digest(text?)))).collect();
+        Self { manifest: Manifest { sha256, ..manifest }, ruleset, policy, lockfile }
+    }
+
+    /// A generation of what was found in the kernel.
+    pub fn found(number: u64, live: &Live, by: String, made: Timestamp) -> Self {
+        let title = "ruleset found in the kernel".to_owned();
+        let manifest = Manifest {
+            version: Version,
+            generation: number,
+            made,
+            by,
+            made_by: "found".to_owned(),
+            program: PROGRAM.to_owned(),
+            policy: None,
+            sha256: BTreeMap::new(),
+        };
+        Self::new(manifest, emit::nft(&Ruleset { title, ..live.meaning() }), None, None)
+    }
+}
+
+/// This program, as manifests name it.
+pub const PROGRAM: &str = concat!("edgeward ", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,130 @@
+//! A kernel in memory, for tests: it takes what the real one takes, and refuses what that refuses.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::{Kernel, KernelError};
+use crate::host::netlink::{Counter, NetlinkError, OpenFlow, SetChange};
+use crate::host::sessions::{Flow, SessionsError, Sockets, Tuple};
+use crate::live::{Change, carry_out};
+use crate::net::{Prefix, PrefixSet, Transport};
+use crate::ruleset::Ruleset;
+
+/// The table, and how many more transactions there are before one fails.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// The table.
+    pub table: Option<Ruleset>,
+    /// After so many transactions every further one is refused; `None` for never.
+    pub fails_after: Option<usize>,
+    /// The sockets.
+    pub sockets: Sockets,
+    /// What conntrack knows.
+    pub flows: Vec<Flow>,
+    /// Whether conntrack listens to what it is told.
+    pub is_deaf: bool,
+}
+
+impl Memory {
+    fn transaction(&mut self) -> Result<(), KernelError> {
+        match &mut self.fails_after {
+            Some(0) => Err(KernelError::NotPermitted),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+impl Kernel for Memory {
+    fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
+        Ok(self.table.clone().map(Ruleset::without_notes))
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
+        if !changes.is_empty() {
+            self.transaction()?;
+            self.table = carry_out(&self.table, changes)?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
+        self.transaction()?;
+        let mut table = self.table.clone().ok_or(NetlinkError::NoTable)?;
+        for change in changes {
+            let name = change.set.name;
+            let set = table.sets.get_mut(name).ok_or_else(|| NetlinkError::NoSet(name.to_owned()))?;
+            if (set.family, set.kind) != (change.set.family, change.set.kind) {
+                return Err(NetlinkError::OtherSet { name: name.to_owned(), expected: "what it was taken for" }.into());
+            }
+            set.elements = changed(change, &set.elements)?;
+        }
+        self.table = Some(table);
+        Ok(())
+    }
+
+    fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError> {
+        self.transaction()?;
+        self.table = Some(ruleset.clone().without_notes());
+        Ok(())
+    }
+
+    fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError> {
+        let names = self.table.iter().flat_map(|table| &table.counters);
+        Ok(names.map(|name| (name.clone(), Counter::default())).collect())
+    }
+
+    fn sockets(&mut self) -> Result<Sockets, SessionsError> {
+        Ok(self.sockets.clone())
+    }
+
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+        Ok(Some(self.flows.clone()))
+    }
+
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+        if self.is_deaf {
+            return Err(KernelError::NotPermitted);
+        }
+        let tuple = |from: SocketAddr, to: SocketAddr| Tuple {
+            source: from.ip(),
+            destination: to.ip(),
+            ports: Some((from.port(), to.port())),
+        };
+        self.flows.push(Flow {
+            protocol: flow.transport.protocol().number(),
+            original: tuple(flow.from, flow.to),
+            reply: tuple(flow.to, flow.from),
+            replied: true,
+            tcp_established: flow.transport == Transport::Tcp,
+        });
+        Ok(())
+    }
+}
+
+/// What a set holds after a change that the kernel takes: what goes must be there, and what comes must not.
+fn changed(change: &SetChange<'_>, held: &PrefixSet) -> Result<PrefixSet, NetlinkError> {
+    let set = change.set.name.to_owned();
+    let of_family = |addresses: &PrefixSet| addresses.only(change.set.family);
+    let (from, to) = (of_family(change.from), of_family(change.to));
+    let elements = |addresses: &PrefixSet| change.set.kind.elements(addresses).collect::<Vec<Prefix>>();
+    let (old, new, mut left) = (elements(&from), elements(&to), elements(held));
+    for gone in old.iter().filter(|element| !new.contains(element)) {
+        match left.binary_search(gone) {
+            Ok(place) => drop(left.remove(place)),
+            Err(_) => return Err(NetlinkError::Missing { set, element: Some(*gone) }),
+        }
+    }
+    let mut now: PrefixSet = left.into_iter().collect();
+    for come in new.iter().filter(|element| !old.contains(element)) {
+        let one: PrefixSet = [*come].into_iter().collect();
+        if now.overlaps(&one) {
+            return Err(NetlinkError::Exists { set, element: Some(*come) });
+        }
+        now = now.union(&one);
+    }
+    Ok(now)
+}

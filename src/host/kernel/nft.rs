@@ -1,0 +1,260 @@
+//! The program nft: what it lists, and what it is told.
+
+#![expect(clippy::disallowed_methods, reason = "this is the module that may start nft")]
+
+use std::ffi::OsString;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::KernelError;
+use crate::source::Source;
+
+/// Where nft is, besides `PATH`: users' paths often lack these.
+const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
+/// nft repeats what it does not like; a set on one line is megabytes.
+const LONGEST: usize = 400;
+
+/// A table with a set of 500,000 takes 18 s, and is 9 MB (nft 1.0.6).
+const TABLE: Limits = Limits { time: Duration::from_secs(300), bytes: 256 << 20 };
+/// Chains without rules and sets: 100,000 take a second, and are 10 MB.
+const CHAINS: Limits = Limits { time: Duration::from_secs(30), bytes: 64 << 20 };
+/// Half a million prefixes as text take 4 s to load; nft says nothing where all goes well.
+const LOAD: Limits = Limits { time: Duration::from_secs(300), bytes: 1 << 20 };
+/// One line.
+const VERSION: Limits = Limits { time: Duration::from_secs(10), bytes: 1 << 10 };
+
+/// The oldest version whose forms are known to be right.
+const OLDEST: [u32; 3] = [1, 0, 6];
+
+/// How long nft may take, and how much it may say.
+///
+/// nft begins anew whenever somebody changes a table meanwhile, so beside a busy program it could go on for ever.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    time: Duration,
+    bytes: u64,
+}
+
+/// Reads a table of the family inet as nft lists it, without what it has counted and without the elements of its sets;
+/// `None` where there is no such table.
+///
+/// The text, not JSON: where something in it is not understood, its line can be shown.
+///
+/// # Errors
+/// nft is missing, not permitted, fails, or does not come to an end.
+pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
+    let mut command = nft();
+    command.args(["--stateless", "--terse", "list", "table", "inet", name]);
+    let output = run(command, "", TABLE)?;
+    // A loader that misses a library says the same words, but not as nft does.
+    if output.status.code() == Some(1) && output.stderr.starts_with(b"Error: No such file or directory") {
+        return Ok(None);
+    }
+    answer(output).map(Some)
+}
+
+/// Reads the chains of all tables, without rules and sets, as nft's JSON.
+///
+/// # Errors
+/// nft is missing, not permitted, fails, or does not come to an end.
+pub fn list_chains() -> Result<Source, KernelError> {
+    let mut command = nft();
+    command.args(["-j", "list", "chains"]);
+    answer(run(command, "", CHAINS)?)
+}
+
+/// Has nft carry out commands, all of them in one transaction or none.
+///
+/// # Errors
+/// nft is missing, not permitted, too old, fails, or does not come to an end; the kernel lacks what the commands need.
+pub fn load(commands: &str) -> Result<(), KernelError> {
+    let mut command = nft();
+    command.args(["-f", "-"]);
+    match answer(run(command, commands, LOAD)?) {
+        Ok(_) => Ok(()),
+        Err(KernelError::Failed(said)) => Err(version().map_or(KernelError::Failed(said), KernelError::TooOld)),
+        Err(error) => Err(error),
+    }
+}
+
+/// The version of nft, where it is too old.
+fn version() -> Option<String> {
+    let mut command = nft();
+    command.arg("--version");
+    let said = answer(run(command, "", VERSION).ok()?).ok()?.text;
+    // `nftables v1.0.6 (Lester Gooch #5)`
+    let version = said.split_whitespace().nth(1)?.to_owned();
+    let numbers: Vec<u32> = version.trim_start_matches('v').split('.').filter_map(|part| part.parse().ok()).collect();
+    (!numbers.is_empty() && numbers[..] < OLDEST[..]).then_some(version)
+}
+
+fn nft() -> Command {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // A relative folder, or an empty one, would be a program of whoever chose the current folder.
+    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).filter(|folder| folder.is_absolute());
+    let path: OsString = std::env::join_paths(folders).unwrap_or(path);
+    let mut command = Command::new("nft");
+    command.env("PATH", path).env("LC_ALL", "C");
+    command
+}
+
+/// What a program said before it ended.
+struct Output {
+    status: ExitStatus,
+    stdout: Vec<u8>,
+    /// The beginning.
+    stderr: Vec<u8>,
+}
+
+fn answer(output: Output) -> Result<Source, KernelError> {
+    if output.status.success() {
+        return Ok(Source::new("kernel", &String::from_utf8_lossy(&output.stdout)));
+    }
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if stderr.contains("Operation not permitted") {
+        return Err(KernelError::NotPermitted);
+    }
+    if stderr.trim().is_empty() {
+        return Err(KernelError::Failed(output.status.to_string()));
+    }
+    let said: String = stderr.trim_end().chars().take(LONGEST).collect();
+    // A kernel without nf_tables has no such netlink family.
+    if stderr.contains("Unable to initialize Netlink socket") || stderr.contains("cache initialization failed: Invalid")
+    {
+        return Err(KernelError::NoTables(said));
+    }
+    // The names in what edgeward writes are all defined in it; what is not found is a part of the kernel.
+    let lacks =
+        ["Could not process rule: No such file or directory", "Could not process rule: Operation not supported"];
+    match lacks.iter().any(|words| stderr.contains(words)) {
+        true => Err(KernelError::NoModule(said)),
+        false => Err(KernelError::Failed(said)),
+    }
+}
+
+/// Runs a program within limits; one that exceeds them is killed.
+fn run(mut command: Command, input: &str, limits: Limits) -> Result<Output, KernelError> {
+    let deadline = Instant::now() + limits.time;
+    let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
+    let pipes = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => KernelError::NoNft,
+        _ => KernelError::Start(error),
+    })?;
+    let output = feed(&mut child, input).and_then(|()| hear(&mut child, limits, deadline));
+    if output.is_err() {
+        // It may be in the middle of a call to the kernel, and so outlive the signal: no wait without an end.
+        let _ = child.kill();
+        let _ = end(&mut child, Instant::now() + Duration::from_secs(1));
+    }
+    output
+}
+
+/// Writes the input on a thread of its own: a program may speak before it has read everything.
+fn feed(child: &mut Child, input: &str) -> Result<(), KernelError> {
+    let Some(mut pipe) = child.stdin.take() else { return Ok(()) };
+    let input = input.to_owned();
+    // A program that ends early tells why; that nobody read the rest is no news.
+    let write = move || drop(pipe.write_all(input.as_bytes()));
+    thread::Builder::new().spawn(write).map(drop).map_err(KernelError::Start)
+}
+
+/// Hears both pipes at once: a program whose other pipe is full does not go on.
+fn hear(child: &mut Child, limits: Limits, deadline: Instant) -> Result<Output, KernelError> {
+    let stdout = listen(child.stdout.take(), limits.bytes).map_err(KernelError::Start)?;
+    let stderr = listen(child.stderr.take(), 4 * LONGEST as u64).map_err(KernelError::Start)?;
+    let heard = |pipe: &Receiver<io::Result<Vec<u8>>>| match pipe
+        .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    {
+        Ok(bytes) => bytes.map_err(KernelError::Start),
+        Err(RecvTimeoutError::Timeout) => Err(KernelError::TooSlow(limits.time)),
+        Err(RecvTimeoutError::Disconnected) => Ok(Vec::new()),
+    };
+    let stdout = heard(&stdout)?;
+    if stdout.len() as u64 > limits.bytes {
+        return Err(KernelError::TooMuch(limits.bytes));
+    }
+    let stderr = heard(&stderr)?;
+    let status = end(child, deadline).map_err(KernelError::Start)?;
+    Ok(Output { status: status.ok_or(KernelError::TooSlow(limits.time))?, stdout, stderr })
+}
+
+/// Reads a pipe on a thread of its own: up to one byte more than the bound, then the rest into nothing.
+fn listen(pipe: Option<impl Read + Send + 'static>, bound: u64) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+    let (sender, receiver) = channel();
+    let read = move || {
+        let Some(mut pipe) = pipe else { return };
+        let mut bytes = Vec::new();
+        let result = (&mut pipe).take(bound + 1).read_to_end(&mut bytes);
+        // Nobody hears it where the time is over, or the other pipe said too much.
+        let _ = sender.send(result.map(|_| bytes));
+        let _ = io::copy(&mut pipe, &mut io::sink());
+    };
+    thread::Builder::new().spawn(read)?;
+    Ok(receiver)
+}
+
+/// Waits for the end of a program until a deadline; the standard library has no such wait.
+fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    loop {
+        match child.try_wait()? {
+            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
+            status => return Ok(status),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
+
+    fn shell(script: &str, limits: Limits) -> Result<Output, KernelError> {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        run(command, "", limits)
+    }
+
+    #[test]
+    fn both_pipes_are_heard() {
+        let output = shell("echo one; echo two >&2; exit 3", LIMITS).unwrap();
+        assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"one\n"[..], &b"two\n"[..]));
+        assert_eq!(output.status.code(), Some(3));
+        // More than a pipe holds, in the one that is heard last, and then in the other.
+        let output = shell("head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero", LIMITS).unwrap();
+        assert_eq!((output.stdout.len(), output.stderr.len()), (300_000, 4 * LONGEST + 1));
+        assert!(matches!(run(Command::new("/no/such/program"), "", LIMITS), Err(KernelError::NoNft)));
+    }
+
+    #[test]
+    fn what_has_no_end_is_ended() {
+        let short = Limits { time: Duration::from_millis(200), ..LIMITS };
+        let begin = Instant::now();
+        // Silent; with both pipes closed; and with a child that holds them.
+        for script in ["exec sleep 100", "exec sleep 100 >&- 2>&-", "sleep 5"] {
+            assert!(matches!(shell(script, short), Err(KernelError::TooSlow(_))), "{script}");
+        }
+        assert!(matches!(
+            shell("exec cat /dev/zero", Limits { time: Duration::from_secs(2), ..LIMITS }),
+            Err(KernelError::TooMuch(_))
+        ));
+        assert!(matches!(shell("cat /dev/zero >&2", short), Err(KernelError::TooSlow(_))));
+        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn what_nft_says_becomes_a_reason() {
+        let said = |script: &str| answer(shell(script, LIMITS).unwrap()).unwrap_err().to_string();
+        assert!(said("echo Error: Operation not permitted >&2; exit 1").contains("CAP_NET_ADMIN"));
+        assert_eq!(said("printf %s Error >&2; exit 1"), "nft failed: Error");
+        assert_eq!(said("exit 3"), "nft failed: exit status: 3");
+        assert_eq!(said("kill -9 $$"), "nft failed: signal: 9 (SIGKILL)");
+        assert_eq!(said("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1").len(), "nft failed: ".len() + LONGEST);
+        assert_eq!(answer(shell("printf %s '{}'", LIMITS).unwrap()).unwrap().text, "{}");
+    }
+}

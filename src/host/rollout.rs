@@ -1,0 +1,558 @@
+//! A generation on its way into the kernel and into the records, so that a run that ends anywhere leaves the old rules
+//! or the new ones, and a folder from which the next run goes on.
+//!
+//! The order is always the same: the generation's files; the state that says where the kernel is on its way to; whoever
+//! undoes the change at its deadline; new sets; the switch; a look at what the kernel has now; the state that says that
+//! it is there; the sweep. Up to the switch nothing has happened to packets, and behind it nothing can fail that the
+//! next run does not make good.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::clock;
+use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching};
+use super::kernel::{Kernel, KernelError};
+use super::prime::{PrimeError, Primed, only_tracks, prime};
+use super::transition::{Transition, means};
+use super::watch::{self, WatchError, Watcher};
+use crate::live::{Change, Live};
+use crate::ruleset::Ruleset;
+
+/// Why a change is undone that the last run of the machine left pending.
+const STARTED_ANEW: &str = "the machine was started anew before somebody confirmed it";
+
+/// Why the kernel was not brought to a generation.
+#[derive(Debug, thiserror::Error)]
+pub enum RolloutError {
+    /// The records cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The kernel cannot be read or changed.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Conntrack could not be prepared.
+    #[error("conntrack could not be prepared for the first rules; nothing was changed")]
+    Prime(#[from] PrimeError),
+    /// Nobody would undo the change.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The kernel does not say which start of the machine this is.
+    #[error("cannot tell this start of the machine from others")]
+    BootId(#[source] std::io::Error),
+    /// What the kernel has is not what it was given.
+    #[error("the kernel has other rules than it was given; those from before were put back")]
+    Differs,
+    /// The session that applies the rules would be cut off.
+    #[error(
+        "conntrack does not know {0} of this host's connections, SSH among them, and the rules would take them for new \
+         ones; nothing was changed. `--force` applies them all the same"
+    )]
+    Untracked(usize),
+}
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Manner {
+    /// After so long without a word of confirmation it is undone.
+    pub confirm_within: Option<Duration>,
+    /// A table with unknown things in it is replaced as a whole, and connections that conntrack does not know are
+    /// taken for granted.
+    pub force: bool,
+    /// The port of SSH, whose connections conntrack has to know.
+    pub ssh_port: u16,
+}
+
+/// A change that has been made.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Whether the rules or their elements changed.
+    pub changed: bool,
+    /// What was done for connections older than the rules.
+    pub primed: Option<Primed>,
+    /// Who undoes it.
+    pub watcher: Option<Watcher>,
+    /// What went wrong without harm.
+    pub warnings: Vec<String>,
+}
+
+/// The kernel and the records of it.
+pub struct Rollout<'a> {
+    /// The records.
+    pub store: &'a Store,
+    /// The kernel.
+    pub kernel: &'a mut dyn Kernel,
+    /// Whose doing it is.
+    pub by: String,
+}
+
+impl Rollout<'_> {
+    /// Makes good what the last run left: finds out whether a change that was broken off took place, and undoes one
+    /// whose time is over. What the kernel has besides becomes a generation of its own, so that it can come back.
+    ///
+    /// Returns the state, and what there is to tell.
+    ///
+    /// # Errors
+    /// The records or the kernel cannot be read; nothing has changed.
+    pub fn settle(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
+        let mut notes = Vec::new();
+        let mut state = self.store.state()?;
+        let read = state.clone();
+        let live = match self.kernel.table() {
+            Ok(table) => table.map(Live),
+            // It is replaced as a whole, and nothing can be said of it.
+            Err(KernelError::Unreadable(_)) if force => {
+                state.switching = None;
+                return self.settle_pending(state, notes);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let live = match live.as_ref().filter(|live| only_tracks(live)) {
+            // Of a run that was ended between preparing conntrack and the rules; it accepts everything.
+            Some(_) => {
+                self.kernel.change(&[Change::DeleteTable])?;
+                None
+            }
+            None => live,
+        };
+        if let Some(Switching { from, to, pending }) = state.switching.take() {
+            let took_place = from != to && self.has(live.as_ref(), to) && !self.has(live.as_ref(), from);
+            let end = if took_place { "took place" } else { "did not take place" };
+            let words = format!("a change to {} was broken off, and {end}", named(to));
+            if took_place {
+                self.arrive(&mut state, to);
+            } else {
+                state.pending = pending;
+                let is_new = |number: &u64| *number == state.last && to != from;
+                if let Some(number) = to.filter(is_new) {
+                    state.generations.remove(&number);
+                }
+            }
+            self.tell(&mut state, words.clone());
+            notes.push(words);
+        }
+        let (mut state, mut notes) = self.settle_pending(state, notes)?;
+        if live.is_none() && state.pending.is_none() && read.pending.is_some() {
+            // A start of the machine has emptied the kernel.
+            state.current = None;
+        }
+        let live = if state.current == read.current { live } else { self.kernel.table()?.map(Live) };
+        if !self.has(live.as_ref(), state.current) {
+            match &live {
+                Some(live) => notes.push(self.adopt(&mut state, live)?),
+                None => {
+                    let words = format!("the kernel has no table any more; it was brought to {}", named(state.current));
+                    state.current = None;
+                    self.tell(&mut state, words.clone());
+                    notes.push(words);
+                }
+            }
+        }
+        if state != read {
+            state.forget();
+            self.store.save(&state)?;
+            // Files that stay are removed by a later run.
+            let _ = self.store.prune(&state);
+        }
+        Ok((state, notes))
+    }
+
+    /// Undoes a change whose time is over.
+    fn settle_pending(&mut self, state: State, mut notes: Vec<String>) -> Result<(State, Vec<String>), RolloutError> {
+        let Some(pending) = &state.pending else { return Ok((state, notes)) };
+        let is_from_before = pending.boot != clock::boot_id().map_err(RolloutError::BootId)?;
+        let why = match is_from_before {
+            true => STARTED_ANEW,
+            false if is_over(pending) => "nobody confirmed it in time",
+            false => return Ok((state, notes)),
+        };
+        notes.push(format!("{} was undone: {why}", named(Some(pending.generation))));
+        if is_from_before {
+            // What boot has loaded is in force, or nothing is.
+            let mut state = state;
+            self.give_up(&mut state, why);
+            return Ok((state, notes));
+        }
+        let (undone, made) = self.undo(&state, why)?;
+        notes.extend(made.warnings);
+        Ok((undone, notes))
+    }
+
+    /// Whether the kernel's table is a generation's.
+    fn has(&self, live: Option<&Live>, number: Option<u64>) -> bool {
+        match number {
+            None => means(live, None),
+            Some(number) => self.store.ruleset(number).is_ok_and(|ruleset| means(live, Some(&ruleset))),
+        }
+    }
+
+    /// Makes a generation of what somebody else has put into the kernel.
+    fn adopt(&mut self, state: &mut State, live: &Live) -> Result<String, RolloutError> {
+        state.last += 1;
+        let number = state.last;
+        let generation = Generation::found(number, live, self.by.clone(), clock::now());
+        self.store.write(number, &generation)?;
+        let words = format!(
+            "the kernel had other rules than {}; they are kept as {}",
+            named(state.current),
+            named(Some(number))
+        );
+        state.generations.insert(number, Record { made_by: "found".to_owned(), confirmed: None, rolled_back: None });
+        state.current = Some(number);
+        self.tell(state, words.clone());
+        Ok(words)
+    }
+
+    /// Brings the kernel to a generation whose files are new.
+    ///
+    /// `state` is what [`Rollout::settle`] returned.
+    ///
+    /// # Errors
+    /// The kernel has the old rules, and the state says so.
+    pub fn apply(
+        &mut self,
+        state: &State,
+        generation: &Generation,
+        ruleset: &Ruleset,
+        manner: Manner,
+    ) -> Result<(State, Made), RolloutError> {
+        let number = generation.manifest.generation;
+        let made_by = generation.manifest.made_by.clone();
+        let mut after = state.clone();
+        after.last = number;
+        after.generations.insert(number, Record { made_by: made_by.clone(), confirmed: None, rolled_back: None });
+        self.aim(&mut after, state, Some(number), manner)?;
+        self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
+        self.store.write(number, generation)?;
+        self.carry(state, after, Some((number, ruleset)), manner)
+    }
+
+    /// Brings the kernel back to an older generation, or to no table.
+    ///
+    /// # Errors
+    /// As [`Rollout::apply`]; the generation's files are damaged.
+    pub fn back(&mut self, state: &State, to: Option<u64>, manner: Manner) -> Result<(State, Made), RolloutError> {
+        let ruleset = to.map(|number| self.store.ruleset(number)).transpose()?;
+        let mut after = state.clone();
+        self.aim(&mut after, state, to, manner)?;
+        self.tell(&mut after, format!("rollback from {} to {}", named(state.current), named(to)));
+        self.carry(state, after, to.zip(ruleset.as_ref()), manner)
+    }
+
+    /// Says what is to hold when the kernel has got to a generation.
+    fn aim(&self, after: &mut State, before: &State, to: Option<u64>, manner: Manner) -> Result<(), RolloutError> {
+        after.switching = None;
+        after.undone = None;
+        match (manner.confirm_within, to) {
+            (Some(delay), Some(generation)) => {
+                let back_to = before.pending.as_ref().map_or(before.current, |pending| pending.back_to);
+                after.armed += 1;
+                after.pending = Some(pending(after.armed, generation, back_to, delay)?);
+                after.current = to;
+            }
+            _ => {
+                after.pending = None;
+                self.arrive(after, to);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that the kernel has a generation, and that boot may load it, unless it is still to be confirmed.
+    fn arrive(&self, state: &mut State, to: Option<u64>) {
+        state.current = to;
+        if state.pending.is_none() {
+            state.confirmed = to;
+            if let Some(record) = to.and_then(|number| state.generations.get_mut(&number)) {
+                record.confirmed.get_or_insert(clock::now());
+                record.rolled_back = None;
+            }
+        }
+    }
+
+    /// Undoes a change that nobody has confirmed: the kernel first, whatever becomes of the records.
+    ///
+    /// # Errors
+    /// The kernel still has the change, or the records do not say that it has not.
+    pub fn undo(&mut self, state: &State, why: &str) -> Result<(State, Made), RolloutError> {
+        let Some(Pending { back_to, .. }) = state.pending else { return Ok((state.clone(), Made::default())) };
+        let ruleset = back_to.map(|number| self.store.ruleset(number)).transpose()?;
+        let mut after = state.clone();
+        self.give_up(&mut after, why);
+        let mut made = self.bring(ruleset.as_ref(), true)?;
+        self.finish(&after, &mut made)?;
+        Ok((after, made))
+    }
+
+    /// Writes down that a pending change is undone.
+    fn give_up(&self, state: &mut State, why: &str) {
+        let Some(Pending { generation, back_to, .. }) = state.pending.take() else { return };
+        state.switching = None;
+        state.current = back_to;
+        state.undone = Some(generation);
+        // What was made on top of it, by a refresh, goes with it.
+        let unconfirmed = state.generations.iter_mut().filter(|(number, record)| {
+            Some(**number) != back_to && record.confirmed.is_none() && record.made_by != "found"
+        });
+        for (_, record) in unconfirmed {
+            record.rolled_back.get_or_insert(clock::now());
+        }
+        self.tell(state, format!("rollback from {} to {}: {why}", named(Some(generation)), named(back_to)));
+    }
+
+    /// Sets a new deadline for a change that is pending already.
+    ///
+    /// # Errors
+    /// The old deadline stands.
+    pub fn extend(&mut self, state: &State, delay: Duration) -> Result<(State, Made), RolloutError> {
+        let Some(Pending { generation, back_to, .. }) = state.pending else {
+            return Ok((state.clone(), Made::default()));
+        };
+        let mut after = state.clone();
+        after.armed += 1;
+        after.pending = Some(pending(after.armed, generation, back_to, delay)?);
+        self.tell(&mut after, format!("{} has a new deadline", named(Some(generation))));
+        // The new watcher stands by before the old one finds that it is not the one.
+        let watcher = self.watch(after.armed, delay)?;
+        self.store.save(&after)?;
+        Ok((after, Made { watcher: Some(watcher), ..Made::default() }))
+    }
+
+    /// Takes note that somebody has applied what is in force.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn acknowledge(&mut self, state: &State) -> Result<(), RolloutError> {
+        if state.undone.is_some() {
+            self.store.save(&State { undone: None, ..state.clone() })?;
+        }
+        Ok(())
+    }
+
+    /// Confirms what is pending.
+    ///
+    /// # Errors
+    /// The state cannot be written; it is pending still.
+    pub fn confirm(&mut self, state: &State) -> Result<State, RolloutError> {
+        let mut after = state.clone();
+        after.pending = None;
+        self.arrive(&mut after, state.current);
+        self.tell(&mut after, format!("{} is confirmed", named(state.current)));
+        after.forget();
+        self.store.save(&after)?;
+        // Files that stay are removed by the next run.
+        let _ = self.store.prune(&after);
+        Ok(after)
+    }
+
+    /// Loads the last confirmed generation after a start of the machine, without any other record being needed.
+    ///
+    /// Returns its number, or `None` where none was ever confirmed.
+    ///
+    /// # Errors
+    /// None of the confirmed generations could be loaded, or the state cannot be written.
+    pub fn boot(&mut self) -> Result<(Option<u64>, Made), RolloutError> {
+        let mut state = self.store.state()?;
+        let mut made = Made::default();
+        let confirmed = state.generations.iter().filter(|(_, record)| record.confirmed.is_some());
+        // An older one is better than none.
+        let older = confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
+        let mut found = None;
+        for number in state.confirmed.into_iter().chain(older) {
+            match self.store.ruleset(number) {
+                Ok(ruleset) => {
+                    found = Some((number, ruleset));
+                    break;
+                }
+                Err(error) => made.warnings.push(chain(&error)),
+            }
+        }
+        let Some((number, ruleset)) = found else {
+            return match state.confirmed {
+                None => Ok((None, made)),
+                Some(number) => self.store.ruleset(number).map(|_| (None, made)).map_err(RolloutError::from),
+            };
+        };
+        let brought = self.bring(Some(&ruleset), true)?;
+        made.changed = brought.changed;
+        made.warnings.extend(brought.warnings);
+        let read = state.clone();
+        if state.pending.is_some() {
+            self.give_up(&mut state, STARTED_ANEW);
+        }
+        state.switching = None;
+        state.current = Some(number);
+        if state != read {
+            self.store.save(&state)?;
+        }
+        Ok((Some(number), made))
+    }
+
+    /// Carries a change out, from the state before it to the state after it.
+    fn carry(
+        &mut self,
+        before: &State,
+        mut after: State,
+        to: Option<(u64, &Ruleset)>,
+        manner: Manner,
+    ) -> Result<(State, Made), RolloutError> {
+        after.forget();
+        let number = to.map(|(number, _)| number);
+        let on_the_way = State {
+            switching: Some(Switching { from: before.current, to: number, pending: before.pending.clone() }),
+            current: before.current,
+            confirmed: before.confirmed,
+            // All of them: what is forgotten at the end is still there.
+            generations: before.generations.iter().chain(&after.generations).map(|(n, r)| (*n, r.clone())).collect(),
+            ..after.clone()
+        };
+        let staged = self.store.stage(&after)?;
+        self.store.save(&on_the_way)?;
+        let carried = self.carry_to(&on_the_way, to.map(|(_, ruleset)| ruleset), manner);
+        let mut made = match carried {
+            Ok(made) => made,
+            Err(error) => {
+                // Nothing has happened, and the state may say so; where it cannot, the next run finds out.
+                let _ = self.store.save(&State { last: after.last, armed: after.armed, ..before.clone() });
+                let _ = self.store.prune(before);
+                return Err(error);
+            }
+        };
+        match self.store.commit(staged) {
+            Ok(()) => drop(self.store.prune(&after)),
+            Err(error) => made.warnings.push(format!(
+                "the rules are in force, and that could not be written down; the next run finds out: {}",
+                chain(&error)
+            )),
+        }
+        Ok((after, made))
+    }
+
+    fn carry_to(&mut self, state: &State, ruleset: Option<&Ruleset>, manner: Manner) -> Result<Made, RolloutError> {
+        let watcher = match manner.confirm_within {
+            Some(delay) => Some(self.watch(state.armed, delay)?),
+            None => None,
+        };
+        let primed = match ruleset {
+            Some(ruleset) if !manner.force || self.is_readable() => {
+                let live = self.kernel.table()?.map(Live);
+                prime(self.kernel, live.as_ref(), ruleset)?
+            }
+            _ => None,
+        };
+        if let Some(primed) = primed.as_ref().filter(|primed| primed.lacks_port(manner.ssh_port) && !manner.force) {
+            self.take_back_priming(state);
+            return Err(RolloutError::Untracked(primed.unknown.len()));
+        }
+        let made = self.bring(ruleset, manner.force).inspect_err(|_| {
+            if primed.is_some() {
+                self.take_back_priming(state);
+            }
+        })?;
+        Ok(Made { primed, watcher, ..made })
+    }
+
+    /// Removes the table that only tracks, where there was none before it.
+    fn take_back_priming(&mut self, state: &State) {
+        if state.switching.as_ref().is_some_and(|switching| switching.from.is_none()) {
+            // It accepts everything; where it stays, the next run removes it.
+            let _ = self.bring(None, false);
+        }
+    }
+
+    fn is_readable(&mut self) -> bool {
+        !matches!(self.kernel.table(), Err(KernelError::Unreadable(_)))
+    }
+
+    /// Brings the kernel to a ruleset, or to no table, and looks whether it is there.
+    fn bring(&mut self, ruleset: Option<&Ruleset>, force: bool) -> Result<Made, RolloutError> {
+        let mut made = Made::default();
+        let transition = match Transition::plan(self.kernel, ruleset) {
+            Ok(transition) => transition,
+            Err(KernelError::Unreadable(_)) if force => {
+                made.changed = true;
+                made.warnings.push(
+                    "the table was replaced as a whole: packets may have been lost, and counters are at zero"
+                        .to_owned(),
+                );
+                self.kernel.replace(&ruleset.cloned().unwrap_or_default())?;
+                return Ok(made);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        made.changed = !transition.keeps_rules();
+        if made.changed {
+            transition.fill(self.kernel)?;
+            transition.switch(self.kernel)?;
+            let live = self.kernel.table()?.map(Live);
+            let is_there = match ruleset {
+                Some(ruleset) => means(live.as_ref(), Some(ruleset)),
+                None => live.is_none_or(|live| live.meaning().rules().next().is_none()),
+            };
+            if !is_there {
+                let before = transition.before.as_ref().map(Live::meaning);
+                let back = Transition::plan(self.kernel, before.as_ref())?;
+                back.fill(self.kernel)
+                    .and_then(|()| back.switch(self.kernel))
+                    .and_then(|()| back.sweep(self.kernel))?;
+                return Err(RolloutError::Differs);
+            }
+        }
+        if let Err(error) = transition.sweep(self.kernel) {
+            made.warnings.push(format!("what is not needed any more stays until the next run: {}", chain(&error)));
+        }
+        Ok(made)
+    }
+
+    /// Writes a state down after the kernel has changed.
+    fn finish(&self, after: &State, made: &mut Made) -> Result<(), RolloutError> {
+        self.store.save(after)?;
+        if let Err(error) = self.store.prune(after) {
+            made.warnings.push(chain(&error));
+        }
+        Ok(())
+    }
+
+    fn watch(&self, armed: u64, delay: Duration) -> Result<Watcher, RolloutError> {
+        let (number, name) = (armed.to_string(), format!("edgeward-rollback-{armed}-{}", std::process::id()));
+        let command = ["watch", "--state-dir"].map(OsStr::new);
+        let command = [command[0], command[1], self.store.folder().as_os_str(), OsStr::new(&number)];
+        Ok(watch::arm(&name, &command, delay)?)
+    }
+
+    fn tell(&self, state: &mut State, what: String) {
+        state.events.push(Event { at: clock::now(), by: self.by.clone(), what });
+    }
+}
+
+/// A generation as messages call it.
+pub fn named(number: Option<u64>) -> String {
+    number.map_or_else(|| "no table".to_owned(), |number| format!("generation {number}"))
+}
+
+/// An error with its causes in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn pending(armed: u64, generation: u64, back_to: Option<u64>, delay: Duration) -> Result<Pending, RolloutError> {
+    let boot = clock::boot_id().map_err(RolloutError::BootId)?;
+    let ends = clock::since_boot().saturating_add(delay);
+    let deadline = clock::now()
+        .checked_add(SignedDuration::try_from(delay).unwrap_or(SignedDuration::MAX))
+        .unwrap_or(Timestamp::MAX);
+    let deadline_since_boot = u64::try_from(ends.as_millis()).unwrap_or(u64::MAX);
+    Ok(Pending { armed, generation, back_to, deadline, deadline_since_boot, boot })
+}
+
+/// Whether the time for a word of confirmation is over.
+pub fn is_over(pending: &Pending) -> bool {
+    left(pending).is_zero()
+}
+
+/// How long there is left to confirm a change.
+pub fn left(pending: &Pending) -> Duration {
+    Duration::from_millis(pending.deadline_since_boot).saturating_sub(clock::since_boot())
+}

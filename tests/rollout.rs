@@ -1,0 +1,386 @@
+//! Generations on their way into a kernel, and what is left where a run ends too early.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+#[macro_use]
+mod support;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::time::Duration;
+
+use edgeward::catalog::Catalog;
+use edgeward::emit;
+use edgeward::host::clock;
+use edgeward::host::generations::{Generation, Manifest, PROGRAM, State, Store, Version};
+use edgeward::host::kernel::{Kernel, KernelError, Memory, Real};
+use edgeward::host::netlink::{Counter, OpenFlow, SetChange, SetRef};
+use edgeward::host::rollout::{Manner, Rollout, RolloutError};
+use edgeward::host::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
+use edgeward::host::transition::{Transition, means};
+use edgeward::live::{Change, Live};
+use edgeward::lower::lower;
+use edgeward::net::{Family, PrefixSet, Transport};
+use edgeward::ruleset::{Ruleset, SetKind};
+use support::netns::{Side, Topology};
+use support::random::{Dice, intent, policy_text, resolution};
+
+/// Two rulesets of one policy with different answers, and one of another policy.
+fn rulesets(seed: u64) -> [Ruleset; 3] {
+    let (mut dice, catalog) = (Dice::new(seed), Catalog::embedded().unwrap());
+    let declared = intent(&policy_text(&mut dice).yaml(), &catalog);
+    let other = intent(&policy_text(&mut dice).yaml(), &catalog);
+    [&declared, &declared, &other].map(|declared| lower(&declared.bind(&resolution(declared, &mut dice)).unwrap()))
+}
+
+fn generation(number: u64, ruleset: &Ruleset) -> Generation {
+    let manifest = Manifest {
+        version: Version,
+        generation: number,
+        made: clock::now(),
+        by: "a test".to_owned(),
+        made_by: "apply".to_owned(),
+        program: PROGRAM.to_owned(),
+        policy: None,
+        sha256: Default::default(),
+    };
+    Generation::new(manifest, emit::nft(ruleset), None, None)
+}
+
+fn hold(folder: &Path) -> Store {
+    Store::hold(folder, Duration::from_secs(5)).unwrap()
+}
+
+fn apply(store: &Store, kernel: &mut dyn Kernel, ruleset: &Ruleset) -> Result<State, RolloutError> {
+    let mut rollout = Rollout { store, kernel, by: "a test".to_owned() };
+    let (state, _) = rollout.settle(false)?;
+    let made = rollout.apply(&state, &generation(state.last + 1, ruleset), ruleset, Manner::default());
+    made.map(|(state, _)| state)
+}
+
+/// A kernel under a process that ends, as with kill -9, before a transaction.
+struct Mortal<'a> {
+    kernel: &'a mut Memory,
+    lives: usize,
+}
+
+impl Mortal<'_> {
+    fn step(&mut self) {
+        assert!(self.lives > 0, "the end");
+        self.lives -= 1;
+    }
+}
+
+impl Kernel for Mortal<'_> {
+    fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
+        self.kernel.table()
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
+        self.step();
+        self.kernel.change(changes)
+    }
+
+    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
+        self.step();
+        self.kernel.update(changes)
+    }
+
+    fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError> {
+        self.step();
+        self.kernel.replace(ruleset)
+    }
+
+    fn counters(&mut self) -> Result<std::collections::BTreeMap<String, Counter>, KernelError> {
+        self.kernel.counters()
+    }
+
+    fn sockets(&mut self) -> Result<Sockets, SessionsError> {
+        self.kernel.sockets()
+    }
+
+    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+        self.kernel.flows()
+    }
+
+    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+        self.step();
+        self.kernel.track(flow)
+    }
+}
+
+/// The next run finds one of two rulesets, says which, and goes on.
+fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Ruleset>; 2], next: &Ruleset) {
+    let live = kernel.table.clone().map(Live);
+    let store = hold(folder);
+    let found: Vec<bool> = candidates.iter().map(|wanted| means(live.as_ref(), *wanted)).collect();
+    let only_tracks = live.as_ref().is_some_and(edgeward::host::prime::only_tracks);
+    assert!(found.contains(&true) || only_tracks, "neither the old rules nor the new");
+    let mut rollout = Rollout { store: &store, kernel, by: "a test".to_owned() };
+    let (state, _) = rollout.settle(false).unwrap();
+    let recorded = state.current.map(|number| store.ruleset(number).unwrap());
+    assert!(means(kernel.table.clone().map(Live).as_ref(), recorded.as_ref()), "the state is not the kernel's");
+    assert_eq!(state.switching, None);
+    assert!(state.generations.values().all(|record| record.made_by != "found"), "{state:#?}");
+    let state = apply(&store, kernel, next).unwrap();
+    let live = kernel.table.clone().map(Live).unwrap();
+    assert!(means(Some(&live), Some(next)));
+    // Nothing is left over, neither there nor on the disk.
+    let rest = Transition::from(Some(live.clone()), Some(next));
+    assert_eq!((rest.keeps_rules(), rest.left_over()), (true, 0));
+    let mut folders: Vec<u64> = std::fs::read_dir(folder.join("generations"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    folders.sort_unstable();
+    assert_eq!(folders, state.generations.keys().copied().collect::<Vec<_>>());
+    assert_eq!((state.current, state.confirmed), (Some(state.last), Some(state.last)));
+}
+
+/// A connection from outside that is older than the rules.
+fn ssh() -> Sockets {
+    let connection = Connection {
+        local: "10.0.0.20:22".parse().unwrap(),
+        peer: "10.0.0.9:55410".parse().unwrap(),
+        transport: Transport::Tcp,
+        inbound: Some(true),
+        loopback: false,
+        source: "tcp",
+    };
+    Sockets { connections: vec![connection], ..Sockets::default() }
+}
+
+/// A host with a connection that conntrack does not know. It is at work for somebody else, so that a gateway has nothing
+/// to wait for.
+fn host() -> Memory {
+    let tuple = |source: &str, destination: &str| Tuple {
+        source: source.parse().unwrap(),
+        destination: destination.parse().unwrap(),
+        ports: None,
+    };
+    let (original, reply) = (tuple("10.0.0.7", "10.0.0.8"), tuple("10.0.0.8", "10.0.0.7"));
+    let flow = Flow { protocol: 1, original, reply, replied: true, tcp_established: false };
+    Memory { sockets: ssh(), flows: vec![flow], ..Memory::default() }
+}
+
+#[test]
+fn whenever_a_run_ends_the_next_one_goes_on() {
+    let mut ends = 0;
+    for seed in 0..6 {
+        let [one, answers, other] = rulesets(seed);
+        for (before, wanted) in [(None, &one), (Some(&one), &answers), (Some(&one), &other), (Some(&other), &one)] {
+            for lives in 0.. {
+                let folder = tempfile::tempdir().unwrap();
+                let mut kernel = host();
+                if let Some(before) = before {
+                    apply(&hold(folder.path()), &mut kernel, before).unwrap();
+                }
+                let run = || {
+                    let mut mortal = Mortal { kernel: &mut kernel, lives };
+                    apply(&hold(folder.path()), &mut mortal, wanted)
+                };
+                let ended = catch_unwind(AssertUnwindSafe(run));
+                assert_goes_on(folder.path(), &mut kernel, [before, Some(wanted)], &answers);
+                match ended {
+                    Err(_) => ends += 1,
+                    Ok(state) => {
+                        state.unwrap();
+                        break;
+                    }
+                }
+            }
+        }
+    }
+    assert!(ends > 100, "{ends}");
+}
+
+#[test]
+fn whatever_the_kernel_refuses_the_old_rules_stay() {
+    let mut refusals = 0;
+    for seed in 20..26 {
+        let [one, answers, other] = rulesets(seed);
+        for (before, wanted) in [(None, &one), (Some(&one), &answers), (Some(&one), &other)] {
+            for fails_after in 0.. {
+                let folder = tempfile::tempdir().unwrap();
+                let mut kernel = host();
+                if let Some(before) = before {
+                    apply(&hold(folder.path()), &mut kernel, before).unwrap();
+                }
+                kernel.fails_after = Some(fails_after);
+                let done = apply(&hold(folder.path()), &mut kernel, wanted);
+                kernel.fails_after = None;
+                match done {
+                    Err(RolloutError::Kernel(KernelError::NotPermitted) | RolloutError::Prime(_)) => refusals += 1,
+                    Err(error) => panic!("{error}"),
+                    Ok(state) => {
+                        assert!(means(kernel.table.clone().map(Live).as_ref(), Some(wanted)));
+                        assert_eq!(state, hold(folder.path()).state().unwrap());
+                        break;
+                    }
+                }
+                let live = kernel.table.clone().map(Live);
+                let tracking = live.as_ref().is_some_and(edgeward::host::prime::only_tracks);
+                assert!(tracking || means(live.as_ref(), before) || live.unwrap().0.chains.is_empty());
+                assert_eq!(hold(folder.path()).state().unwrap().switching, None);
+                assert_goes_on(folder.path(), &mut kernel, [before, None], &other);
+            }
+        }
+    }
+    assert!(refusals > 50, "{refusals}");
+}
+
+#[test]
+fn conntrack_is_told_of_connections_that_are_older_than_the_rules() {
+    let [one, _, other] = (0..).map(rulesets).find(|[one, ..]| is_edge_host(one)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut kernel = host();
+    apply(&hold(folder.path()), &mut kernel, &one).unwrap();
+    let flow = kernel.flows.last().unwrap();
+    assert_eq!(flow.original.source.to_string(), "10.0.0.9");
+    assert_eq!((kernel.flows.len() - 1, flow.original.ports, flow.replied), (1, Some((55410, 22)), true));
+    // From now on conntrack looks by itself.
+    kernel.flows.clear();
+    apply(&hold(folder.path()), &mut kernel, &other).unwrap();
+    assert_eq!(kernel.flows, []);
+}
+
+#[test]
+fn a_session_that_conntrack_does_not_know_is_not_cut_off() {
+    let [one, ..] = (0..).map(rulesets).find(|[one, ..]| is_edge_host(one)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = hold(folder.path());
+    let mut kernel = Memory { is_deaf: true, ..host() };
+    let manner = Manner { ssh_port: 22, ..Manner::default() };
+    let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned() };
+    let (state, _) = rollout.settle(false).unwrap();
+    let refused = rollout.apply(&state, &generation(1, &one), &one, manner);
+    assert!(matches!(refused, Err(RolloutError::Untracked(1))), "{refused:?}");
+    assert_eq!(rollout.store.state().unwrap().current, None);
+    let (_, made) = rollout.apply(&state, &generation(1, &one), &one, Manner { force: true, ..manner }).unwrap();
+    assert_eq!(made.primed.unwrap().unknown, ssh().connections);
+    assert!(means(kernel.table.map(Live).as_ref(), Some(&one)));
+}
+
+fn is_edge_host(ruleset: &Ruleset) -> bool {
+    ruleset.chain("input").is_some()
+}
+
+#[test]
+fn what_others_put_into_the_table_can_come_back() {
+    let [one, answers, other] = rulesets(3);
+    let folder = tempfile::tempdir().unwrap();
+    let store = hold(folder.path());
+    let mut kernel = Memory { flows: host().flows, ..Memory::default() };
+    apply(&store, &mut kernel, &one).unwrap();
+    kernel.replace(&other).unwrap();
+    let state = apply(&store, &mut kernel, &answers).unwrap();
+    assert_eq!((state.current, state.generations[&2].made_by.as_str()), (Some(3), "found"));
+    let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned() };
+    rollout.back(&state, Some(2), Manner::default()).unwrap();
+    assert!(means(kernel.table.map(Live).as_ref(), Some(&other)));
+}
+
+#[test]
+fn generations_are_kept_and_forgotten() {
+    let [one, answers, _] = rulesets(5);
+    let folder = tempfile::tempdir().unwrap();
+    let store = hold(folder.path());
+    let mut kernel = Memory { flows: host().flows, ..Memory::default() };
+    for round in 0..30 {
+        apply(&store, &mut kernel, if round % 2 == 0 { &one } else { &answers }).unwrap();
+    }
+    let state = store.state().unwrap();
+    assert_eq!(state.generations.keys().copied().collect::<Vec<_>>(), (11..=30).collect::<Vec<_>>());
+    assert_eq!(std::fs::read_dir(folder.path().join("generations")).unwrap().count(), 20);
+    // Damage is told apart from absence, and neither is loaded.
+    assert!(store.ruleset(10).unwrap_err().to_string().contains("there is no generation 10"));
+    let path = folder.path().join("generations/11/ruleset.nft");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("accept", "drop", 1)).unwrap();
+    assert!(store.ruleset(11).unwrap_err().to_string().contains("is damaged"));
+}
+
+#[test]
+fn boot_takes_an_older_generation_where_the_last_is_damaged() {
+    let [one, answers, other] = rulesets(7);
+    let folder = tempfile::tempdir().unwrap();
+    let store = hold(folder.path());
+    let mut kernel = Memory { flows: host().flows, ..Memory::default() };
+    for ruleset in [&one, &answers, &other] {
+        apply(&store, &mut kernel, ruleset).unwrap();
+    }
+    std::fs::write(folder.path().join("generations/3/ruleset.nft"), "table inet edgeward {\n").unwrap();
+    kernel.table = None;
+    let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned() };
+    let (loaded, made) = rollout.boot().unwrap();
+    assert_eq!((loaded, made.warnings.len()), (Some(2), 1));
+    assert!(means(kernel.table.map(Live).as_ref(), Some(&answers)));
+}
+
+/// What the real kernel and the one in memory are both asked to do, and whether they did it.
+fn exercise(kernel: &mut dyn Kernel) -> Vec<String> {
+    let [one, answers, other] = rulesets(11);
+    let mut log = Vec::new();
+    let mut note = |what: &str, done: Result<(), KernelError>| {
+        let end = match done {
+            Ok(()) => "done",
+            Err(_) => "refused",
+        };
+        log.push(format!("{what}: {end}"));
+    };
+    let add_set = |name: &str| Change::AddSet { name: name.to_owned(), family: Family::V4, kind: SetKind::Prefixes };
+    let (ten, low): (PrefixSet, PrefixSet) = ("10.0.0.0/8".parse().unwrap(), "10.0.0.0/9".parse().unwrap());
+    let nothing = PrefixSet::default();
+    let set = SetRef { name: "some_v4", family: Family::V4, kind: SetKind::Prefixes };
+    note("a set without a table", kernel.change(&[add_set("some_v4")]));
+    note("elements without a table", kernel.update(&[SetChange { set, from: &nothing, to: &ten }]));
+    note("a table with a set", kernel.change(&[Change::AddTable, add_set("some_v4")]));
+    note("the set again", kernel.change(&[add_set("other_v4"), add_set("some_v4")]));
+    assert_eq!(kernel.table().unwrap().unwrap().sets.len(), 1);
+    note("elements", kernel.update(&[SetChange { set, from: &nothing, to: &ten }]));
+    note("an overlap", kernel.update(&[SetChange { set, from: &nothing, to: &low }]));
+    note("what is not there", kernel.update(&[SetChange { set, from: &low, to: &nothing }]));
+    note(
+        "another kind",
+        kernel.update(&[SetChange { set: SetRef { kind: SetKind::Hosts, ..set }, from: &nothing, to: &low }]),
+    );
+    note(
+        "another set",
+        kernel.update(&[SetChange { set: SetRef { name: "none_v4", ..set }, from: &nothing, to: &low }]),
+    );
+    note("in its place", kernel.update(&[SetChange { set, from: &ten, to: &low }]));
+    assert_eq!(kernel.table().unwrap().unwrap().sets["some_v4"].elements, low);
+    note("a chain that is not there", kernel.change(&[Change::FlushChain("none".to_owned())]));
+    note("a counter twice", kernel.change(&[Change::AddCounter("c".to_owned()), Change::AddCounter("c".to_owned())]));
+    note("no table", kernel.change(&[Change::DeleteTable]));
+    note("no table again", kernel.change(&[Change::DeleteTable]));
+    assert_eq!(kernel.table().unwrap(), None);
+    for (number, wanted) in [Some(&one), Some(&answers), Some(&other), None, Some(&one)].into_iter().enumerate() {
+        let transition = Transition::plan(kernel, wanted).unwrap();
+        note(&format!("{number}: fill"), transition.fill(kernel));
+        assert_eq!(Live(kernel.table().unwrap().unwrap_or_default()).meaning(), transition.meaning());
+        note(&format!("{number}: switch"), transition.switch(kernel));
+        note(&format!("{number}: sweep"), transition.sweep(kernel));
+        assert!(means(kernel.table().unwrap().map(Live).as_ref(), wanted), "{number}");
+        let counters: Vec<String> = kernel.counters().unwrap().into_keys().collect();
+        let expected: Vec<String> = wanted.iter().flat_map(|wanted| wanted.counters.clone()).collect();
+        assert_eq!(counters, expected, "{number}");
+    }
+    for name in one.sets.keys().take(1) {
+        note("a set in use", kernel.change(&[Change::DeleteSet(name.clone())]));
+    }
+    note("a counter in use", kernel.change(&[Change::DeleteCounter("denied_output".to_owned())]));
+    note("in its place", kernel.replace(&other));
+    assert!(means(kernel.table().unwrap().map(Live).as_ref(), Some(&other)));
+    log
+}
+
+#[test]
+fn the_kernel_in_memory_is_like_the_real_one() {
+    let imagined = exercise(&mut Memory::default());
+    assert!(imagined.iter().filter(|line| line.ends_with("refused")).count() >= 9, "{imagined:#?}");
+    need_namespaces!();
+    let topology = Topology::edge_host("10.0.0.20".parse().unwrap(), "2001:db8::20".parse().unwrap());
+    let real = topology.within(Side::UnderTest, || exercise(&mut Real::default()));
+    assert_eq!(imagined, real);
+}
