@@ -8,6 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use support::dns_server::{DnsServer, Entry, Zone};
 use support::systemd::{Machine, said, until};
 
@@ -63,9 +64,9 @@ fn machine_with_stand_in() -> Machine {
 }
 
 /// The DNS server that the policy names, in the machine; UDP alone, since it is stopped from outside.
-fn serve_names(machine: &Machine) -> DnsServer {
-    machine.succeed(&["ip", "address", "add", "10.0.0.53/32", "dev", "lo"]);
-    let zone = || Zone::default().name("mirror.example.com", Entry::addresses(&["203.0.113.7", "2001:db8::7"], 60));
+fn serve_names(machine: &Machine, address: &str) -> DnsServer {
+    machine.succeed(&["ip", "address", "replace", "10.0.0.53/32", "dev", "lo"]);
+    let zone = || Zone::default().name("mirror.example.com", Entry::addresses(&[address, "2001:db8::7"], 60));
     machine.within(|| zone().serve_at("10.0.0.53:53".parse().unwrap(), false))
 }
 
@@ -112,7 +113,7 @@ fn blamed(machine: &Machine, service: &str) -> Vec<String> {
 fn services_may_do_what_their_verbs_do() {
     need_systemd!();
     let machine = machine_with_stand_in();
-    let _server = serve_names(&machine);
+    let _server = serve_names(&machine, "203.0.113.7");
     // In this order: the first lockfile is written by refresh.
     for service in ["edgeward-refresh.service", "edgeward.service", "edgeward-boot.service"] {
         let started = starts(&machine, service);
@@ -275,4 +276,89 @@ fn the_timer_starts_refresh_again_also_when_names_fail() {
     assert!(until(PATIENCE, || runs() >= 2 && has_failed()), "{} runs, {:?}", runs(), machine.failed());
     machine.write("/etc/edgeward/answers", "");
     assert!(until(PATIENCE, || machine.failed().is_empty()));
+}
+
+// ── with the program itself ──────────────────────────────────────────────────────────────────────────────────────
+
+const POLICY_FILE: &str = "/etc/edgeward/policy.yaml";
+
+/// A machine that is on, with a policy that refresh has applied as generation 1, and with enabled units.
+fn machine_with_rules() -> (Machine, DnsServer) {
+    let mut machine = machine();
+    machine.start().unwrap();
+    let server = serve_names(&machine, "203.0.113.7");
+    for unit in ["edgeward-boot.service", "edgeward.service", TIMER] {
+        machine.succeed(&["systemctl", "enable", unit]);
+    }
+    start(&machine, "edgeward-refresh.service");
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(1), json!(null)), "{}", said_by_all(&machine));
+    (machine, server)
+}
+
+/// How the table stands to the records, the generation in force, and the one that is pending.
+fn in_force(machine: &Machine) -> (Value, Value, Value) {
+    let status: Value = serde_json::from_str(&machine.succeed(&["edgeward", "status", "--format", "json"])).unwrap();
+    let pending = if status["pending"].is_null() { json!(null) } else { status["pending"]["generation"].clone() };
+    (status["table"].clone(), status["generation"].clone(), pending)
+}
+
+fn said_by_all(machine: &Machine) -> String {
+    SERVICES.map(|service| machine.journal(service)).concat()
+}
+
+/// Lets more people in, and waits for a word of confirmation.
+fn apply_another_policy(machine: &Machine, confirm_within: &str) {
+    machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
+    machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", confirm_within]);
+    assert_eq!(in_force(machine), (json!("as-applied"), json!(2), json!(2)));
+}
+
+#[test]
+fn the_verbs_work_in_their_units() {
+    need_systemd!();
+    let (mut machine, server) = machine_with_rules();
+    start(&machine, "edgeward.service");
+    machine.succeed(&["systemctl", "reload", "edgeward.service"]);
+    start(&machine, "edgeward-boot.service");
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(1), json!(null)));
+    machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
+    machine.succeed(&["systemctl", "reload", "edgeward.service"]);
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(2), json!(null)));
+    drop(server);
+    assert!(!starts(&machine, "edgeward-refresh.service"));
+    assert!(machine.journal("edgeward-refresh.service").contains("status=3"), "{}", said_by_all(&machine));
+    // Boot needs no DNS, and neither does the policy.
+    machine.reboot().unwrap();
+    assert_eq!(machine.failed(), [""; 0], "{}", said_by_all(&machine));
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(2), json!(null)));
+    assert!(
+        machine.journal("edgeward-boot.service").contains("generation 2 is in force\n"),
+        "{}",
+        said_by_all(&machine)
+    );
+}
+
+#[test]
+fn a_pending_change_that_was_refreshed_is_undone_in_time() {
+    need_systemd!();
+    let (machine, server) = machine_with_rules();
+    apply_another_policy(&machine, "8s");
+    drop(server);
+    let _server = serve_names(&machine, "203.0.113.8");
+    start(&machine, "edgeward-refresh.service");
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(3), json!(3)), "{}", said_by_all(&machine));
+    let is_undone = || in_force(&machine) == (json!("as-applied"), json!(1), json!(null));
+    assert!(until(PATIENCE, is_undone), "{:?} {}", in_force(&machine), said_by_all(&machine));
+}
+
+#[test]
+fn a_reboot_undoes_a_pending_change_for_good() {
+    need_systemd!();
+    let (mut machine, _server) = machine_with_rules();
+    apply_another_policy(&machine, "1h");
+    machine.reboot().unwrap();
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(1), json!(null)), "{}", said_by_all(&machine));
+    // The policy is still there, and is not taken for a confirmation.
+    assert_eq!(machine.failed(), ["edgeward.service"]);
+    assert!(machine.journal("edgeward.service").contains("nobody confirmed it"), "{}", said_by_all(&machine));
 }

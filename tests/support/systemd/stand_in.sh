@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stands in for the verbs that units start: does to files, the kernel and DNS what they do, with other verbs of the
-# program, and with nft. What fails is the last line that the journal has.
+# Stands in for the verbs that units start, and does at each start what they do at one time or another: to files, the
+# kernel and DNS, with other verbs of the program and with nft. What fails is the last line that the journal has.
 set -eux
 
 verb=$1 policy=${2-}
@@ -24,7 +24,7 @@ mkdir -p $state/generations/1
 echo '{}' >$state/.new
 sync $state/.new
 chmod 644 $state/.new
-mv $state/.new $state/state.json
+mv $state/.new $state/probe
 
 # A batch that does not fit into a socket's usual buffer; nor into the trace.
 set +x
