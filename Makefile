@@ -68,7 +68,8 @@ install: build ## Installs program, manual page, completions, units and examples
 	done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies policies/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies/catalog policies/catalog/*.yaml
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
+		docs/operations.md
 
 clean: ## Removes what was built
 	$(CARGO) clean
