@@ -3,6 +3,7 @@
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 CHECKS ?= advisories bans licenses sources
 FUZZ ?= policy
 FUZZ_SECONDS ?= 60
@@ -19,7 +20,7 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench audit fuzz build install clean system dnsmasq lint-tools
+.PHONY: help demo test lint bench audit fuzz build install clean system dnsmasq systemd lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,8 +28,8 @@ help: ## Lists the targets
 demo: system ## Shows edgeward at work in throw-away network namespaces; nothing of this machine is changed
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
-test: system dnsmasq ## Runs all tests, those with real packets and real DNS servers included
-	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
+test: system dnsmasq systemd ## Runs all tests, those with real packets, DNS servers and units included
+	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
@@ -51,7 +52,7 @@ fuzz: ## Looks for texts that make edgeward panic (FUZZ=policy|lockfile FUZZ_SEC
 build: ## Builds the program for release
 	$(CARGO) build --locked --release
 
-install: build ## Installs program, manual page, completions and example policies (DESTDIR= PREFIX=/usr/local)
+install: build ## Installs program, manual page, completions, units and examples (DESTDIR= PREFIX=/usr/local)
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/edgeward
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
@@ -61,9 +62,14 @@ install: build ## Installs program, manual page, completions and example policie
 	$(BINARY) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/edgeward
 	$(BINARY) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_edgeward
 	$(BINARY) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/edgeward.fish
+	install -d $(DESTDIR)$(UNITDIR)
+	for unit in $(notdir $(wildcard packaging/systemd/*.service packaging/systemd/*.timer)); do \
+		sed 's|/usr/bin/edgeward|$(PREFIX)/bin/edgeward|' packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit || exit; \
+	done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies policies/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies/catalog policies/catalog/*.yaml
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
+		docs/operations.md
 
 clean: ## Removes what was built
 	$(CARGO) clean
@@ -76,6 +82,16 @@ dnsmasq:
 		$(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends dnsmasq-base; \
+	fi
+
+# systemd as a program that judges units, and as PID 1 of the namespaces that they are tested in; this machine's is left
+# alone.
+systemd:
+	@if ! command -v systemd-analyze >/dev/null; then \
+		echo 'installing systemd' && \
+		$(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends systemd; \
 	fi
 
 # nft and ip, from the distribution's packages where they are not there.

@@ -15,6 +15,16 @@ macro_rules! need_namespaces {
     };
 }
 
+/// Skips a test where no machine can be booted.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! need_systemd {
+    () => {
+        if let Err(reason) = $crate::support::systemd::available() {
+            return $crate::support::systemd::skip(&reason);
+        }
+    };
+}
+
 pub mod compile;
 pub mod dns_server;
 pub mod netns;
@@ -23,3 +33,4 @@ pub mod programs;
 pub mod random;
 pub mod sample;
 pub mod scenario;
+pub mod systemd;

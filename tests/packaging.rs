@@ -1,0 +1,131 @@
+//! What `make install` installs, and what `systemd-analyze` says of the units; `tests/units.rs` starts them.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::slice;
+
+use support::systemd::{make_install, said, skip};
+use tempfile::TempDir;
+
+const SERVICES: [&str; 3] = ["edgeward-boot.service", "edgeward.service", "edgeward-refresh.service"];
+const TIMER: &str = "edgeward-refresh.timer";
+// ── make install ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// A program that is quickly copied; what it prints does not matter.
+const SMALL_PROGRAM: &str = "/bin/true";
+
+fn installed(destination: &Path, prefix: &str) -> PathBuf {
+    make_install(destination, prefix, SMALL_PROGRAM);
+    destination.join(prefix.trim_start_matches('/'))
+}
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn everything_that_the_documentation_lists_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = installed(folder.path(), "/usr");
+    let text = fs::read_to_string(root("packaging/README.md")).unwrap();
+    let list = text.split("\n## ").find(|section| section.starts_with("What is installed")).unwrap();
+    let listed: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(listed.len() > 10, "{listed:?}");
+    for path in listed {
+        assert!(below.join(path).exists(), "{path} is not installed");
+    }
+    let policies = fs::read_dir(below.join("share/doc/edgeward/policies")).unwrap().count();
+    assert!(policies > 5, "{policies}");
+}
+
+#[test]
+fn units_call_the_program_where_it_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    for prefix in ["/usr", "/usr/local", "/opt/edgeward"] {
+        let units = installed(folder.path(), prefix).join("lib/systemd/system");
+        for service in SERVICES {
+            let text = fs::read_to_string(units.join(service)).unwrap();
+            let calls: Vec<&str> = text.lines().filter(|line| line.starts_with("Exec")).collect();
+            let expected = format!("={prefix}/bin/edgeward ");
+            assert!(!calls.is_empty() && calls.iter().all(|call| call.contains(&expected)), "{calls:?}");
+            assert!(!text.contains(folder.path().to_str().unwrap()), "{text}");
+        }
+    }
+}
+
+// ── systemd-analyze ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The units as they are installed, with a program that is there.
+fn units() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    make_install(Path::new(""), folder.path().to_str().unwrap(), SMALL_PROGRAM);
+    let units = folder.path().join("lib/systemd/system");
+    (folder, units)
+}
+
+fn analyze(arguments: &[&str], units: &[PathBuf]) -> Option<Output> {
+    let output = Command::new("systemd-analyze").args(arguments).args(units).env("SYSTEMD_PAGER", "").output();
+    output.inspect_err(|error| skip(&format!("systemd-analyze cannot be started: {error}"))).ok()
+}
+
+/// What `systemd-analyze verify` has against units; others of the machine, which it reads as well, are not ours.
+fn complaints(units: &[PathBuf]) -> Option<String> {
+    let output = analyze(&["verify", "--man=no"], units)?;
+    let lines: Vec<String> =
+        said(&output).lines().filter(|line| line.contains("edgeward")).map(str::to_owned).collect();
+    let failed = if output.status.success() { "" } else { "refused\n" };
+    Some(failed.to_owned() + &lines.join("\n"))
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    let (_folder, folder) = units();
+    let units: Vec<PathBuf> = SERVICES.iter().chain([&TIMER]).map(|unit| folder.join(unit)).collect();
+    let Some(complaints_of_ours) = complaints(&units) else { return };
+    assert_eq!(complaints_of_ours, "");
+    let text = fs::read_to_string(&units[0]).unwrap();
+    for (from, to) in [("ProtectHome=", "ProtectHme="), ("Type=oneshot", "Type=onshot"), ("/bin/edgeward", "/bin/none")]
+    {
+        fs::write(&units[0], text.replace(from, to)).unwrap();
+        assert_ne!(complaints(&units).unwrap(), "", "{to}");
+    }
+}
+
+#[test]
+fn the_exposure_of_each_service_is_below_two() {
+    let (_folder, folder) = units();
+    for service in SERVICES {
+        let unit = folder.join(service);
+        // In tenths, and what is equal is accepted.
+        let arguments = ["security", "--offline=true", "--no-pager", "--threshold=19"];
+        let Some(output) = analyze(&arguments, slice::from_ref(&unit)) else { return };
+        let said = said(&output);
+        assert!(output.status.success() && said.contains("exposure level"), "{said}");
+        let text = fs::read_to_string(&unit).unwrap();
+        fs::write(&unit, text.replace("NoNewPrivileges=yes", "").replace("SystemCallFilter", "#")).unwrap();
+        assert!(!analyze(&arguments, slice::from_ref(&unit)).unwrap().status.success());
+    }
+}
+
+#[test]
+fn the_services_share_their_hardening() {
+    let settings = |service: &str| {
+        let text = fs::read_to_string(root("packaging/systemd").join(service)).unwrap();
+        let (_, hardening) = text.split_once("CapabilityBoundingSet").unwrap();
+        let hardening = hardening.split_once("[Install]").map_or(hardening, |(hardening, _)| hardening);
+        let is_setting = |line: &&str| !line.starts_with('#') && !line.is_empty();
+        hardening.lines().filter(is_setting).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [boot, apply, refresh] = SERVICES.map(settings);
+    assert!(boot.len() > 25, "{boot:?}");
+    let but = |lines: &[String], exceptions: &[&str]| {
+        let is_common = |line: &&String| !exceptions.iter().any(|exception| line.starts_with(exception));
+        lines.iter().filter(is_common).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(boot, but(&apply, &["PrivateTmp="]));
+    assert_eq!(but(&apply, &["RestrictAddressFamilies="]), but(&refresh, &["RestrictAddressFamilies="]));
+}
