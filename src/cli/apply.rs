@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::emit;
 use crate::guard::ssh_port;
 use crate::host::clock;
-use crate::host::generations::{State, Store};
+use crate::host::generations::{Record, State, Store, rules_digest};
 use crate::host::kernel::{Kernel, KernelError, Real};
 use crate::host::operator;
 use crate::host::rollout::{Manner, left, named};
@@ -84,7 +84,7 @@ impl Order<'_> {
         let prospect = self.prospect(&ruleset);
         outside::tell(&outside::others(&ruleset));
         judge(&prospect, self.guard.force)?;
-        refuse_undone(&store, &records, &ruleset, self.guard)
+        refuse_undone(&records, &ruleset, self.verb, self.guard)
     }
 
     /// Brings the kernel to the policy.
@@ -119,7 +119,7 @@ impl Order<'_> {
             return render::output(&format!("nothing to change: {current} is what `{name}` means\n"));
         }
         if confirm_within.is_none() {
-            refuse_undone(store, &state, &ruleset, self.guard)?;
+            refuse_undone(&state, &ruleset, self.verb, self.guard)?;
         }
         judge(&self.prospect(&ruleset), force)?;
         // A timer would say it again and again.
@@ -165,24 +165,37 @@ fn is_same(ruleset: Ruleset, wanted: &Ruleset) -> bool {
     Transition::from(Some(Live(ruleset)), Some(wanted)).keeps_rules()
 }
 
-/// Refuses rules that were undone because nobody confirmed them: a timer would bring them back at night.
-fn refuse_undone(store: &Store, state: &State, wanted: &Ruleset, guard: &GuardArguments) -> Result<(), Failure> {
+/// Refuses rules that were undone because nobody confirmed them, and a timer those that somebody has gone back from:
+/// they would come back at night.
+fn refuse_undone(state: &State, wanted: &Ruleset, verb: &str, guard: &GuardArguments) -> Result<(), Failure> {
     if guard.force || guard.confirm_within.is_some() {
         return Ok(());
     }
-    // The last word on these rules counts.
-    let last = state.generations.iter().rev().find(|(number, record)| {
-        let has_fate = record.rolled_back.is_some() || record.confirmed.is_some();
-        has_fate && store.ruleset(**number).is_ok_and(|ruleset| is_same(ruleset.with_hosts_of(wanted, false), wanted))
-    });
-    match last.and_then(|(number, record)| Some((number, record.rolled_back?))) {
-        None => Ok(()),
-        Some((number, at)) => Err(Failure::Refused(anyhow::anyhow!(
-            "these are the rules of generation {number}, which was undone at {at} because nobody confirmed it; nothing \
-             was changed. Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it \
-             for good"
-        ))),
+    let rules = rules_digest(wanted);
+    let current = state.current.and_then(|number| state.generations.get(&number));
+    if current.is_some_and(|record| record.rules == rules) {
+        return Ok(());
     }
+    // The last word on these rules counts.
+    let had_fate = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();
+    let last = state.generations.iter().rev().find(|(_, record)| record.rules == rules && had_fate(record));
+    let Some((number, record)) = last else { return Ok(()) };
+    let Some(at) = record.rolled_back else { return Ok(()) };
+    let (why, way) = match record.confirmed {
+        None => (
+            "which was undone at {at} because nobody confirmed it",
+            "Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it for good",
+        ),
+        Some(_) if verb == "refresh" => (
+            "which somebody went back from at {at}",
+            "`edgeward apply` applies it again; or put the policy of the generation in force in its place",
+        ),
+        Some(_) => return Ok(()),
+    };
+    Err(Failure::Refused(anyhow::anyhow!(
+        "these are the rules of generation {number}, {}; nothing was changed. {way}",
+        why.replace("{at}", &at.to_string())
+    )))
 }
 
 /// Shows what a look at the host has found; refuses rules that would lock somebody out.

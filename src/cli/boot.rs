@@ -14,7 +14,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.hold()?;
     let mut kernel = Real::default();
-    let confirmed = store.state()?.confirmed;
+    let before = store.state()?;
     let (loaded, made) = rollout::rollout(&store, &mut kernel).boot()?;
     rollout::tell(&made);
     match loaded {
@@ -22,11 +22,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(number) => {
             let already = if made.changed { "" } else { " already" };
             render::output(&format!("generation {number} is in force{already}\n"))?;
-            match confirmed == loaded {
+            match before.confirmed == loaded || before.pending.is_some() && before.current == loaded {
                 true => Ok(()),
                 false => Err(Failure::System(anyhow::anyhow!(
                     "{} is damaged, so an older one was loaded; apply the policy anew",
-                    named(confirmed)
+                    named(before.confirmed)
                 ))),
             }
         }

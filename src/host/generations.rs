@@ -23,8 +23,9 @@ use sha2::{Digest, Sha256};
 use super::files::{self, FolderLock, ReadError, Staged};
 use crate::emit;
 use crate::live::Live;
+use crate::net::PrefixSet;
 use crate::readback;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
 
 pub use record::{Event, Manifest, Pending, PolicyFacts, Record, State, Switching, Version};
@@ -302,7 +303,6 @@ impl Generation {
     /// A generation with the digests of its files.
     pub fn new(manifest: Manifest, ruleset: String, policy: Option<String>, lockfile: Option<String>) -> Self {
         let texts = [(RULESET, Some(&ruleset)), (POLICY, policy.as_ref()), (LOCKFILE, lockfile.as_ref())];
-        let digest = |text: &String| Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
         let sha256 = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), digest(text?)))).collect();
         Self { manifest: Manifest { sha256, ..manifest }, ruleset, policy, lockfile }
     }
@@ -322,6 +322,18 @@ impl Generation {
         };
         Self::new(manifest, emit::nft(&Ruleset { title, ..live.meaning() }), None, None)
     }
+}
+
+/// A digest of rules and of what the policy and the catalog put into their sets; answers of DNS do not change it.
+pub fn rules_digest(ruleset: &Ruleset) -> String {
+    let mut rules = Ruleset { title: String::new(), ..ruleset.clone().without_notes() };
+    let hosts = rules.sets.values_mut().filter(|set| set.kind == SetKind::Hosts);
+    hosts.for_each(|set| set.elements = PrefixSet::default());
+    digest(&emit::nft(&rules))
+}
+
+fn digest(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// This program, as manifests name it.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::clock;
-use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching};
+use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching, rules_digest};
 use super::kernel::{Kernel, KernelError};
 use super::prime::{PrimeError, Primed, only_tracks, prime};
 use super::transition::{Transition, means};
@@ -195,7 +195,9 @@ impl Rollout<'_> {
             named(state.current),
             named(Some(number))
         );
-        state.generations.insert(number, Record { made_by: "found".to_owned(), confirmed: None, rolled_back: None });
+        let rules = rules_digest(&live.meaning());
+        let record = Record { made_by: "found".to_owned(), rules, confirmed: None, rolled_back: None };
+        state.generations.insert(number, record);
         state.current = Some(number);
         self.tell(state, words.clone());
         Ok(words)
@@ -218,7 +220,9 @@ impl Rollout<'_> {
         let made_by = generation.manifest.made_by.clone();
         let mut after = state.clone();
         after.last = number;
-        after.generations.insert(number, Record { made_by: made_by.clone(), confirmed: None, rolled_back: None });
+        let rules = rules_digest(ruleset);
+        let record = Record { made_by: made_by.clone(), rules, confirmed: None, rolled_back: None };
+        after.generations.insert(number, record);
         self.aim(&mut after, state, Some(number), manner);
         self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
         self.store.write(number, generation)?;
@@ -232,6 +236,12 @@ impl Rollout<'_> {
     pub fn back(&mut self, state: &State, to: Option<u64>, manner: Manner) -> Result<(State, Made), RolloutError> {
         let ruleset = to.map(|number| self.store.ruleset(number)).transpose()?;
         let mut after = state.clone();
+        // Whoever goes back does not want what was made since; a timer is not to bring it back.
+        if let Some(left) = state.current.filter(|left| Some(*left) > to)
+            && let Some(record) = after.generations.get_mut(&left)
+        {
+            record.rolled_back.get_or_insert(clock::now());
+        }
         self.aim(&mut after, state, to, manner);
         self.tell(&mut after, format!("rollback from {} to {}", named(state.current), named(to)));
         self.carry(state, after, to.zip(ruleset.as_ref()), manner)
@@ -355,7 +365,10 @@ impl Rollout<'_> {
         // An older one is better than none.
         let older = confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
         let mut found = None;
-        for number in state.confirmed.into_iter().chain(older) {
+        // Not a start of the machine: somebody has flushed the tables, and a change that is pending stays so.
+        let stays = state.pending.as_ref().is_some_and(|pending| is_of_now(pending) && !is_over(pending));
+        let pending = state.current.filter(|_| stays);
+        for number in pending.into_iter().chain(state.confirmed).chain(older) {
             match self.store.ruleset(number) {
                 Ok(ruleset) => {
                     found = Some((number, ruleset));
@@ -374,7 +387,7 @@ impl Rollout<'_> {
         made.changed = brought.changed;
         made.warnings.extend(brought.warnings);
         let read = state.clone();
-        if state.pending.is_some() {
+        if state.pending.is_some() && pending != Some(number) {
             self.give_up(&mut state, STARTED_ANEW);
         }
         state.switching = None;
@@ -546,6 +559,11 @@ fn pending(armed: u64, generation: u64, back_to: Option<u64>, delay: Duration) -
 /// Whether the machine was started anew since a change was armed, as far as the kernel tells.
 pub fn is_from_before(pending: &Pending) -> bool {
     matches!((&pending.boot, clock::boot_id()), (Some(then), Some(now)) if *then != now)
+}
+
+/// Whether the machine has run since a change was armed, as far as the kernel tells.
+fn is_of_now(pending: &Pending) -> bool {
+    pending.boot.is_some() && pending.boot == clock::boot_id()
 }
 
 /// Whether the time for a word of confirmation is over.

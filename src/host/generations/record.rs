@@ -92,9 +92,11 @@ pub struct Switching {
 pub struct Record {
     /// The verb that made it: `apply`, `refresh`; `found` where it was found in the kernel.
     pub made_by: String,
+    /// What tells its rules from others, whatever DNS has answered.
+    pub rules: String,
     /// When somebody confirmed it.
     pub confirmed: Option<Timestamp>,
-    /// When it was undone for nobody had confirmed it.
+    /// When it was undone: for nobody had confirmed it, or by hand.
     pub rolled_back: Option<Timestamp>,
 }
 
