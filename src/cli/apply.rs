@@ -138,11 +138,7 @@ impl Order<'_> {
     }
 }
 
-fn report(
-    sentence: &str,
-    state: &State,
-    watcher: &Option<crate::host::watch::Watcher>,
-) -> Result<(), Failure> {
+fn report(sentence: &str, state: &State, watcher: &Option<crate::host::watch::Watcher>) -> Result<(), Failure> {
     let mut text = format!("{sentence}\n");
     if let Some(pending) = &state.pending {
         text.push_str(&format!("{}\n", rollout::deadline(pending)));
@@ -173,8 +169,7 @@ fn refuse_undone(store: &Store, state: &State, wanted: &Ruleset, guard: &GuardAr
     // The last word on these rules counts.
     let last = state.generations.iter().rev().find(|(number, record)| {
         let has_fate = record.rolled_back.is_some() || record.confirmed.is_some();
-        has_fate
-            && store.ruleset(**number).is_ok_and(|ruleset| is_same(ruleset.with_hosts_of(wanted, false), wanted))
+        has_fate && store.ruleset(**number).is_ok_and(|ruleset| is_same(ruleset.with_hosts_of(wanted, false), wanted))
     });
     match last.and_then(|(number, record)| Some((number, record.rolled_back?))) {
         None => Ok(()),

@@ -85,7 +85,8 @@ pub(super) fn summary(compared: &Compared, bound: &Bound) -> String {
 /// The flows that permit or deny more than before, in a sentence.
 pub(super) fn flows(before: &Ruleset, after: &Ruleset) -> String {
     let found = differences(&[before, after]);
-    let effects = [Effect::Allowed, Effect::Denied, Effect::Silenced, Effect::Answered, Effect::Untracked, Effect::Tracked];
+    let effects =
+        [Effect::Allowed, Effect::Denied, Effect::Silenced, Effect::Answered, Effect::Untracked, Effect::Tracked];
     let parts: Vec<String> = effects
         .into_iter()
         .filter_map(|effect| {

@@ -87,8 +87,7 @@ fn document(store: &Store, state: &State) -> Value {
             "folder": store.generation(*number),
         })
     };
-    let event =
-        |event: &crate::host::generations::Event| json!({"at": event.at.to_string(), "by": event.by, "what": event.what});
+    let event = |event: &crate::host::generations::Event| json!({"at": event.at.to_string(), "by": event.by, "what": event.what});
     json!({
         "generations": state.generations.iter().map(generation).collect::<Vec<_>>(),
         "events": state.events.iter().map(event).collect::<Vec<_>>(),

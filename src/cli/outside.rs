@@ -81,9 +81,12 @@ fn own_connections(ruleset: &Ruleset, sockets: &Sockets, port: u16, prospect: &m
     match sessions::ssh_connections(sockets) {
         Ok(found) => {
             for login in found.found.iter().filter(|login| login.live == Some(true)) {
-                logins.extend(login.ends.map(|(client, server)| (server, client)).filter(|(server, client)| {
-                    server.ip() != client.ip() && !server.ip().is_loopback()
-                }));
+                logins.extend(
+                    login
+                        .ends
+                        .map(|(client, server)| (server, client))
+                        .filter(|(server, client)| server.ip() != client.ip() && !server.ip().is_loopback()),
+                );
             }
         }
         Err(error) => prospect.warnings.push(format!("`SSH_CONNECTION` could not be looked at: {error}")),
@@ -94,8 +97,7 @@ fn own_connections(ruleset: &Ruleset, sockets: &Sockets, port: u16, prospect: &m
     let needs: Vec<Need> = logins
         .iter()
         .map(|(local, peer)| {
-            let session =
-                Session { transport: crate::net::Transport::Tcp, local: *local, peer: *peer, inbound: true };
+            let session = Session { transport: crate::net::Transport::Tcp, local: *local, peer: *peer, inbound: true };
             Need { what: format!("the live SSH session of {peer} to {local}"), packet: session.opening() }
         })
         .collect();
@@ -141,8 +143,7 @@ pub(super) fn others(ruleset: &Ruleset) -> Others {
         Ok(chains) => {
             for chain in chains {
                 let judged = [Hook::Input, Hook::Output, Hook::Forward].into_iter();
-                if let Some(hook) =
-                    judged.filter(|hook| hooks.contains(hook)).find(|hook| chain.order(*hook).is_some())
+                if let Some(hook) = judged.filter(|hook| hooks.contains(hook)).find(|hook| chain.order(*hook).is_some())
                 {
                     others.chains.push((hook, chain));
                 }
@@ -157,15 +158,17 @@ pub(super) fn others(ruleset: &Ruleset) -> Others {
         Err(error) => others.warnings.push(format!("legacy iptables could not be looked at: {error}")),
     }
     match foreign::units(Path::new("/")) {
-        Ok(units) => others.warnings.extend(units.iter().filter(|unit| unit.flushes == Flushes::Everything).map(|unit| {
-            format!(
-                "`{}` is enabled ({}): it flushes all of nftables when it starts and stops, edgeward's table, too; \
+        Ok(units) => {
+            others.warnings.extend(units.iter().filter(|unit| unit.flushes == Flushes::Everything).map(|unit| {
+                format!(
+                    "`{}` is enabled ({}): it flushes all of nftables when it starts and stops, edgeward's table, too; \
                  `systemctl disable {}`",
-                unit.name,
-                unit.enabled_by.display(),
-                unit.name
-            )
-        })),
+                    unit.name,
+                    unit.enabled_by.display(),
+                    unit.name
+                )
+            }))
+        }
         Err(error) => others.warnings.push(format!("the units of systemd could not be looked at: {error}")),
     }
     others

@@ -56,8 +56,7 @@ fn parse_server(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
-    let updated =
-        update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
+    let updated = update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
     let Updated { summary, new, now, .. } = &updated;
     let shown = match arguments.format {
         ListFormat::Text => text(summary, new, *now, arguments.offline),

@@ -51,9 +51,11 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     }
     let ruleset = store.ruleset(number)?;
     let (loaded, resolution) = purpose(&store, number, folder)?;
-    let purpose = loaded
-        .as_ref()
-        .map(|loaded| Purpose { policy: &loaded.policy, intent: &loaded.intent, resolution: &resolution });
+    let purpose = loaded.as_ref().map(|loaded| Purpose {
+        policy: &loaded.policy,
+        intent: &loaded.intent,
+        resolution: &resolution,
+    });
     apply::judge(&outside::prospect(&ruleset, purpose.as_ref()), force)?;
     let port = loaded.as_ref().map_or(22, |loaded| ssh_port(&loaded.policy));
     let manner = Manner { confirm_within: arguments.guard.confirm_within, force, ssh_port: port };

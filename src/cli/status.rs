@@ -123,7 +123,13 @@ fn text(status: &Status) -> String {
         let age = render::span(clock::now().duration_since(manifest.made));
         let policy = manifest.policy.as_ref();
         lines.extend(policy.map(|policy| {
-            format!("policy `{}` ({}), target {}, mode {}", policy.name, policy.path.display(), policy.target, policy.mode)
+            format!(
+                "policy `{}` ({}), target {}, mode {}",
+                policy.name,
+                policy.path.display(),
+                policy.target,
+                policy.mode
+            )
         }));
         lines.push(format!("made {age} ago ({}) by {}", manifest.made, manifest.by));
     }

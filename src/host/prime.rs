@@ -48,7 +48,8 @@ pub struct Primed {
 
 /// Whether rules rely on what conntrack knows.
 fn tracks(ruleset: &Ruleset) -> bool {
-    let relies = |condition: &Match| matches!(condition, Match::State(states) if states.contains(&CtState::Established));
+    let relies =
+        |condition: &Match| matches!(condition, Match::State(states) if states.contains(&CtState::Established));
     ruleset.rules().flat_map(|rule| &rule.matches).any(relies)
 }
 
@@ -86,11 +87,7 @@ fn tracking(wanted: &Ruleset) -> Vec<Change> {
 ///
 /// # Errors
 /// The connections are not known, or the table cannot be loaded; then there is no table where there was none.
-pub fn prime(
-    kernel: &mut dyn Kernel,
-    before: Option<&Live>,
-    wanted: &Ruleset,
-) -> Result<Option<Primed>, PrimeError> {
+pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, wanted: &Ruleset) -> Result<Option<Primed>, PrimeError> {
     let is_tracking = before.is_some_and(|live| tracks(&live.0));
     if is_tracking || !tracks(wanted) {
         return Ok(None);
@@ -179,8 +176,6 @@ fn open_flow(connection: &Connection) -> OpenFlow {
 impl Primed {
     /// Whether a connection to a TCP port of this host is among those that conntrack does not know.
     pub fn lacks_port(&self, port: u16) -> bool {
-        self.unknown
-            .iter()
-            .any(|connection| connection.transport == Transport::Tcp && connection.local.port() == port)
+        self.unknown.iter().any(|connection| connection.transport == Transport::Tcp && connection.local.port() == port)
     }
 }

@@ -190,7 +190,11 @@ impl Rollout<'_> {
         let number = state.last;
         let generation = Generation::found(number, live, self.by.clone(), clock::now());
         self.store.write(number, &generation)?;
-        let words = format!("the kernel had other rules than {}; they are kept as {}", named(state.current), named(Some(number)));
+        let words = format!(
+            "the kernel had other rules than {}; they are kept as {}",
+            named(state.current),
+            named(Some(number))
+        );
         state.generations.insert(number, Record { made_by: "found".to_owned(), confirmed: None, rolled_back: None });
         state.current = Some(number);
         self.tell(state, words.clone());
@@ -297,7 +301,9 @@ impl Rollout<'_> {
     /// # Errors
     /// The old deadline stands.
     pub fn extend(&mut self, state: &State, delay: Duration) -> Result<(State, Made), RolloutError> {
-        let Some(Pending { generation, back_to, .. }) = state.pending else { return Ok((state.clone(), Made::default())) };
+        let Some(Pending { generation, back_to, .. }) = state.pending else {
+            return Ok((state.clone(), Made::default()));
+        };
         let mut after = state.clone();
         after.armed += 1;
         after.pending = Some(pending(after.armed, generation, back_to, delay)?);
@@ -407,12 +413,7 @@ impl Rollout<'_> {
         Ok((after, made))
     }
 
-    fn carry_to(
-        &mut self,
-        state: &State,
-        ruleset: Option<&Ruleset>,
-        manner: Manner,
-    ) -> Result<Made, RolloutError> {
+    fn carry_to(&mut self, state: &State, ruleset: Option<&Ruleset>, manner: Manner) -> Result<Made, RolloutError> {
         let watcher = match manner.confirm_within {
             Some(delay) => Some(self.watch(state.armed, delay)?),
             None => None,
@@ -455,7 +456,10 @@ impl Rollout<'_> {
             Ok(transition) => transition,
             Err(KernelError::Unreadable(_)) if force => {
                 made.changed = true;
-                made.warnings.push("the table was replaced as a whole: packets may have been lost, and counters are at zero".to_owned());
+                made.warnings.push(
+                    "the table was replaced as a whole: packets may have been lost, and counters are at zero"
+                        .to_owned(),
+                );
                 self.kernel.replace(&ruleset.cloned().unwrap_or_default())?;
                 return Ok(made);
             }
@@ -473,7 +477,9 @@ impl Rollout<'_> {
             if !is_there {
                 let before = transition.before.as_ref().map(Live::meaning);
                 let back = Transition::plan(self.kernel, before.as_ref())?;
-                back.fill(self.kernel).and_then(|()| back.switch(self.kernel)).and_then(|()| back.sweep(self.kernel))?;
+                back.fill(self.kernel)
+                    .and_then(|()| back.switch(self.kernel))
+                    .and_then(|()| back.sweep(self.kernel))?;
                 return Err(RolloutError::Differs);
             }
         }

@@ -293,4 +293,3 @@ fn against_policy(
     let steps = steps(intent, &before.resolution, now.is_some(), answers, new);
     Ok(Compared { name: path.display().to_string(), texts, first, policy: Some(before), steps })
 }
-

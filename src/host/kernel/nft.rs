@@ -123,11 +123,13 @@ fn answer(output: Output) -> Result<Source, KernelError> {
     }
     let said: String = stderr.trim_end().chars().take(LONGEST).collect();
     // A kernel without nf_tables has no such netlink family.
-    if stderr.contains("Unable to initialize Netlink socket") || stderr.contains("cache initialization failed: Invalid") {
+    if stderr.contains("Unable to initialize Netlink socket") || stderr.contains("cache initialization failed: Invalid")
+    {
         return Err(KernelError::NoTables(said));
     }
     // The names in what edgeward writes are all defined in it; what is not found is a part of the kernel.
-    let lacks = ["Could not process rule: No such file or directory", "Could not process rule: Operation not supported"];
+    let lacks =
+        ["Could not process rule: No such file or directory", "Could not process rule: Operation not supported"];
     match lacks.iter().any(|words| stderr.contains(words)) {
         true => Err(KernelError::NoModule(said)),
         false => Err(KernelError::Failed(said)),

@@ -1,0 +1,141 @@
+//! `refresh`: elements that differ, and nothing else.
+
+use super::host::{ELSEWHERE, Host, MIRROR, OFFICE, Run, policy, zone};
+use crate::support::dns_server::{DnsServer, Zone};
+use crate::support::netns::{Hook, Probe, Proto, Side, Verdict};
+
+fn serve(host: &Host, zone: Zone) -> DnsServer {
+    host.topology.within(Side::UnderTest, || zone.serve())
+}
+
+fn refresh(host: &Host, server: &DnsServer) -> Run {
+    host.edgeward(&format!("refresh policy.yaml --server {}", server.address()))
+}
+
+#[test]
+fn new_answers_change_elements_and_no_rule() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let to = |last| Probe::new(Hook::Output, Proto::Tcp, [10, 0, 0, 20], [203, 0, 113, last], 8443);
+    assert_eq!(host.topology.probe_all(&[to(7), to(8)]), [Verdict::Accept, Verdict::Reject]);
+    let handles = host.handles();
+    let counted = |name: &str| host.topology.counters()[name];
+    let (mirror, denied) = (counted("flow_mirror"), counted("denied_output"));
+    let server = serve(&host, zone(&["203.0.113.8", "203.0.113.9"]));
+    refresh(&host, &server).ends(0).says(&[MIRROR, "203.0.113.8", "203.0.113.7"]);
+    assert_eq!(host.handles(), handles);
+    let rules = host.rules();
+    assert!(rules.contains("203.0.113.8, 203.0.113.9") && !rules.contains("203.0.113.7"), "{rules}");
+    assert_eq!((counted("flow_mirror"), counted("denied_output")), (mirror, denied));
+    assert_eq!(host.topology.probe_all(&[to(7), to(8)]), [Verdict::Reject, Verdict::Accept]);
+    // It is recorded: boot and diff know it.
+    assert!(host.read("policy.lock.yaml").contains("203.0.113.9"));
+    host.edgeward("diff policy.yaml").ends(0);
+    host.edgeward("status").ends(0).says(&["in force, as it was applied"]);
+    host.nft("flush ruleset");
+    host.edgeward("boot").ends(0);
+    assert_eq!(host.rules(), rules);
+    // The same answers change nothing, and say so.
+    let before = (host.handles(), host.generations());
+    let said = refresh(&host, &server).ends(0).said();
+    assert!(said.contains("nothing to change"), "{said}");
+    assert_eq!((host.handles(), host.generations()), before);
+    // And it can be undone.
+    host.edgeward("rollback").ends(0);
+    assert!(host.rules().contains("203.0.113.7"));
+}
+
+#[test]
+fn where_dns_fails_everything_stays() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let before = (host.handles(), host.rules(), host.records(), host.read("policy.lock.yaml"));
+    let unchanged = || (host.handles(), host.rules(), host.records(), host.read("policy.lock.yaml")) == before;
+    let server = serve(&host, zone(&["203.0.113.8"]));
+    server.mute(true);
+    refresh(&host, &server).ends(3).says(&[MIRROR, "stay"]);
+    assert!(unchanged());
+    host.edgeward("refresh policy.yaml --server 127.0.0.1:1").ends(3);
+    assert!(unchanged());
+    // All names gone is not believed either.
+    refresh(&host, &serve(&host, Zone::default())).ends(3);
+    assert!(unchanged());
+    host.edgeward("refresh policy.yaml --server nowhere").ends(2);
+    assert!(unchanged());
+}
+
+#[test]
+fn where_one_name_fails_the_others_are_updated() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let handles = host.handles();
+    let zone = zone(&[]).name("ntp1.aliyun.com", crate::support::dns_server::Entry::addresses(&["198.51.100.77"], 60));
+    refresh(&host, &serve(&host, zone)).ends(3).says(&[MIRROR]);
+    let rules = host.rules();
+    assert!(rules.contains("198.51.100.77"), "{rules}");
+    assert!(rules.contains("203.0.113.7"), "the mirror is gone: {rules}");
+    assert_eq!(host.handles(), handles);
+    host.edgeward("diff policy.yaml").ends(0);
+}
+
+#[test]
+fn answers_that_are_not_believed_never_arrive() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let server = serve(&host, zone(&["203.0.113.8", "10.0.0.99", "127.0.0.1", "169.254.169.254"]));
+    refresh(&host, &server).says(&["10.0.0.99", "refused"]);
+    let rules = host.rules();
+    assert!(rules.contains("203.0.113.8"), "{rules}");
+    for address in ["10.0.0.99", "127.0.0.1", "169.254.169.254"] {
+        assert!(!rules.contains(address), "{address}: {rules}");
+    }
+}
+
+#[test]
+fn where_the_structure_differs_it_is_an_apply() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let probe = Probe::new(Hook::Input, Proto::Tcp, [10, 0, 0, 9], [10, 0, 0, 20], 22);
+    assert_eq!(host.topology.probe(&probe), Verdict::Accept);
+    // The first v6 address of a name: another set, and rules that look there.
+    refresh(&host, &serve(&host, zone(&["203.0.113.7", "2001:db8:5::7"]))).ends(0);
+    assert!(host.rules().contains("2001:db8:5::7"));
+    host.edgeward("diff policy.yaml").ends(0);
+    // The policy was edited meanwhile.
+    host.write("policy.yaml", &policy(ELSEWHERE));
+    refresh(&host, &serve(&host, zone(&["203.0.113.7"]))).ends(0);
+    assert!(host.lets_in(ELSEWHERE) && !host.lets_in(OFFICE) && !host.rules().contains("2001:db8:5::7"));
+    assert_eq!(host.topology.counters()["flow_ssh"], 1);
+}
+
+#[test]
+fn an_edited_policy_that_locks_out_is_refused_by_refresh() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let session = super::host::Session::open(&host, super::host::OPERATOR, "10.0.0.20:22", "10.0.0.20:22");
+    host.write("policy.yaml", &policy(ELSEWHERE));
+    refresh(&host, &serve(&host, zone(&["203.0.113.8"]))).ends(5).says(&[&session.source().to_string()]);
+    assert!(host.lets_in(OFFICE));
+}
+
+#[test]
+fn a_table_that_is_gone_or_never_was_comes_with_a_refresh() {
+    need_namespaces!();
+    let host = Host::new();
+    let server = serve(&host, zone(&["203.0.113.8"]));
+    refresh(&host, &server).ends(0);
+    assert!(host.lets_in(OFFICE) && host.rules().contains("203.0.113.8"));
+    let whole = host.rules();
+    host.nft("delete table inet edgeward");
+    refresh(&host, &server).ends(0);
+    assert_eq!(host.rules(), whole);
+    host.nft("flush chain inet edgeward input");
+    refresh(&host, &server).ends(0);
+    assert_eq!(host.rules(), whole);
+}
