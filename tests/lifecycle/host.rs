@@ -301,7 +301,8 @@ impl Session {
         let listener: SocketAddr = listener.parse().unwrap();
         let listener = host.topology.within(Side::UnderTest, || TcpListener::bind(listener)).unwrap();
         let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
-        let client = host.topology.within(Side::Outside, || connect_from(from, to)).unwrap();
+        // IPv6 on a new link may take a moment.
+        let client = (0..10).find_map(|_| host.topology.within(Side::Outside, || connect_from(from, to)).ok()).unwrap();
         let server = listener.accept().unwrap().0;
         let mut session = Self::talking(client, server);
         session.listener = Some(listener);

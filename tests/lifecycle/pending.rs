@@ -70,6 +70,7 @@ fn arming_again_extends_the_time() {
     host.edgeward("apply other.yaml --confirm-within 4s").ends(0);
     assert!(!eventually(Duration::from_millis(1500), || host.lets_in(OFFICE)), "the old deadline still counts");
     assert!(eventually(seconds(4), || host.lets_in(OFFICE)), "the new deadline does not count");
+    assert!(eventually(Duration::from_secs(2), || host.watchers().is_empty()));
     // To the former generation, not to the one that was first pending.
     host.edgeward("status").ends(0).says(&["generation 1 is in force"]);
 }
@@ -199,7 +200,7 @@ fn a_killed_watcher_is_made_up_for_by_the_next_command() {
 }
 
 #[test]
-#[ignore = "it asks DNS first: finding 6"]
+#[ignore = "it asks DNS first: finding 7"]
 fn a_refresh_undoes_what_is_overdue_although_dns_fails() {
     need_namespaces!();
     let host = Host::new();
@@ -291,5 +292,7 @@ fn a_rollback_can_be_pending() {
     host.edgeward("rollback 1 --confirm-within 1s").ends(0).says(&["pending"]);
     assert!(host.lets_in(OFFICE));
     assert!(eventually(seconds(1), || host.lets_in(ELSEWHERE)));
+    // The records follow the kernel.
+    assert!(eventually(Duration::from_secs(2), || host.watchers().is_empty()));
     host.edgeward("status").ends(0).says(&["generation 2 is in force"]);
 }

@@ -42,7 +42,7 @@ fn a_session_that_would_be_denied_is_a_reason_to_refuse() {
 }
 
 #[test]
-#[ignore = "it is taken for an outgoing connection: finding 3"]
+#[ignore = "it is taken for an outgoing connection: finding 4"]
 fn a_session_counts_although_nobody_listens_any_more() {
     need_namespaces!();
     let host = Host::new();
@@ -75,35 +75,28 @@ fn a_session_on_a_port_that_the_policy_does_not_know_is_found_by_its_environment
 }
 
 #[test]
-#[ignore = "it names no session: finding 10"]
-fn a_silent_session_is_told_how_to_go_on() {
+#[ignore = "the kernel is told of it with a wrong status, and refuses: finding 2"]
+fn a_silent_session_is_no_obstacle() {
     need_namespaces!();
     let host = Host::new();
     let session = Session::open(&host, OPERATOR, "10.0.0.20:22", "10.0.0.20:22");
     session.hush();
     std::thread::sleep(std::time::Duration::from_millis(100));
-    // Conntrack never saw it, and it does not show itself.
-    let run = host.edgeward("apply policy.yaml");
-    if run.code == Some(0) {
-        assert!(session.is_alive());
-    } else {
-        run.ends(5).says(&[&session.source().to_string()]);
-        assert!(!host.has_table(), "the table that only tracks stays");
-    }
+    // Conntrack never saw it, and no packet shows it.
+    host.edgeward("apply policy.yaml").ends(0);
+    assert!(session.is_alive());
 }
 
 #[test]
-#[ignore = "it begins before conntrack is waited for: finding 4"]
+#[ignore = "it begins before conntrack is waited for: finding 5"]
 fn the_time_to_confirm_begins_with_the_rules() {
     need_namespaces!();
-    let host = Host::new();
-    let session = Session::open(&host, OPERATOR, "10.0.0.20:22", "10.0.0.20:22");
-    session.hush();
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    // Conntrack is waited for in vain before the rules come.
-    let run = host.edgeward("apply policy.yaml --force --confirm-within 5s").ends(0);
+    // What is forwarded is tracked for some seconds before it is judged.
+    let host = Host::at(Topology::gateway(&["10.0.0.0/8"]));
+    host.write("policy.yaml", &policy(OFFICE).replace("target: edge-host", "target: idc-gateway"));
+    let run = host.edgeward("apply policy.yaml --confirm-within 8s").ends(0);
     let pending = run.out.lines().find(|line| line.contains("pending")).unwrap();
-    assert!(pending.contains(" in 4 s") || pending.contains(" in 5 s"), "{pending}");
+    assert!(pending.contains(" in 7 s") || pending.contains(" in 8 s"), "{pending}");
 }
 
 #[test]
