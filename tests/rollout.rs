@@ -191,7 +191,7 @@ fn whenever_a_run_ends_the_next_one_goes_on() {
             }
         }
     }
-    assert!(ends > 100, "{ends}");
+    assert!(ends > 80, "{ends}");
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn whatever_the_kernel_refuses_the_old_rules_stay() {
             }
         }
     }
-    assert!(refusals > 50, "{refusals}");
+    assert!(refusals > 30, "{refusals}");
 }
 
 #[test]

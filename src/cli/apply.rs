@@ -171,10 +171,25 @@ fn refuse_undone(state: &State, wanted: &Ruleset, verb: &str, guard: &GuardArgum
     if guard.force || guard.confirm_within.is_some() {
         return Ok(());
     }
+<<<<<<< HEAD
     let rules = rules_digest(wanted);
     let current = state.current.and_then(|number| state.generations.get(&number));
     if current.is_some_and(|record| record.rules == rules) {
         return Ok(());
+=======
+    // The last word on these rules counts.
+    let last = state.generations.iter().rev().find(|(number, record)| {
+        let has_fate = record.rolled_back.is_some() || record.confirmed.is_some();
+        has_fate && store.ruleset(**number).is_ok_and(|ruleset| is_same(ruleset.with_hosts_of(wanted, false), wanted))
+    });
+    match last.and_then(|(number, record)| Some((number, record.rolled_back?))) {
+        None => Ok(()),
+        Some((number, at)) => Err(Failure::Refused(anyhow::anyhow!(
+            "these are the rules of generation {number}, which was undone at {at} because nobody confirmed it; nothing \
+             was changed. Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it \
+             for good"
+        ))),
+>>>>>>> lifecycle
     }
     // The last word on these rules counts.
     let had_fate = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();

@@ -1,0 +1,278 @@
+//! What fails, fails before the kernel is touched, and says what to do.
+
+use std::fs;
+
+use super::host::{ELSEWHERE, Host, OFFICE};
+
+/// A script with a small disk at `disk`; `verb WORDS…` runs the program with its state there.
+const SMALL_DISK: &str = r#"
+mkdir disk && mount -t tmpfs -o size=128k none disk
+verb() { "$EDGEWARD" "$@" --state-dir disk/state; echo "exit $?"; }
+fill() { dd if=/dev/zero of=disk/filler bs=1k 2>/dev/null; }
+tables() { echo "tables: $(nft list tables | wc -l)"; }
+"#;
+
+#[test]
+fn a_full_disk_is_noticed_before_the_kernel_is_touched() {
+    need_namespaces!();
+    let host = Host::new();
+    // Full at once, and full after some of the files.
+    let levels = r#"
+for free in 0 8 16 24 32 36 40 44 48; do
+    rm -rf disk/*; nft flush ruleset
+    dd if=/dev/zero of=disk/filler bs=1k count=$((128 - free)) 2>/dev/null
+    verb apply policy.yaml >out 2>&1; cat out; tables
+    case "$(tail -1 out) $(tables)" in
+        "exit 0 tables: 1") echo good ;;
+        "exit 4 tables: 0") grep -q 'No space left' out && echo good ;;
+    esac
+done
+"#;
+    let said = host.script(&format!("{SMALL_DISK}{levels}")).ends(0).said();
+    assert_eq!(said.matches("good").count(), 9, "{said}");
+    assert!(said.contains("exit 0") && said.contains("exit 4"), "{said}");
+}
+
+#[test]
+fn a_disk_that_fills_up_does_not_keep_a_pending_change() {
+    need_namespaces!();
+    let host = Host::new();
+    let steps = r#"
+verb apply policy.yaml; verb apply other.yaml --confirm-within 2s; fill
+verb confirm; verb status; sleep 3
+nft list table inet edgeward | grep -q '10.0.0.0/24' && echo 'came back'
+rm disk/filler; verb status; verb confirm; verb apply policy.yaml
+"#;
+    let said = host.script(&format!("{SMALL_DISK}{steps}")).ends(0).said();
+    assert!(said.contains("came back") && said.contains("No space left"), "{said}");
+    let codes: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("exit ")).collect();
+    assert_eq!(codes, ["0", "0", "4", "0", "0", "5", "0"], "{said}");
+    assert!(host.lets_in(OFFICE));
+}
+
+#[test]
+fn a_read_only_state_directory_changes_nothing_and_boots() {
+    need_namespaces!();
+    let host = Host::new();
+    let steps = r#"
+verb apply policy.yaml; before=$(nft -a -s list table inet edgeward)
+mount -o remount,ro disk
+verb apply other.yaml; verb rollback; verb apply policy.yaml
+[ "$before" = "$(nft -a -s list table inet edgeward)" ] && echo 'the same rules'
+nft flush ruleset; verb boot; tables; verb status; verb history
+"#;
+    let said = host.script(&format!("{SMALL_DISK}{steps}")).ends(0).says(&["Read-only", "the same rules"]).said();
+    let codes: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("exit ")).collect();
+    assert_eq!(codes, ["0", "4", "2", "0", "0", "0", "0"], "{said}");
+    assert!(said.contains("tables: 1"), "{said}");
+}
+
+#[test]
+fn state_directories_of_all_kinds() {
+    need_namespaces!();
+    let host = Host::new();
+    host.write("file", "no folder");
+    let with = |folder: &str, line: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_edgeward"));
+        command.args(line.split_whitespace()).args(["--state-dir", folder]).current_dir(host.folder.path());
+        host.run(command.env_remove("SSH_CONNECTION"))
+    };
+    for verb in ["apply policy.yaml", "status", "history", "confirm", "rollback", "boot"] {
+        with("file", verb).ends(4).says(&["file"]);
+        with("file/below", verb).ends(4);
+    }
+    assert!(!host.has_table());
+    with("with spaces/and below ü", "apply policy.yaml").ends(0);
+    assert!(host.path("with spaces/and below ü/state.json").exists() && host.lets_in(OFFICE));
+    // Its watcher finds a relative folder from anywhere.
+    with("./with spaces/../with spaces/and below ü", "apply other.yaml --confirm-within 1s").ends(0);
+    assert!(super::host::eventually(std::time::Duration::from_secs(3), || host.lets_in(OFFICE)));
+}
+
+#[test]
+fn a_damaged_state_is_said_and_nothing_is_done() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let before = host.handles();
+    for text in ["", "{", "null", "[]", "{\"version\": 99}"] {
+        host.write("state/state.json", text);
+        for verb in ["status", "history", "confirm", "rollback", "boot", "apply other.yaml", "apply other.yaml --force"]
+        {
+            host.edgeward(verb).ends(4).says(&["state.json"]);
+            assert_eq!((host.handles(), host.read("state/state.json").as_str()), (before.clone(), text), "{verb}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "it is not named: finding 11"]
+fn a_folder_in_the_place_of_the_state_is_named() {
+    need_namespaces!();
+    let host = Host::new();
+    fs::create_dir_all(host.path("state/state.json")).unwrap();
+    host.edgeward("status").ends(4).says(&["state.json"]);
+}
+
+/// Two generations, of which the second is in force and damaged.
+fn with_damage(damage: &dyn Fn(&Host)) -> Host {
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("apply other.yaml").ends(0);
+    damage(&host);
+    host
+}
+
+fn remove(host: &Host) {
+    fs::remove_dir_all(host.path("state/generations/2")).unwrap();
+}
+
+fn append(host: &Host, text: &str) {
+    let whole = host.read("state/generations/2/ruleset.nft");
+    host.write("state/generations/2/ruleset.nft", &(whole + text));
+}
+
+#[test]
+fn a_damaged_generation_is_never_loaded() {
+    need_namespaces!();
+    let hook = "table ip other { chain x { type filter hook input priority 0; policy drop; }; }\n";
+    let damages: [&dyn Fn(&Host); 4] =
+        [&remove, &|host| append(host, "flush ruleset\n"), &|host| append(host, hook), &|host| {
+            host.write("state/generations/2/ruleset.nft", "")
+        }];
+    for damage in damages {
+        let host = with_damage(damage);
+        host.edgeward("history").ends(0);
+        assert!(host.lets_in(ELSEWHERE));
+        host.edgeward("rollback 1").ends(0);
+        assert!(host.lets_in(OFFICE));
+        // Boot takes the one before rather than none, and says that something is wrong.
+        let host = with_damage(damage);
+        host.nft("flush ruleset");
+        host.edgeward("boot").ends(4).says(&["generation 1", "generation 2"]);
+        assert!(host.lets_in(OFFICE) && !host.lets_in(ELSEWHERE));
+        assert_eq!(host.nft("list tables"), "table inet edgeward\n");
+        let host = with_damage(damage);
+        host.edgeward("apply policy.yaml").ends(0);
+        assert!(host.lets_in(OFFICE));
+        host.edgeward("status").ends(0).says(&["in force, as it was applied"]);
+    }
+}
+
+#[test]
+#[ignore = "it ends with 2: finding 11"]
+fn a_missing_generation_is_a_failure_of_the_system() {
+    need_namespaces!();
+    with_damage(&remove).edgeward("status").ends(4);
+}
+
+#[test]
+#[ignore = "they are written over: finding 9"]
+fn a_lost_state_does_not_cost_the_generations() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("apply other.yaml").ends(0);
+    let first = host.read("state/generations/1/policy.yaml");
+    fs::remove_file(host.path("state/state.json")).unwrap();
+    host.edgeward("apply policy.yaml").ends(0);
+    assert_eq!(host.read("state/generations/1/policy.yaml"), first, "written over");
+}
+
+/// Runs all verbs that need nft with a script of that name in its place.
+fn with_nft(body: &str) -> String {
+    let host = Host::new();
+    host.write("nft", &format!("#!/bin/sh\n{body}\n"));
+    let script = r#"
+mkdir bin && mv nft bin && chmod +x bin/nft
+PATH="$PWD/bin:$PATH" "$EDGEWARD" apply policy.yaml --state-dir state; echo "exit $?"
+"#;
+    let said = host.script(script).ends(0).says(&["exit 4"]).said();
+    assert!(!host.has_table() && !said.contains("panicked"), "{said}");
+    said
+}
+
+const OLD: &str = r#"case "$*" in *-v*|*-V*) echo "nftables v0.9.8 (E.D.S.)"; exit ;; *list*) exec /usr/sbin/nft "$@" ;; esac
+echo '/dev/stdin:3:5-9: Error: syntax error, unexpected newline' >&2; exit 1"#;
+const NO_MODULE: &str = r#"case "$*" in *-v*|*-V*|*list*) exec /usr/sbin/nft "$@" ;; esac
+echo '/dev/stdin:3:5-9: Error: Could not process rule: No such file or directory' >&2; exit 1"#;
+
+#[test]
+fn an_old_nft_is_told_with_what_to_install() {
+    need_namespaces!();
+    let said = with_nft(OLD);
+    assert!(said.contains("0.9.8") && said.contains("1.0"), "{said}");
+}
+
+#[test]
+#[ignore = "only loading looks at the version: finding 10"]
+fn an_old_nft_is_told_wherever_it_fails() {
+    need_namespaces!();
+    let said = with_nft(&OLD.replace("*list*) exec /usr/sbin/nft \"$@\" ;;", ""));
+    assert!(said.contains("0.9.8"), "{said}");
+}
+
+#[test]
+fn a_missing_module_is_told_by_name() {
+    need_namespaces!();
+    let said = with_nft(NO_MODULE);
+    assert!(said.contains("nf_tables") && said.contains("nf_conntrack"), "{said}");
+}
+
+#[test]
+fn an_nft_that_lies_is_caught_by_reading_back() {
+    need_namespaces!();
+    let said = with_nft(r#"case "$*" in *list*) exec /usr/sbin/nft "$@" ;; esac; exit 0"#);
+    assert!(said.contains("kernel"), "{said}");
+}
+
+#[test]
+fn without_nft_the_operator_learns_what_to_install() {
+    need_namespaces!();
+    let host = Host::new();
+    // The program looks in PATH, /usr/sbin and /sbin.
+    let script = r#"
+mount -t tmpfs none "$(dirname "$(readlink -f "$(command -v nft)")")"
+export PATH="$PWD"
+for verb in "apply policy.yaml" rollback status; do "$EDGEWARD" $verb --state-dir state; echo "exit $?"; done
+"#;
+    let said = host.script(script).ends(0).said();
+    assert_eq!(said.matches("exit 4").count(), 3, "{said}");
+    assert!(said.contains("nft") && said.contains("install"), "{said}");
+    assert!(!host.has_table());
+}
+
+#[test]
+fn without_the_capability_the_operator_learns_which() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let before = host.handles();
+    let script = r#"
+for verb in "apply other.yaml" "rollback 1" status boot; do
+    setpriv --bounding-set -net_admin --inh-caps -net_admin "$EDGEWARD" $verb --state-dir state; echo "exit $?"
+done
+"#;
+    let said = host.script(script).ends(0).says(&["CAP_NET_ADMIN"]).said();
+    assert_eq!(said.matches("exit 4").count(), 4, "{said}");
+    assert_eq!(host.handles(), before);
+}
+
+#[test]
+fn a_policy_that_does_not_compile_changes_nothing() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let before = (host.handles(), host.records());
+    host.write("policy.yaml", &super::host::policy("10.0.0.1/8"));
+    host.edgeward("apply policy.yaml").ends(2).says(&["host-bits"]);
+    host.edgeward("refresh policy.yaml").ends(2);
+    host.edgeward("apply missing.yaml").ends(4);
+    host.write("other.lock.yaml", "version: 1\nnames: []\n");
+    host.edgeward("apply other.yaml").ends(3).says(&["mirror.example.com"]);
+    host.write("other.lock.yaml", "{");
+    host.edgeward("apply other.yaml --force").ends(2);
+    fs::remove_file(host.path("other.lock.yaml")).unwrap();
+    host.edgeward("apply other.yaml --force").ends(3);
+    assert_eq!((host.handles(), host.records()), before);
+}
