@@ -108,13 +108,15 @@ impl Order<'_> {
             }
             (_, given) => given,
         };
-        if is_in_force(store, &state, &ruleset) {
+        if !rollout.is_unreadable && is_in_force(store, &state, &ruleset) {
             if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
                 let number = pending.generation;
                 let (state, made) = rollout.extend(&state, delay)?;
                 return report(&format!("generation {number} of `{name}` is in force already"), &state, &made.watcher);
             }
-            rollout.acknowledge(&state)?;
+            if confirm_within.is_some() {
+                rollout.acknowledge(&state)?;
+            }
             let current = named(state.current);
             return render::output(&format!("nothing to change: {current} is what `{name}` means\n"));
         }
@@ -171,25 +173,10 @@ fn refuse_undone(state: &State, wanted: &Ruleset, verb: &str, guard: &GuardArgum
     if guard.force || guard.confirm_within.is_some() {
         return Ok(());
     }
-<<<<<<< HEAD
     let rules = rules_digest(wanted);
     let current = state.current.and_then(|number| state.generations.get(&number));
     if current.is_some_and(|record| record.rules == rules) {
         return Ok(());
-=======
-    // The last word on these rules counts.
-    let last = state.generations.iter().rev().find(|(number, record)| {
-        let has_fate = record.rolled_back.is_some() || record.confirmed.is_some();
-        has_fate && store.ruleset(**number).is_ok_and(|ruleset| is_same(ruleset.with_hosts_of(wanted, false), wanted))
-    });
-    match last.and_then(|(number, record)| Some((number, record.rolled_back?))) {
-        None => Ok(()),
-        Some((number, at)) => Err(Failure::Refused(anyhow::anyhow!(
-            "these are the rules of generation {number}, which was undone at {at} because nobody confirmed it; nothing \
-             was changed. Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it \
-             for good"
-        ))),
->>>>>>> lifecycle
     }
     // The last word on these rules counts.
     let had_fate = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();

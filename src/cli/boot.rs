@@ -12,9 +12,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let store = arguments.state.hold()?;
+    let Some(store) = arguments.state.hold_if_there()? else {
+        let folder = arguments.state.state_dir.display();
+        return render::output(&format!(
+            "`{folder}` is not there: no generation was ever confirmed, and none is loaded\n"
+        ));
+    };
     let mut kernel = Real::default();
-    let before = store.state()?;
+    let confirmed = store.state()?.confirmed;
     let (loaded, made) = rollout::rollout(&store, &mut kernel).boot()?;
     rollout::tell(&made);
     match loaded {
@@ -22,11 +27,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(number) => {
             let already = if made.changed { "" } else { " already" };
             render::output(&format!("generation {number} is in force{already}\n"))?;
-            match before.confirmed == loaded || before.pending.is_some() && before.current == loaded {
+            match confirmed == loaded {
                 true => Ok(()),
                 false => Err(Failure::System(anyhow::anyhow!(
                     "{} is damaged, so an older one was loaded; apply the policy anew",
-                    named(before.confirmed)
+                    named(confirmed)
                 ))),
             }
         }

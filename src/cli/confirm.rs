@@ -13,7 +13,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let store = arguments.state.hold()?;
+    let folder = arguments.state.state_dir.display();
+    let Some(store) = arguments.state.hold_if_there()? else {
+        return Err(Failure::Usage(anyhow::anyhow!("`{folder}` is not there: nothing is pending in it")));
+    };
     let mut kernel = Real::default();
     let mut rollout = rollout::rollout(&store, &mut kernel);
     let mut state = store.state()?;
@@ -39,6 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 named(state.current)
             )))
         }
-        _ => render::output(&format!("nothing is pending: {} is in force\n", named(state.current))),
+        _ => render::output(&format!(
+            "nothing is pending in `{folder}`: {} was applied last; `edgeward status` shows what is in force\n",
+            named(state.current)
+        )),
     }
 }

@@ -9,7 +9,7 @@ use crate::guard::{Need, Session, denied, needs, ssh_port};
 use crate::host::foreign::{self, Flushes, ForeignChain};
 use crate::host::sessions::{self, Connection, Sockets};
 use crate::intent::{Declared, Intent};
-use crate::net::{Hook, Verdict};
+use crate::net::{Hook, Transport, Verdict};
 use crate::policy::syntax::Policy;
 use crate::resolution::Resolution;
 use crate::ruleset::{Ruleset, TABLE};
@@ -73,7 +73,8 @@ fn session(connection: &Connection) -> Session {
 fn own_connections(ruleset: &Ruleset, sockets: &Sockets, port: u16, prospect: &mut Prospect) {
     let mut logins: BTreeSet<(std::net::SocketAddr, std::net::SocketAddr)> = BTreeSet::new();
     let remote = sockets.connections.iter().filter(|connection| !connection.loopback);
-    for connection in remote.clone().filter(|connection| connection.inbound == Some(true)) {
+    // Whether somebody listens there says nothing: sshd may have been stopped, and its sessions go on.
+    for connection in remote.clone().filter(|connection| connection.transport == Transport::Tcp) {
         if connection.local.port() == port {
             logins.insert((connection.local, connection.peer));
         }
@@ -97,7 +98,7 @@ fn own_connections(ruleset: &Ruleset, sockets: &Sockets, port: u16, prospect: &m
     let needs: Vec<Need> = logins
         .iter()
         .map(|(local, peer)| {
-            let session = Session { transport: crate::net::Transport::Tcp, local: *local, peer: *peer, inbound: true };
+            let session = Session { transport: Transport::Tcp, local: *local, peer: *peer, inbound: true };
             Need { what: format!("the live SSH session of {peer} to {local}"), packet: session.opening() }
         })
         .collect();

@@ -1,6 +1,6 @@
 //! `edgeward resolve`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -140,6 +140,26 @@ fn ask(chosen: &ServerArguments, loaded: &Loaded, questions: &[Question]) -> Res
 }
 
 impl Updated {
+    /// What changed, for people: addresses that came and went, and answers that were not believed.
+    pub(super) fn changes(&self) -> String {
+        let is_news = |change: &Change| {
+            !change.added.is_empty()
+                || !change.expired.is_empty()
+                || !change.refused.is_empty()
+                || change.too_many.is_some()
+        };
+        let news: Summary = self
+            .summary
+            .iter()
+            .filter(|(_, change)| is_news(change))
+            .map(|(name, change)| {
+                let news = Change { kept: BTreeSet::new(), lingering: BTreeSet::new(), ..change.clone() };
+                (name.clone(), news)
+            })
+            .collect();
+        text(&news, &self.new, self.now, false)
+    }
+
     /// Whether any name got an answer.
     pub(super) fn answered(&self) -> bool {
         self.summary.values().any(Change::answered)
@@ -187,7 +207,13 @@ fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> 
     let stale = change.stale_at.map_or_else(String::new, |stale| {
         format!(", stale at {stale} (in {})", render::span(stale.duration_since(now)))
     });
-    format!("{} addresses stay, seen {age} ago{stale}", change.lingering.len())
+    {
+        let count = match change.lingering.len() {
+            1 => "1 address stays".to_owned(),
+            count => format!("{count} addresses stay"),
+        };
+        format!("{count}, seen {age} ago{stale}")
+    }
 }
 
 /// What DNS said of a name, both families in one line.

@@ -25,7 +25,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
-    let store = arguments.state.hold()?;
+    let Some(store) = arguments.state.hold_if_there()? else {
+        let folder = arguments.state.state_dir.display();
+        return Err(Failure::Usage(anyhow::anyhow!("`{folder}` is not there: nothing was applied from it")));
+    };
+    if let Some(number) = arguments.generation {
+        rollout::chosen(store.ruleset(number))?;
+    }
     let mut kernel = Real::default();
     let mut rollout = rollout::rollout(&store, &mut kernel);
     let force = arguments.guard.force;
@@ -41,13 +47,14 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let number = match arguments.generation {
         Some(number) => number,
         None => previous(&state).ok_or_else(|| {
-            Failure::Usage(anyhow::anyhow!(
-                "there is no generation before {}; `edgeward history` lists those that are kept",
-                named(state.current)
-            ))
+            let what = match state.current {
+                None => "no generation is in force, so there is none before it".to_owned(),
+                current => format!("there is no generation before {}", named(current)),
+            };
+            Failure::Usage(anyhow::anyhow!("{what}; `edgeward history` lists those that are kept"))
         })?,
     };
-    if state.current == Some(number) && state.pending.is_none() {
+    if state.current == Some(number) && state.pending.is_none() && !rollout.is_unreadable {
         return render::output(&format!("nothing to change: generation {number} is in force\n"));
     }
     let ruleset = store.ruleset(number)?;

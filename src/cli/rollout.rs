@@ -32,6 +32,18 @@ impl StateArguments {
         Ok(Store::hold(&self.state_dir, PATIENCE)?)
     }
 
+    /// Holds the folder, where it is there.
+    pub(super) fn hold_if_there(&self) -> Result<Option<Store>, Failure> {
+        match self.state_dir.try_exists() {
+            Ok(true) => self.hold().map(Some),
+            Ok(false) => Ok(None),
+            Err(error) => {
+                let context = format!("cannot find `{}`", self.state_dir.display());
+                Err(Failure::System(anyhow::Error::from(error).context(context)))
+            }
+        }
+    }
+
     /// Looks at the folder.
     pub(super) fn look(&self) -> Store {
         Store::look(&self.state_dir)
@@ -50,20 +62,22 @@ pub(super) struct GuardArguments {
 }
 
 fn parse_deadline(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).ok_or("a number and its unit are wanted: `90s`, `2m`, `1h`")?;
-    match (SHORTEST..=LONGEST).contains(&duration) {
-        true => Ok(duration),
-        false => Err("a time from 1s to 7d is wanted".to_owned()),
-    }
+    let duration = parse_duration(text).filter(|duration| (SHORTEST..=LONGEST).contains(duration));
+    duration.ok_or_else(|| "a time from 1s to 7d is wanted, with its unit: `90s`, `2m`, `1h`".to_owned())
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NoGeneration { .. } => Failure::Usage(error.into()),
-            error => Failure::System(error.into()),
-        }
+        Failure::System(error.into())
     }
+}
+
+/// As any failure of the records; but that somebody names a generation that is not there is a mistake of theirs.
+pub(super) fn chosen<T>(found: Result<T, StoreError>) -> Result<T, Failure> {
+    found.map_err(|error| match error {
+        StoreError::NoGeneration { .. } => Failure::Usage(error.into()),
+        error => error.into(),
+    })
 }
 
 impl From<KernelError> for Failure {
@@ -94,7 +108,7 @@ impl From<RolloutError> for Failure {
 
 /// The rules in force and their records, as the user who runs this changes them.
 pub(super) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn crate::host::kernel::Kernel) -> Rollout<'a> {
-    Rollout { store, kernel, by: operator::name() }
+    Rollout { store, kernel, by: operator::name(), is_unreadable: false }
 }
 
 /// Shows what a change has brought besides the rules.
@@ -121,7 +135,9 @@ pub(super) fn tell(made: &Made) {
 
 /// What is pending, and until when.
 pub(super) fn deadline(pending: &Pending) -> String {
-    let left = jiff::SignedDuration::try_from(left(pending)).unwrap_or(jiff::SignedDuration::MAX);
+    // To whole seconds, upwards: nobody who typed `2s` is told of one.
+    let left = left(pending).saturating_add(Duration::from_millis(999));
+    let left = jiff::SignedDuration::try_from(left).unwrap_or(jiff::SignedDuration::MAX);
     format!(
         "{} is pending: {} comes back in {} ({}) unless `edgeward confirm` keeps it",
         named(Some(pending.generation)),

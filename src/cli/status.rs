@@ -1,6 +1,7 @@
 //! `edgeward status`.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::host::kernel::{Kernel, KernelError, Real};
 use crate::host::netlink::Counter;
 use crate::host::rollout::{is_over, named};
 use crate::host::transition::means;
+use crate::host::watch::pause;
 use crate::live::Live;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
 
@@ -52,6 +54,10 @@ impl Standing {
     }
 }
 
+/// How often, and after what time, it looks again.
+const LOOKS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
 struct Status {
     state: State,
     manifest: Option<Manifest>,
@@ -62,7 +68,15 @@ struct Status {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.look();
-    let status = look(&store)?;
+    let mut status = look(&store)?;
+    // A change that is on its way has reached the kernel before the records.
+    for _ in 0..LOOKS {
+        if status.standing != Standing::Changed {
+            break;
+        }
+        pause(PAUSE);
+        status = look(&store)?;
+    }
     render::output(&match arguments.format {
         ListFormat::Text => text(&status),
         ListFormat::Json => render::document(&document(&status))?,

@@ -29,8 +29,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = Store::look(&arguments.state_dir);
     // Only who stands on its own feet is relied on, and only who can read what it is to watch.
     let own = store.state()?.pending.filter(|pending| pending.armed == arguments.armed);
+    let Some(own) = own else {
+        return Err(Failure::System(anyhow::anyhow!(
+            "arming {} is not pending: nobody is to watch it",
+            arguments.armed
+        )));
+    };
     let _ = stand_alone();
-    let Some(own) = own else { return Ok(()) };
     while let Some(rest) = waits(&store, &own) {
         pause(rest.min(TICK));
     }

@@ -22,7 +22,7 @@ pub enum ReadError {
     #[error("cannot read `{}`", .0.display())]
     Io(PathBuf, #[source] std::io::Error),
     /// It is there, and not a text file that edgeward could use.
-    #[error("{}", .0.diagnostic.message)]
+    #[error("`{}`: {}", .0.source.name, .0.diagnostic.message)]
     Unusable(Box<Unusable>),
 }
 
@@ -250,10 +250,10 @@ mod tests {
     fn what_is_no_text_says_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let error = |path: &Path| read(path).unwrap_err().to_string();
-        assert_eq!(error(folder.path()), "this is a folder, not a file");
+        assert!(error(folder.path()).ends_with("`: this is a folder, not a file"));
         let path = folder.path().join("binary");
         std::fs::write(&path, b"version: 1\n\xff").unwrap();
-        assert_eq!(error(&path), "the byte 0xff here is not UTF-8 text");
+        assert!(error(&path).ends_with("`: the byte 0xff here is not UTF-8 text"));
         assert!(read_if_there(&folder.path().join("none")).unwrap().is_none());
     }
 }

@@ -142,13 +142,31 @@ impl Store {
     pub fn state(&self) -> Result<State, StoreError> {
         let path = self.state_file();
         match files::read_if_there(&path)? {
-            None => Ok(State::default()),
+            None => self.recovered(),
             Some(source) => serde_json::from_str(&source.text).map_err(|error| StoreError::Damaged {
                 path,
                 why: error.to_string(),
                 help: "the rules in the kernel stay; move the folder away and apply the policy anew",
             }),
         }
+    }
+
+    /// A state for a folder that has none: a new one, or one that has lost it and has generations still. Which of those
+    /// was in force or confirmed is not known any more.
+    fn recovered(&self) -> Result<State, StoreError> {
+        let mut state = State::default();
+        let around = self.folder.join("generations");
+        for name in files::names_in(&around).map_err(io_error("read", &around))? {
+            let Ok(number) = name.parse::<u64>() else { continue };
+            // Numbers are never given twice, whatever has become of the files.
+            state.last = state.last.max(number);
+            if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
+                let rules = rules_digest(&ruleset);
+                let record = Record { made_by: manifest.made_by, rules, confirmed: None, rolled_back: None };
+                state.generations.insert(number, record);
+            }
+        }
+        Ok(state)
     }
 
     /// Writes the state.

@@ -43,8 +43,8 @@ pub enum KernelError {
     NoTables(String),
     /// The kernel has nf_tables, and not all of it.
     #[error(
-        "the kernel lacks what these rules need; nothing was changed. \
-         The modules are nf_tables, nft_ct, nft_limit, nft_log, nft_reject_inet and nf_conntrack: {0}"
+        "the kernel lacks what these rules need, and nothing was changed. Try `modprobe -a nf_tables nft_ct nft_limit \
+         nft_log nft_reject_inet nf_conntrack`, or install the package with the kernel's other modules: {0}"
     )]
     NoModule(String),
     /// nft says something else.

@@ -12,9 +12,11 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::clock;
+use super::files::Staged;
 use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching, rules_digest};
 use super::kernel::{Kernel, KernelError};
 use super::prime::{PrimeError, Primed, only_tracks, prime};
+use super::sessions::Connection;
 use super::transition::{Transition, means};
 use super::watch::{self, WatchError, Watcher};
 use crate::live::{Change, Live};
@@ -43,10 +45,17 @@ pub enum RolloutError {
     Differs,
     /// The session that applies the rules would be cut off.
     #[error(
-        "conntrack does not know {0} of this host's connections, SSH among them, and the rules would take them for new \
-         ones; nothing was changed. `--force` applies them all the same"
+        "conntrack does not know of connections of this host, SSH among them, and the rules would take their next packet \
+         for one that opens a connection: {}; nothing was changed. Press a key in each of these sessions and try again, \
+         or take the risk with `--force`",
+        listed(.0)
     )]
-    Untracked(usize),
+    Untracked(Vec<Connection>),
+}
+
+fn listed(connections: &[Connection]) -> String {
+    let ends = connections.iter().take(5).map(|connection| format!("{} to {}", connection.peer, connection.local));
+    ends.collect::<Vec<_>>().join(", ")
 }
 
 /// How a change is made.
@@ -82,6 +91,8 @@ pub struct Rollout<'a> {
     pub kernel: &'a mut dyn Kernel,
     /// Whose doing it is.
     pub by: String,
+    /// Whether the table has something in it that edgeward does not know, so that nothing else is known of it.
+    pub is_unreadable: bool,
 }
 
 impl Rollout<'_> {
@@ -100,6 +111,7 @@ impl Rollout<'_> {
             Ok(table) => table.map(Live),
             // It is replaced as a whole, and nothing can be said of it.
             Err(KernelError::Unreadable(_)) if force => {
+                self.is_unreadable = true;
                 state.switching = None;
                 return self.settle_pending(state, notes);
             }
@@ -319,8 +331,16 @@ impl Rollout<'_> {
         after.armed += 1;
         after.pending = Some(pending(after.armed, generation, back_to, delay));
         self.tell(&mut after, format!("{} has a new deadline", named(Some(generation))));
-        // The new watcher stands by before the old one finds that it is not the one.
-        let watcher = self.watch(after.armed, delay)?;
+        // Until the new watcher stands by, the old one takes it for a change on its way, and stays.
+        let switching = Switching { from: state.current, to: state.current, pending: state.pending.clone() };
+        self.store.save(&State { switching: Some(switching), ..after.clone() })?;
+        let watcher = match self.watch(after.armed, delay) {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                self.store.save(&State { armed: after.armed, ..state.clone() })?;
+                return Err(error);
+            }
+        };
         self.store.save(&after)?;
         Ok((after, Made { watcher: Some(watcher), ..Made::default() }))
     }
@@ -365,10 +385,7 @@ impl Rollout<'_> {
         // An older one is better than none.
         let older = confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
         let mut found = None;
-        // Not a start of the machine: somebody has flushed the tables, and a change that is pending stays so.
-        let stays = state.pending.as_ref().is_some_and(|pending| is_of_now(pending) && !is_over(pending));
-        let pending = state.current.filter(|_| stays);
-        for number in pending.into_iter().chain(state.confirmed).chain(older) {
+        for number in state.confirmed.into_iter().chain(older) {
             match self.store.ruleset(number) {
                 Ok(ruleset) => {
                     found = Some((number, ruleset));
@@ -383,12 +400,26 @@ impl Rollout<'_> {
                 Some(number) => self.store.ruleset(number).map(|_| (None, made)).map_err(RolloutError::from),
             };
         };
+        let read = state.clone();
+        if let Ok(Some(table)) = self.kernel.table() {
+            let live = Live(table);
+            let is_known =
+                means(Some(&live), Some(&ruleset)) || only_tracks(&live) || self.has(Some(&live), state.current);
+            if !is_known && !means(Some(&live), None) {
+                // A disk that is full is no reason to boot without rules.
+                made.warnings.push(match self.adopt(&mut state, &live) {
+                    Ok(words) => words,
+                    Err(error) => chain(&error),
+                });
+            }
+        }
         let brought = self.bring(Some(&ruleset), true)?;
         made.changed = brought.changed;
         made.warnings.extend(brought.warnings);
-        let read = state.clone();
-        if state.pending.is_some() && pending != Some(number) {
-            self.give_up(&mut state, STARTED_ANEW);
+        if let Some(pending) = &state.pending {
+            // Somebody may have called it on a machine that runs: whoever flushes all tables, for one.
+            let why = if is_of_now(pending) { "boot loads what is confirmed" } else { STARTED_ANEW };
+            self.give_up(&mut state, why);
         }
         state.switching = None;
         state.current = Some(number);
@@ -418,8 +449,8 @@ impl Rollout<'_> {
         };
         let staged = self.store.stage(&after)?;
         self.store.save(&on_the_way)?;
-        let carried = self.carry_to(&on_the_way, to.map(|(_, ruleset)| ruleset), manner);
-        let mut made = match carried {
+        let carried = self.carry_to(on_the_way, &mut after, staged, to.map(|(_, ruleset)| ruleset), manner);
+        let (mut made, staged) = match carried {
             Ok(made) => made,
             Err(error) => {
                 // Nothing has happened, and the state may say so; where it cannot, the next run finds out.
@@ -438,28 +469,49 @@ impl Rollout<'_> {
         Ok((after, made))
     }
 
-    fn carry_to(&mut self, state: &State, ruleset: Option<&Ruleset>, manner: Manner) -> Result<Made, RolloutError> {
-        let watcher = match manner.confirm_within {
-            Some(delay) => Some(self.watch(state.armed, delay)?),
-            None => None,
-        };
+    fn carry_to(
+        &mut self,
+        mut on_the_way: State,
+        after: &mut State,
+        mut staged: Staged,
+        ruleset: Option<&Ruleset>,
+        manner: Manner,
+    ) -> Result<(Made, Staged), RolloutError> {
         let primed = match ruleset {
-            Some(ruleset) if !manner.force || self.is_readable() => {
+            Some(ruleset) if !self.is_unreadable => {
                 let live = self.kernel.table()?.map(Live);
                 prime(self.kernel, live.as_ref(), ruleset)?
             }
             _ => None,
         };
-        if let Some(primed) = primed.as_ref().filter(|primed| primed.lacks_port(manner.ssh_port) && !manner.force) {
-            self.take_back_priming(state);
-            return Err(RolloutError::Untracked(primed.unknown.len()));
-        }
-        let made = self.bring(ruleset, manner.force).inspect_err(|_| {
-            if primed.is_some() {
-                self.take_back_priming(state);
+        let mut go_on = || {
+            if let Some(primed) = &primed
+                && primed.lacks_port(manner.ssh_port)
+                && !manner.force
+            {
+                return Err(RolloutError::Untracked(primed.unknown.clone()));
             }
-        })?;
-        Ok(Made { primed, watcher, ..made })
+            let mut watcher = None;
+            if let (Some(delay), Some(old)) = (manner.confirm_within, &after.pending) {
+                // The time to confirm begins with the rules, and not with what goes before them.
+                let renewed = pending(old.armed, old.generation, old.back_to, delay);
+                after.pending = Some(renewed.clone());
+                on_the_way.pending = Some(renewed);
+                staged = self.store.stage(after)?;
+                self.store.save(&on_the_way)?;
+                watcher = Some(self.watch(on_the_way.armed, delay)?);
+            }
+            Ok(Made { watcher, ..self.bring(ruleset, manner.force)? })
+        };
+        match go_on() {
+            Ok(made) => Ok((Made { primed, ..made }, staged)),
+            Err(error) => {
+                if primed.is_some() {
+                    self.take_back_priming(&on_the_way);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Removes the table that only tracks, where there was none before it.
@@ -468,10 +520,6 @@ impl Rollout<'_> {
             // It accepts everything; where it stays, the next run removes it.
             let _ = self.bring(None, false);
         }
-    }
-
-    fn is_readable(&mut self) -> bool {
-        !matches!(self.kernel.table(), Err(KernelError::Unreadable(_)))
     }
 
     /// Brings the kernel to a ruleset, or to no table, and looks whether it is there.

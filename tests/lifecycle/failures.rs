@@ -106,7 +106,6 @@ fn a_damaged_state_is_said_and_nothing_is_done() {
 }
 
 #[test]
-#[ignore = "it is not named: finding 11"]
 fn a_folder_in_the_place_of_the_state_is_named() {
     need_namespaces!();
     let host = Host::new();
@@ -160,14 +159,12 @@ fn a_damaged_generation_is_never_loaded() {
 }
 
 #[test]
-#[ignore = "it ends with 2: finding 11"]
 fn a_missing_generation_is_a_failure_of_the_system() {
     need_namespaces!();
     with_damage(&remove).edgeward("status").ends(4);
 }
 
 #[test]
-#[ignore = "they are written over: finding 9"]
 fn a_lost_state_does_not_cost_the_generations() {
     need_namespaces!();
     let host = Host::new();
@@ -205,7 +202,6 @@ fn an_old_nft_is_told_with_what_to_install() {
 }
 
 #[test]
-#[ignore = "only loading looks at the version: finding 10"]
 fn an_old_nft_is_told_wherever_it_fails() {
     need_namespaces!();
     let said = with_nft(&OLD.replace("*list*) exec /usr/sbin/nft \"$@\" ;;", ""));

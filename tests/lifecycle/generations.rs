@@ -170,7 +170,6 @@ fn what_somebody_did_to_the_table_is_told_kept_and_put_right() {
 }
 
 #[test]
-#[ignore = "--force leaves it: finding 3"]
 fn what_edgeward_does_not_understand_is_shown_and_stays() {
     need_namespaces!();
     let host = Host::new();
@@ -208,7 +207,6 @@ fn boot_loads_the_last_confirmed_generation() {
 }
 
 #[test]
-#[ignore = "boot overwrites it: finding 6"]
 fn boot_keeps_what_it_overwrites() {
     need_namespaces!();
     let host = Host::new();
@@ -221,7 +219,6 @@ fn boot_keeps_what_it_overwrites() {
 }
 
 #[test]
-#[ignore = "it makes a generation: finding 12"]
 fn a_mistyped_number_leaves_no_trace() {
     need_namespaces!();
     let host = Host::new();

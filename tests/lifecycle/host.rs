@@ -319,7 +319,7 @@ impl Session {
 
     fn talking(client: TcpStream, server: TcpStream) -> Self {
         for stream in [&client, &server] {
-            stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         }
         let silent = Arc::new(AtomicBool::new(false));
         let (stop, mut sender, mut receiver) =
@@ -332,10 +332,10 @@ impl Session {
                 thread::sleep(Duration::from_millis(50));
             }
         });
-        let stop = Arc::clone(&silent);
         thread::spawn(move || {
             let mut heard = [0; 16];
-            while !stop.load(Ordering::Relaxed) && receiver.read(&mut heard).is_ok_and(|length| length > 0) {
+            // To the end of the connection: who is silent may speak again.
+            while receiver.read(&mut heard).is_ok_and(|length| length > 0) {
                 // The echo of a terminal.
                 if receiver.write_all(b"y").is_err() {
                     break;

@@ -61,7 +61,6 @@ fn the_first_apply_goes_back_to_no_table() {
 }
 
 #[test]
-#[ignore = "the new watcher leaves at once: finding 1"]
 fn arming_again_extends_the_time() {
     need_namespaces!();
     let host = Host::new();
@@ -200,7 +199,6 @@ fn a_killed_watcher_is_made_up_for_by_the_next_command() {
 }
 
 #[test]
-#[ignore = "it asks DNS first: finding 7"]
 fn a_refresh_undoes_what_is_overdue_although_dns_fails() {
     need_namespaces!();
     let host = Host::new();

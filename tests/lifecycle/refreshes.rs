@@ -104,7 +104,6 @@ fn answers_that_are_not_believed_never_arrive() {
 }
 
 #[test]
-#[ignore = "it tells neither: finding 8"]
 fn a_refresh_tells_which_answers_are_new_and_which_are_not_believed() {
     need_namespaces!();
     let host = Host::new();

@@ -42,7 +42,6 @@ fn a_session_that_would_be_denied_is_a_reason_to_refuse() {
 }
 
 #[test]
-#[ignore = "it is taken for an outgoing connection: finding 4"]
 fn a_session_counts_although_nobody_listens_any_more() {
     need_namespaces!();
     let host = Host::new();
@@ -75,7 +74,6 @@ fn a_session_on_a_port_that_the_policy_does_not_know_is_found_by_its_environment
 }
 
 #[test]
-#[ignore = "the kernel is told of it with a wrong status, and refuses: finding 2"]
 fn a_silent_session_is_no_obstacle() {
     need_namespaces!();
     let host = Host::new();
@@ -88,7 +86,6 @@ fn a_silent_session_is_no_obstacle() {
 }
 
 #[test]
-#[ignore = "it begins before conntrack is waited for: finding 5"]
 fn the_time_to_confirm_begins_with_the_rules() {
     need_namespaces!();
     // What is forwarded is tracked for some seconds before it is judged.

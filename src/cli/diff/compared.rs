@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::lock::{Bound, LockArguments};
-use super::super::{Failure, apply, load_catalog, load_policy, load_with, render};
+use super::super::{Failure, apply, load_catalog, load_policy, load_with, render, rollout};
 use super::Arguments;
 use crate::catalog::Catalog;
 use crate::diag::{Problems, Severity};
@@ -136,7 +136,7 @@ impl Compared {
         bound: &Bound,
         new: Ruleset,
     ) -> Result<Self, Failure> {
-        let (first, manifest) = (store.ruleset(number)?, store.manifest(number)?);
+        let (first, manifest) = (rollout::chosen(store.ruleset(number))?, store.manifest(number)?);
         let name = format!("generation {number}");
         let texts = [store.text(number, RULESET)?.text.to_string(), emit::nft(&new)];
         let Some(facts) = manifest.policy else {

@@ -40,8 +40,9 @@ const TCP: u16 = 1;
 const TCP_STATE: u16 = 1;
 const TCP_FLAGS: [u16; 2] = [4, 5];
 
-/// `IPS_SEEN_REPLY | IPS_ASSURED`: rules find it established, and a full table does not push it out.
-const ANSWERED: u32 = 0b110;
+/// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`: rules find it established, a full table does not push it out, and the
+/// kernel takes no flow that it would have to confirm (EBUSY).
+const ANSWERED: u32 = 0b1110;
 /// `TCP_CONNTRACK_ESTABLISHED`
 const ESTABLISHED: u8 = 3;
 /// `IP_CT_TCP_FLAG_BE_LIBERAL`: where the windows are is not known, so no segment is out of them.
