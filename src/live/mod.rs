@@ -1,20 +1,23 @@
 //! A ruleset in the place of another one, in a kernel that judges packets all the while: fill, switch, sweep.
 //!
-//! New sets are made and filled while no rule knows of them. One transaction then changes all rules; it is the only one
-//! that changes verdicts. What nothing refers to any more is swept away in a third. No base chain is deleted, and no
-//! set is changed that rules look into, but for the elements of sets of hosts. Replacing a table, or a base chain, is one
-//! transaction to nft and not to packets: under a flood some are lost, and some let through.
+//! New sets and chains are made and filled while no packet meets them. One transaction then sends packets there; it is
+//! the only one that changes verdicts, and all it puts into a base chain is one `goto`. What no packet meets any more is
+//! swept away in a third. No base chain is deleted, and no set is changed that rules look into, but for the elements of
+//! sets of hosts. Under a flood each of these matters: where a table or a base chain is replaced, packets are lost and
+//! let through, and where a rule with a verdict map is deleted, its map is empty (kernel, `nft_map_deactivate`) while
+//! packets are still on their way through it.
 
 mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ruleset::{Action, Base, Chain, Match, Ruleset, Set, SetKind};
+use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
 
 /// A table as the kernel has it. Its sets have live names: the name that rulesets know, and where that was taken a
-/// number behind a dot.
+/// number behind a dot. So have its chains, those aside where packets come in: these lead to the chain of the same plain
+/// name, which has their rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live(pub Ruleset);
 
@@ -32,7 +35,7 @@ fn parts(live: &str) -> (&str, Option<u64>) {
 /// What brings a table from one ruleset to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// New sets, counters and, where there is none, the table. Changes no verdict.
+    /// New sets, counters, chains with their rules and, where there is none, the table. Changes no verdict.
     pub fill: Vec<Change>,
     /// Elements of the new sets, by live name.
     pub elements: BTreeMap<String, Set>,
@@ -66,22 +69,45 @@ impl Plan {
 }
 
 impl Live {
-    /// What the table means: the ruleset under the names that rulesets know, without sets that no rule looks into and
-    /// without base chains that have been emptied because they could not be deleted.
+    /// What the table means: the ruleset under the names that rulesets know, without what no packet meets and without
+    /// base chains that have been emptied because they could not be deleted.
     pub fn meaning(&self) -> Ruleset {
-        let used = self.0.used_sets();
-        let mut ruleset = self.0.clone();
-        ruleset.sets = used
-            .iter()
-            .filter_map(|name| Some((plain_name(name).to_owned(), self.0.sets.get(*name)?.clone())))
-            .collect();
-        rename_sets(&mut ruleset, |name| plain_name(name).to_owned());
-        ruleset.chains.retain(|chain| !is_emptied(chain));
-        ruleset.counters = ruleset.used_counters();
+        let mut ruleset = self.reached();
+        let bodies: Vec<(String, String)> = ruleset.chains.iter().filter_map(body).collect();
+        for (base, body) in &bodies {
+            let rules = ruleset.chain(body).map(|chain| chain.rules.clone()).unwrap_or_default();
+            if let Some(chain) = ruleset.chains.iter_mut().find(|chain| chain.name == *base) {
+                chain.rules = rules;
+            }
+        }
+        ruleset.chains.retain(|chain| !bodies.iter().any(|(_, body)| *body == chain.name) && !is_emptied(chain));
+        ruleset.sets = ruleset.sets.into_iter().map(|(name, set)| (plain_name(&name).to_owned(), set)).collect();
+        rename(&mut ruleset, |name| plain_name(name).to_owned(), |name| plain_name(name).to_owned());
         ruleset.without_notes()
     }
 
-    /// The steps to a ruleset. Sets that are made get a number that no set of the table has, where their name is taken.
+    /// The table without chains, sets and counters that no packet meets.
+    fn reached(&self) -> Ruleset {
+        let mut ruleset = self.0.clone();
+        let mut reached: BTreeSet<String> = BTreeSet::new();
+        let bases = self.0.chains.iter().filter(|chain| chain.base.is_some());
+        let mut waiting: Vec<&str> = bases.map(|chain| chain.name.as_str()).collect();
+        while let Some(name) = waiting.pop() {
+            if reached.insert(name.to_owned())
+                && let Some(chain) = self.0.chain(name)
+            {
+                waiting.extend(chain.rules.iter().flat_map(|rule| targets(&rule.action)));
+            }
+        }
+        ruleset.chains.retain(|chain| reached.contains(&chain.name));
+        let used: BTreeSet<String> = ruleset.used_sets().into_iter().map(str::to_owned).collect();
+        ruleset.sets.retain(|name, _| used.contains(name));
+        ruleset.counters = ruleset.used_counters();
+        ruleset
+    }
+
+    /// The steps to a ruleset. What is made gets a number that nothing of the table has: chains always, sets where their
+    /// name is taken.
     pub fn plan(&self, exists: bool, wanted: &Ruleset) -> Plan {
         let now = self.meaning();
         let wanted = wanted.clone().without_notes();
@@ -94,24 +120,27 @@ impl Live {
                 })
         };
         // Every set of the meaning is one that rules look into, so it has a live name; and both have the same sets here.
-        let live_names = self.live_names();
+        let reached = self.reached();
+        let live_names: BTreeMap<&str, &str> =
+            reached.sets.keys().map(|name| (plain_name(name), name.as_str())).collect();
         if exists && same_rules && changed_only_hosts() {
             let updates = now.sets.iter().filter(|(name, old)| wanted.sets[*name] != **old).map(|(name, old)| {
-                (live_names[name].clone(), Update { old: old.clone(), new: wanted.sets[name].clone() })
+                (live_names[name.as_str()].to_owned(), Update { old: old.clone(), new: wanted.sets[name].clone() })
             });
-            return Plan { updates: updates.collect(), sweep: sweep(&self.0), ..Plan::default() };
+            return Plan { updates: updates.collect(), sweep: self.sweep(&reached), ..Plan::default() };
         }
+        let taken = self.0.sets.keys().chain(self.0.chains.iter().map(|chain| &chain.name));
+        let number = taken.filter_map(|name| parts(name).1).max().map_or(1, |last| last.saturating_add(1));
         // A live set is kept where it is what is wanted; all others are made anew.
         let mut names: BTreeMap<String, String> = BTreeMap::new();
-        let number = self.0.sets.keys().filter_map(|name| parts(name).1).max().map_or(1, |last| last.saturating_add(1));
         let mut plan = Plan::default();
         if !exists {
             plan.fill.push(Change::AddTable);
         }
         plan.fill.extend(wanted.counters.difference(&self.0.counters).cloned().map(Change::AddCounter));
         for (name, set) in &wanted.sets {
-            if let Some(live) = live_names.get(name).filter(|_| now.sets.get(name) == Some(set)) {
-                names.insert(name.clone(), live.clone());
+            if let Some(live) = live_names.get(name.as_str()).filter(|_| now.sets.get(name) == Some(set)) {
+                names.insert(name.clone(), (*live).to_owned());
                 continue;
             }
             let live = match self.0.sets.contains_key(name) {
@@ -123,54 +152,80 @@ impl Live {
             names.insert(name.clone(), live);
         }
         let mut target = wanted.clone();
-        rename_sets(&mut target, |name| names.get(name).cloned().unwrap_or_else(|| name.to_owned()));
+        let live_set = |name: &str| names.get(name).cloned().unwrap_or_else(|| name.to_owned());
+        rename(&mut target, live_set, |name| format!("{name}.{number}"));
         target.sets = names.iter().map(|(plain, live)| (live.clone(), wanted.sets[plain].clone())).collect();
-        plan.switch = self.switch(&target);
+        // The rules of base chains stand in chains that these lead to.
+        let bases =
+            target.chains.iter_mut().filter_map(|chain| Some((plain_name(&chain.name).to_owned(), chain.base.take()?)));
+        let bases: Vec<(String, Base)> = bases.collect();
+        plan.fill.extend(target.chains.iter().map(|chain| Change::AddChain { name: chain.name.clone(), base: None }));
+        plan.fill.extend(target.chains.iter().flat_map(|chain| {
+            let rules = chain.rules.iter().cloned();
+            rules.map(|rule| Change::AddRule { chain: chain.name.clone(), rule: Box::new(rule) })
+        }));
+        plan.switch = self.switch(&bases, number);
         // What is there once the rules are switched, and not wanted.
-        let mut after = self.0.clone();
-        after.chains.clone_from(&target.chains);
-        after.sets.extend(target.sets.clone());
-        after.counters.extend(target.counters.iter().cloned());
-        plan.sweep = sweep(&after);
+        target.chains.extend(bases.iter().map(|(name, base)| Chain {
+            name: name.clone(),
+            base: Some(*base),
+            rules: vec![to_body(name, number)],
+        }));
+        let mut after = self.clone();
+        after.0.chains.retain(|chain| !target.chains.iter().any(|new| new.name == chain.name));
+        let emptied = after.0.chains.iter_mut().filter(|chain| chain.base.is_some());
+        emptied.for_each(|chain| chain.rules.clear());
+        after.0.chains.extend(target.chains.clone());
+        after.0.sets.extend(target.sets.clone());
+        after.0.counters.extend(target.counters.iter().cloned());
+        plan.sweep = after.sweep(&after.reached());
         plan
     }
 
-    /// The live names of the sets that rules look into.
-    fn live_names(&self) -> BTreeMap<String, String> {
-        self.0.used_sets().into_iter().map(|name| (plain_name(name).to_owned(), name.to_owned())).collect()
-    }
-
-    /// Every chain is emptied and filled in one transaction; chains that are not wanted are deleted, but for base
-    /// chains, which stay, empty.
-    fn switch(&self, target: &Ruleset) -> Vec<Change> {
+    /// Packets are sent to the new chains; base chains that are not wanted stay, empty.
+    fn switch(&self, bases: &[(String, Base)], number: u64) -> Vec<Change> {
         let mut changes = Vec::new();
-        let wanted: BTreeSet<&str> = target.chains.iter().map(|chain| chain.name.as_str()).collect();
-        for chain in &target.chains {
-            changes.push(Change::AddChain { name: chain.name.clone(), base: chain.base });
+        for (name, base) in bases {
+            changes.push(Change::AddChain { name: name.clone(), base: Some(*base) });
         }
-        let unwanted = || self.0.chains.iter().filter(|chain| !wanted.contains(chain.name.as_str()));
-        for (chain, base) in unwanted().filter_map(|chain| Some((chain, chain.base?))) {
+        let old = || self.0.chains.iter().filter_map(|chain| Some((chain, chain.base?)));
+        for (chain, base) in old().filter(|(chain, _)| !bases.iter().any(|(name, _)| *name == chain.name)) {
             let base = Base { drops: false, ..base };
             changes.push(Change::AddChain { name: chain.name.clone(), base: Some(base) });
         }
-        changes.extend(self.0.chains.iter().map(|chain| Change::FlushChain(chain.name.clone())));
-        for chain in &target.chains {
-            let rules = chain.rules.iter().cloned();
-            changes.extend(rules.map(|rule| Change::AddRule { chain: chain.name.clone(), rule: Box::new(rule) }));
-        }
-        // A chain stands behind those that it jumps to, and all are empty by now.
-        let deleted = unwanted().filter(|chain| chain.base.is_none());
-        changes.extend(deleted.map(|chain| Change::DeleteChain(chain.name.clone())));
+        changes.extend(old().map(|(chain, _)| Change::FlushChain(chain.name.clone())));
+        changes.extend(bases.iter().map(|(name, _)| {
+            let rule = Box::new(to_body(name, number));
+            Change::AddRule { chain: name.clone(), rule }
+        }));
         changes
+    }
+
+    /// Deletes the chains, sets and counters that no packet meets.
+    fn sweep(&self, reached: &Ruleset) -> Vec<Change> {
+        let unreached = || self.0.chains.iter().filter(|chain| reached.chain(&chain.name).is_none());
+        let filled = unreached().filter(|chain| !chain.rules.is_empty());
+        let flushed = filled.map(|chain| Change::FlushChain(chain.name.clone()));
+        let chains = unreached().map(|chain| Change::DeleteChain(chain.name.clone()));
+        let sets = self.0.sets.keys().filter(|name| !reached.sets.contains_key(*name)).cloned().map(Change::DeleteSet);
+        let counters = self.0.counters.difference(&reached.counters).cloned().map(Change::DeleteCounter);
+        flushed.chain(chains).chain(sets).chain(counters).collect()
     }
 }
 
-/// Deletes the sets and counters of a table that none of its rules refers to.
-fn sweep(table: &Ruleset) -> Vec<Change> {
-    let (sets, counters) = (table.used_sets(), table.used_counters());
-    let sets = table.sets.keys().filter(|name| !sets.contains(name.as_str())).cloned().map(Change::DeleteSet);
-    let counters = table.counters.difference(&counters).cloned().map(Change::DeleteCounter);
-    sets.chain(counters).collect()
+/// The one rule of a base chain: to the chain that has its rules.
+fn to_body(base: &str, number: u64) -> Rule {
+    let action = Action::Goto(format!("{base}.{number}"));
+    Rule { matches: Vec::new(), log: None, counter: None, action, comment: None }
+}
+
+/// A base chain and the chain that it leads to, where that is all that it does.
+fn body(chain: &Chain) -> Option<(String, String)> {
+    let [rule] = &chain.rules[..] else { return None };
+    let Action::Goto(target) = &rule.action else { return None };
+    let is_plain = rule.matches.is_empty() && rule.log.is_none() && rule.counter.is_none();
+    let is_its = chain.base.is_some() && parts(target).1.is_some() && plain_name(target) == chain.name;
+    (is_plain && is_its).then(|| (chain.name.clone(), target.clone()))
 }
 
 /// A base chain that has been emptied decides nothing.
@@ -187,11 +242,21 @@ fn sorted_like(ruleset: &Ruleset, other: &Ruleset) -> Ruleset {
     sorted
 }
 
-fn rename_sets(ruleset: &mut Ruleset, rename: impl Fn(&str) -> String) {
-    for rule in ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
-        for condition in &mut rule.matches {
-            if let Match::Address(_, _, set) = condition {
-                *set = rename(set);
+/// Gives other names to sets and chains, wherever they occur in rules, and to the chains themselves.
+fn rename(ruleset: &mut Ruleset, set: impl Fn(&str) -> String, chain: impl Fn(&str) -> String) {
+    for one in &mut ruleset.chains {
+        one.name = chain(&one.name);
+        for rule in &mut one.rules {
+            for condition in &mut rule.matches {
+                if let Match::Address(_, _, name) = condition {
+                    *name = set(name);
+                }
+            }
+            match &mut rule.action {
+                Action::Jump(target) | Action::Goto(target) => *target = chain(target),
+                Action::ByProtocol(targets) => targets.values_mut().for_each(|target| *target = chain(target)),
+                Action::ByPort { chains, .. } => chains.iter_mut().for_each(|(_, target)| *target = chain(target)),
+                Action::Continue | Action::Verdict(_) | Action::Notrack => {}
             }
         }
     }
