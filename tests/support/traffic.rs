@@ -3,4 +3,5 @@
 pub mod flood;
 pub mod judge;
 pub mod site;
+pub mod talk;
 pub mod ways;
