@@ -19,6 +19,7 @@ use edgeward::live::Live;
 use edgeward::ruleset::Ruleset;
 
 use support::netns::{Side, Topology};
+use support::traffic::jump;
 use support::traffic::site::{self, Policy, ROUND, TALK};
 use support::traffic::talk::{Line, Report, while_speaking};
 use support::traffic::ways::{Compiler, Program, Steps, Way, edgeward};
@@ -107,6 +108,15 @@ fn no_packet_is_lost_or_passed_by_the_steps() {
         None => Live::default().plan(false, wanted),
     };
     judge_changes(&topology, &mut Steps::new(&topology, planner));
+}
+
+/// The same with another plan: a prototype.
+#[test]
+fn no_packet_is_lost_or_passed_behind_a_jump() {
+    need_namespaces!();
+    let _turn = turn();
+    let topology = site::topology();
+    judge_changes(&topology, &mut Steps::new(&topology, jump::plan));
 }
 
 /// Makes changes under a flood, while established connections speak.

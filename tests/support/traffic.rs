@@ -2,6 +2,7 @@
 
 pub mod flood;
 pub mod judge;
+pub mod jump;
 pub mod site;
 pub mod talk;
 pub mod ways;
