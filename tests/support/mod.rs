@@ -34,3 +34,4 @@ pub mod random;
 pub mod sample;
 pub mod scenario;
 pub mod systemd;
+pub mod traffic;

@@ -15,7 +15,7 @@
 //! on a return, a panic or a kill. Tests may run in parallel.
 
 mod namespace;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

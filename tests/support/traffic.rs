@@ -1,0 +1,8 @@
+//! Floods, and the judge of what becomes of them while a ruleset changes.
+
+pub mod flood;
+pub mod judge;
+pub mod jump;
+pub mod site;
+pub mod talk;
+pub mod ways;
