@@ -220,7 +220,7 @@ fn whatever_the_kernel_refuses_the_old_rules_stay() {
                 }
                 let live = kernel.table.clone().map(Live);
                 let tracking = live.as_ref().is_some_and(edgeward::host::prime::only_tracks);
-                assert!(tracking || means(live.as_ref(), before) || live.unwrap().0.chains.is_empty());
+                assert!(tracking || means(live.as_ref(), before) || live.unwrap().meaning().chains.is_empty());
                 assert_eq!(hold(folder.path()).state().unwrap().switching, None);
                 assert_goes_on(folder.path(), &mut kernel, [before, None], &other);
             }

@@ -19,7 +19,6 @@ use edgeward::live::Live;
 use edgeward::ruleset::Ruleset;
 
 use support::netns::{Side, Topology};
-use support::traffic::jump;
 use support::traffic::site::{self, Policy, ROUND, TALK};
 use support::traffic::talk::{Line, Report, while_speaking};
 use support::traffic::ways::{Compiler, Program, Steps, Way, edgeward};
@@ -88,7 +87,6 @@ fn the_harness_catches_a_table_replacement() {
 }
 
 #[test]
-#[ignore = "waits for a switch that leaves verdict maps whole"]
 fn no_packet_is_lost_or_passed() {
     need_namespaces!();
     let _turn = turn();
@@ -98,7 +96,6 @@ fn no_packet_is_lost_or_passed() {
 
 /// The same without the program around it, in a fraction of the time.
 #[test]
-#[ignore = "waits for a switch that leaves verdict maps whole"]
 fn no_packet_is_lost_or_passed_by_the_steps() {
     need_namespaces!();
     let _turn = turn();
@@ -108,15 +105,6 @@ fn no_packet_is_lost_or_passed_by_the_steps() {
         None => Live::default().plan(false, wanted),
     };
     judge_changes(&topology, &mut Steps::new(&topology, planner));
-}
-
-/// The same with another plan: a prototype.
-#[test]
-fn no_packet_is_lost_or_passed_behind_a_jump() {
-    need_namespaces!();
-    let _turn = turn();
-    let topology = site::topology();
-    judge_changes(&topology, &mut Steps::new(&topology, jump::plan));
 }
 
 /// Makes changes under a flood, while established connections speak.
@@ -204,7 +192,6 @@ impl Pushes {
 }
 
 #[test]
-#[ignore = "waits for the verb `apply`"]
 fn a_server_that_pushes_to_a_silent_client_loses_nothing() {
     need_namespaces!();
     let _turn = turn();

@@ -11,7 +11,6 @@ use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
 use crate::site::Mode;
-use crate::source::Source;
 
 /// More prefixes of one line of a policy are counted.
 const LISTED: usize = 64;
@@ -25,13 +24,14 @@ pub(super) fn generation(
     (number, by, made): (u64, String, Timestamp),
 ) -> Generation {
     let (intent, source) = (&bound.loaded.intent, &bound.loaded.source);
+    let lines = &Lines::of(&source.text);
     let origins = intent.flows.iter().map(|flow| {
         json!({
             "flow": flow.id,
             "direction": flow.side.name(),
-            "from": origin(source, &flow.origin),
-            "local": end(source, &flow.local, &bound.resolution),
-            "peers": end(source, &flow.peers, &bound.resolution),
+            "from": origin(lines, &flow.origin),
+            "local": end(lines, &flow.local, &bound.resolution),
+            "peers": end(lines, &flow.peers, &bound.resolution),
         })
     });
     let policy = PolicyFacts {
@@ -68,15 +68,15 @@ pub(super) fn generation(
 }
 
 /// The parts of an end; `null` where it is every address.
-fn end(source: &Source, end: &End<Declared>, resolution: &Resolution) -> Value {
+fn end(lines: &Lines, end: &End<Declared>, resolution: &Resolution) -> Value {
     match end {
         End::Any => Value::Null,
-        End::Ends(parts) => parts.iter().map(|part| self::part(source, part, resolution)).collect(),
+        End::Ends(parts) => parts.iter().map(|part| self::part(lines, part, resolution)).collect(),
     }
 }
 
-fn part(source: &Source, part: &Part, resolution: &Resolution) -> Value {
-    let from = origin(source, &part.origin);
+fn part(lines: &Lines, part: &Part, resolution: &Resolution) -> Value {
+    let from = origin(lines, &part.origin);
     match &part.kind {
         PartKind::Prefixes(set) => json!({"prefixes": prefixes(set), "from": from}),
         PartKind::Name { name, .. } => {
@@ -106,11 +106,25 @@ fn prefixes(set: &PrefixSet) -> Value {
     }
 }
 
-fn origin(source: &Source, origin: &Origin) -> Value {
+fn origin(lines: &Lines, origin: &Origin) -> Value {
     match origin {
-        Origin::Policy(span) => json!({"line": source.position(span.start).line}),
+        Origin::Policy(span) => json!({"line": lines.line(span.start)}),
         Origin::Catalog { source, section, retrieved, inferred } => {
             json!({"document": source, "section": section, "retrieved": retrieved, "inferred": inferred})
         }
+    }
+}
+
+/// Where the lines of a text begin: a policy may have a hundred thousand prefixes, and each has its line.
+struct Lines(Vec<usize>);
+
+impl Lines {
+    fn of(text: &str) -> Self {
+        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect())
+    }
+
+    /// The number of a line, from 1.
+    fn line(&self, position: usize) -> usize {
+        self.0.partition_point(|start| *start <= position)
     }
 }

@@ -57,7 +57,8 @@ fn tracks(ruleset: &Ruleset) -> bool {
 /// Whether a table is the one that only tracks, which a run that was ended has left.
 pub fn only_tracks(live: &Live) -> bool {
     let is_ours = |rule: &Rule| *rule == tracking_rule();
-    live.0.rules().next().is_some() && live.0.rules().all(is_ours)
+    let meaning = live.meaning();
+    meaning.rules().next().is_some() && meaning.rules().all(is_ours)
 }
 
 fn tracking_rule() -> Rule {
@@ -89,7 +90,7 @@ fn tracking(wanted: &Ruleset) -> Vec<Change> {
 /// # Errors
 /// The connections are not known, or the table cannot be loaded; then there is no table where there was none.
 pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, wanted: &Ruleset) -> Result<Option<Primed>, PrimeError> {
-    let is_tracking = before.is_some_and(|live| tracks(&live.0));
+    let is_tracking = before.is_some_and(|live| tracks(&live.meaning()));
     if is_tracking || !tracks(wanted) {
         return Ok(None);
     }

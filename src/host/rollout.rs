@@ -158,6 +158,9 @@ impl Rollout<'_> {
                 }
             }
         }
+        if let Some(live) = live.filter(|live| self.has(Some(live), state.current)) {
+            notes.extend(self.sweep(&live, &state)?);
+        }
         if state != read {
             state.forget();
             self.store.save(&state)?;
@@ -165,6 +168,17 @@ impl Rollout<'_> {
             let _ = self.store.prune(&state);
         }
         Ok((state, notes))
+    }
+
+    /// Sweeps what a run that was broken off has left in the table.
+    fn sweep(&mut self, live: &Live, state: &State) -> Result<Option<String>, RolloutError> {
+        let rest = Transition::from(Some(live.clone()), state.current.map(|_| live.meaning()).as_ref());
+        // Without a generation the whole table is left over.
+        if rest.left_over() == 0 && state.current.is_some() {
+            return Ok(None);
+        }
+        rest.sweep(self.kernel)?;
+        Ok(Some("what a change that was broken off has left in the table is swept".to_owned()))
     }
 
     /// Undoes a change whose time is over.

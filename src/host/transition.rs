@@ -100,6 +100,8 @@ impl Transition {
     /// # Errors
     /// The kernel refuses. The next transition sweeps it.
     pub fn sweep(&self, kernel: &mut dyn Kernel) -> Result<(), KernelError> {
+        // Packets that came before the switch may be among the old rules still; no longer than a reader of the kernel's.
+        wait_for_packets();
         match self.removes {
             true => kernel.change(&[Change::DeleteTable]),
             false => kernel.change(&self.plan.sweep),
@@ -125,6 +127,14 @@ pub fn means(live: Option<&Live>, wanted: Option<&Ruleset>) -> bool {
             let wanted = wanted.cloned().unwrap_or_default();
             Transition::from(Some(live.clone()), Some(&wanted)).keeps_rules()
         }
+    }
+}
+
+/// Waits until every packet that is judged now has been judged (`synchronize_rcu`, which is what this call is).
+fn wait_for_packets() {
+    if rustix::thread::membarrier(rustix::thread::MembarrierCommand::Global).is_err() {
+        // Not permitted, or not there: a packet is judged in microseconds.
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
 

@@ -2,7 +2,6 @@
 
 pub mod flood;
 pub mod judge;
-pub mod jump;
 pub mod site;
 pub mod talk;
 pub mod ways;

@@ -47,14 +47,20 @@ struct Limits {
 /// # Errors
 /// nft is missing, not permitted, fails, or does not come to an end.
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
+    // To list one table nft 1.0.6 reads the elements of all sets first, and then leaves them out.
     let mut command = nft();
-    command.args(["--stateless", "--terse", "list", "table", "inet", name]);
-    let output = run(command, "", TABLE)?;
-    // A loader that misses a library says the same words, but not as nft does.
-    if output.status.code() == Some(1) && output.stderr.starts_with(b"Error: No such file or directory") {
-        return Ok(None);
-    }
-    known(answer(output)).map(Some)
+    command.args(["--stateless", "--terse", "list", "ruleset", "inet"]);
+    let listed = known(answer(run(command, "", TABLE)?))?;
+    Ok(table_of(&listed.text, name).map(|text| Source::new("kernel", text)))
+}
+
+/// The lines of one table: what is in a table is indented, and its end is not.
+fn table_of<'a>(listed: &'a str, name: &str) -> Option<&'a str> {
+    let head = format!("table inet {name} {{");
+    let is_line = |start: &usize| *start == 0 || listed.as_bytes()[start - 1] == b'\n';
+    let start = listed.match_indices(&head).map(|(start, _)| start).find(is_line)?;
+    let end = listed[start..].find("\n}").map_or(listed.len(), |end| start + end + 2);
+    Some(&listed[start..end])
 }
 
 /// Reads the chains of all tables, without rules and sets, as nft's JSON.
@@ -249,6 +255,15 @@ mod tests {
         ));
         assert!(matches!(shell("cat /dev/zero >&2", short), Err(KernelError::TooSlow(_))));
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn one_table_is_told_from_others() {
+        let listed = "table inet edgeward2 {\n\tchain x {\n\t}\n}\ntable inet edgeward {\n\tchain input {\n\t\taccept\n\t}\n}\n\
+                      table inet other {\n\t# table inet edgeward {\n}\n";
+        assert_eq!(table_of(listed, "edgeward").unwrap(), "table inet edgeward {\n\tchain input {\n\t\taccept\n\t}\n}");
+        assert_eq!(table_of(listed, "none"), None);
+        assert_eq!(table_of("", "edgeward"), None);
     }
 
     #[test]
