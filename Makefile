@@ -20,7 +20,7 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench audit fuzz build install clean system dnsmasq systemd lint-tools
+.PHONY: help demo test lint bench audit fuzz build install clean system dnsmasq iprange systemd lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,8 +28,8 @@ help: ## Lists the targets
 demo: system ## Shows edgeward at work in throw-away network namespaces; nothing of this machine is changed
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
-test: system dnsmasq systemd ## Runs all tests, those with real packets, DNS servers and units included
-	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
+test: system dnsmasq systemd iprange ## Runs all tests, those with real packets, DNS servers and units included
+	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
@@ -92,6 +92,15 @@ systemd:
 		$(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
 			apt-get install -y -qq --no-install-recommends systemd; \
+	fi
+
+# Another program that merges lists of prefixes, to compare with.
+iprange:
+	@if ! command -v iprange >/dev/null; then \
+		echo 'installing iprange' && \
+		$(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends iprange; \
 	fi
 
 # nft and ip, from the distribution's packages where they are not there.

@@ -1,6 +1,6 @@
 //! Files with lists of prefixes, plain or compressed with gzip; read bit by bit, whatever their size.
 
-#![expect(clippy::disallowed_methods, reason = "this is a module that may")]
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};

@@ -11,6 +11,7 @@ mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::net::Hook;
 use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
@@ -77,12 +78,18 @@ impl Live {
         for (base, body) in &bodies {
             let rules = ruleset.chain(body).map(|chain| chain.rules.clone()).unwrap_or_default();
             if let Some(chain) = ruleset.chains.iter_mut().find(|chain| chain.name == *base) {
-                chain.rules = rules;
+                // What somebody has put before the `goto` still comes first.
+                chain.rules.pop();
+                chain.rules.extend(rules);
             }
         }
         ruleset.chains.retain(|chain| !bodies.iter().any(|(_, body)| *body == chain.name) && !is_emptied(chain));
-        ruleset.sets = ruleset.sets.into_iter().map(|(name, set)| (plain_name(&name).to_owned(), set)).collect();
-        rename(&mut ruleset, |name| plain_name(name).to_owned(), |name| plain_name(name).to_owned());
+        let sets = plain_names(ruleset.sets.keys());
+        let chains = plain_names(ruleset.chains.iter().map(|chain| &chain.name));
+        let plain = |names: &BTreeMap<String, String>, name: &str| names.get(name).map_or(name, |name| name).to_owned();
+        ruleset.sets = ruleset.sets.into_iter().map(|(name, set)| (plain(&sets, &name), set)).collect();
+        rename(&mut ruleset, |name| plain(&sets, name), |name| plain(&chains, name));
+        sort(&mut ruleset);
         ruleset.without_notes()
     }
 
@@ -121,8 +128,9 @@ impl Live {
         };
         // Every set of the meaning is one that rules look into, so it has a live name; and both have the same sets here.
         let reached = self.reached();
+        let plain = plain_names(reached.sets.keys());
         let live_names: BTreeMap<&str, &str> =
-            reached.sets.keys().map(|name| (plain_name(name), name.as_str())).collect();
+            plain.iter().map(|(live, plain)| (plain.as_str(), live.as_str())).collect();
         if exists && same_rules && changed_only_hosts() {
             let updates = now.sets.iter().filter(|(name, old)| wanted.sets[*name] != **old).map(|(name, old)| {
                 (live_names[name.as_str()].to_owned(), Update { old: old.clone(), new: wanted.sets[name].clone() })
@@ -219,9 +227,20 @@ fn to_body(base: &str, number: u64) -> Rule {
     Rule { matches: Vec::new(), log: None, counter: None, action, comment: None }
 }
 
-/// A base chain and the chain that it leads to, where that is all that it does.
+/// The plain names of live ones; a name stays as it is where two would become one.
+fn plain_names<'a>(live: impl Iterator<Item = &'a String> + Clone) -> BTreeMap<String, String> {
+    let mut count: BTreeMap<&str, usize> = BTreeMap::new();
+    live.clone().for_each(|name| *count.entry(plain_name(name)).or_default() += 1);
+    live.map(|name| {
+        let plain = plain_name(name);
+        (name.clone(), if count[plain] == 1 { plain.to_owned() } else { name.clone() })
+    })
+    .collect()
+}
+
+/// A base chain and the chain that has its rules, where it ends by going there.
 fn body(chain: &Chain) -> Option<(String, String)> {
-    let [rule] = &chain.rules[..] else { return None };
+    let rule = chain.rules.last()?;
     let Action::Goto(target) = &rule.action else { return None };
     let is_plain = rule.matches.is_empty() && rule.log.is_none() && rule.counter.is_none();
     let is_its = chain.base.is_some() && parts(target).1.is_some() && plain_name(target) == chain.name;
@@ -240,6 +259,27 @@ fn sorted_like(ruleset: &Ruleset, other: &Ruleset) -> Ruleset {
     let mut sorted = ruleset.clone();
     sorted.chains.sort_by_key(|chain| place(&chain.name).unwrap_or(usize::MAX));
     sorted
+}
+
+/// Puts every chain behind those that it leads to, in an order that does not depend on which was made first.
+fn sort(ruleset: &mut Ruleset) {
+    const ORDER: [Hook; 5] = [Hook::RawPrerouting, Hook::Input, Hook::RawOutput, Hook::Output, Hook::Forward];
+    fn visit<'a>(ruleset: &'a Ruleset, chain: &'a Chain, seen: &mut BTreeSet<&'a str>, sorted: &mut Vec<Chain>) {
+        if seen.insert(&chain.name) {
+            for target in chain.rules.iter().flat_map(|rule| targets(&rule.action)) {
+                if let Some(chain) = ruleset.chain(target) {
+                    visit(ruleset, chain, seen, sorted);
+                }
+            }
+            sorted.push(chain.clone());
+        }
+    }
+    let (mut seen, mut sorted) = (BTreeSet::new(), Vec::new());
+    for hook in ORDER {
+        let bases = ruleset.chains.iter().filter(|chain| chain.base.is_some_and(|base| base.hook == hook));
+        bases.for_each(|chain| visit(ruleset, chain, &mut seen, &mut sorted));
+    }
+    ruleset.chains = sorted;
 }
 
 /// Gives other names to sets and chains, wherever they occur in rules, and to the chains themselves.
