@@ -352,6 +352,31 @@ fn a_pending_change_that_was_refreshed_is_undone_in_time() {
 }
 
 #[test]
+fn a_timer_undoes_what_nobody_confirms_and_only_that() {
+    need_systemd!();
+    let (machine, _server) = machine_with_rules();
+    machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
+    let apply = |time: &str| machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", time]);
+    let said = apply("3s");
+    let begin = Instant::now();
+    assert!(said.contains("edgeward-rollback-") && said.contains(".timer` of systemd watches"), "{said}");
+    assert!(machine.succeed(&["systemctl", "list-timers", "--all"]).contains("edgeward-rollback-"));
+    // Nothing of the program waits: an end of the session takes nothing along.
+    assert!(!machine.run(&["pgrep", "-x", "edgeward"]).status.success());
+    let is_undone = || in_force(&machine) == (json!("as-applied"), json!(1), json!(null));
+    assert!(until(Duration::from_secs(5), is_undone), "{:?}", in_force(&machine));
+    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+    // Armed again, the first timer finds another deadline; confirmed, the second finds nothing to do.
+    apply("2s");
+    apply("6s");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(3), json!(3)), "{}", said_by_all(&machine));
+    machine.succeed(&["edgeward", "confirm"]);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(in_force(&machine), (json!("as-applied"), json!(3), json!(null)));
+}
+
+#[test]
 fn a_reboot_undoes_a_pending_change_for_good() {
     need_systemd!();
     let (mut machine, _server) = machine_with_rules();
