@@ -29,7 +29,7 @@ demo: system ## Shows edgeward at work in throw-away network namespaces; nothing
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
 test: system dnsmasq systemd iprange ## Runs all tests, those with real packets, DNS servers and units included
-	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
+	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
@@ -94,13 +94,14 @@ systemd:
 			apt-get install -y -qq --no-install-recommends systemd; \
 	fi
 
-# Another program that merges lists of prefixes, to compare with.
+# Another program that merges lists of prefixes, to compare with, and one whose sets are to be left alone.
 iprange:
-	@if ! command -v iprange >/dev/null; then \
-		echo 'installing iprange' && \
+	@if ! PATH="$$PATH:/usr/sbin:/sbin" command -v iprange >/dev/null || \
+	    ! PATH="$$PATH:/usr/sbin:/sbin" command -v ipset >/dev/null; then \
+		echo 'installing iprange and ipset' && \
 		$(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends iprange; \
+			apt-get install -y -qq --no-install-recommends iprange ipset; \
 	fi
 
 # nft and ip, from the distribution's packages where they are not there.

@@ -33,7 +33,16 @@ table arp edgeward { chain in { type filter hook input priority 0; policy accept
 fn others(host: &Host) -> String {
     let tables = host.nft("list tables");
     let others = tables.lines().filter(|line| *line != "table inet edgeward");
-    others.map(|table| host.nft(&format!("-a list {table}"))).collect()
+    let tables: String = others.map(|table| host.nft(&format!("-a list {table}"))).collect();
+    tables + &ipset(host, &["save"]).unwrap_or_default()
+}
+
+/// Runs the program ipset, whose sets stand beside nftables; `None` where it is not installed.
+fn ipset(host: &Host, arguments: &[&str]) -> Option<String> {
+    let output = host.topology.run_under_test(&[&["sh", "-c", "exec ipset \"$@\"", "sh"], arguments].concat());
+    let is_absent = output.status.code() == Some(127) && std::env::var_os("REQUIRE_IPSET").is_none();
+    assert!(is_absent || output.status.success(), "{output:?}");
+    (!is_absent).then(|| String::from_utf8(output.stdout).unwrap())
 }
 
 #[test]
@@ -41,6 +50,10 @@ fn tables_of_others_are_the_same_before_and_after_every_command() {
     need_namespaces!();
     let host = Host::new();
     host.topology.load(NEIGHBOURS).unwrap();
+    let sets = ipset(&host, &["create", "blocked", "hash:net", "counters"])
+        .and_then(|_| ipset(&host, &["add", "blocked", "203.0.113.0/24", "packets", "7", "bytes", "700"]))
+        .and_then(|_| ipset(&host, &["save"]));
+    assert!(sets.is_none_or(|sets| sets.contains("203.0.113.0/24 packets 7 bytes 700")));
     host.topology.probe(&Probe::new(Hook::Input, Proto::Tcp, [10, 0, 0, 9], [10, 0, 0, 20], 22));
     let before = others(&host);
     assert!(before.contains("packets 8 bytes"), "{before}");
