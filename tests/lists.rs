@@ -104,8 +104,8 @@ fn aggregation_is_exact() {
 /// FireHOL's program, where it is installed; `make test` sees to that.
 #[test]
 fn another_program_comes_to_the_same() {
-    let available = Command::new("iprange").arg("--version").output().is_ok_and(|output| output.status.success());
-    if !available {
+    // It ends with 1 after it has told its version.
+    if Command::new("iprange").arg("--version").output().is_err() {
         assert!(std::env::var_os("REQUIRE_IPRANGE").is_none(), "the program iprange is not installed");
         return;
     }
