@@ -386,10 +386,10 @@ impl Flow<Declared> {
 
 /// One pass over all parts: a policy may list tens of thousands of prefixes.
 fn addresses(parts: &[Part], resolution: &Resolution) -> Addresses {
-    let fixed = parts.iter().flat_map(|part| match &part.kind {
-        PartKind::Prefixes(prefixes) => Some(prefixes.prefixes()).into_iter().flatten(),
-        PartKind::Name { .. } => None.into_iter().flatten(),
-    });
+    let fixed = PrefixSet::union_of(parts.iter().filter_map(|part| match &part.kind {
+        PartKind::Prefixes(prefixes) => Some(prefixes),
+        PartKind::Name { .. } => None,
+    }));
     let names: Vec<&DomainName> = parts
         .iter()
         .filter_map(|part| match &part.kind {
@@ -398,7 +398,7 @@ fn addresses(parts: &[Part], resolution: &Resolution) -> Addresses {
         })
         .collect();
     let answers = || names.iter().flat_map(|name| resolution.addresses(name)).map(Prefix::from).collect();
-    Addresses { fixed: fixed.collect(), named: (!names.is_empty()).then(answers) }
+    Addresses { fixed, named: (!names.is_empty()).then(answers) }
 }
 
 /// The ICMP types of a flow in a family.

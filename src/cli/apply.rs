@@ -6,17 +6,16 @@ use std::time::Duration;
 use super::diff::{Compared, summary};
 use super::lock::{Bound, BoundArguments};
 use super::outside::{self, Prospect, Purpose};
-use super::rollout::{self, GuardArguments, StateArguments};
+use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
 use super::{Failure, compile, load_catalog, manifest, render};
 use crate::catalog::Catalog;
 use crate::emit;
 use crate::guard::ssh_port;
 use crate::host::clock;
 use crate::host::generations::{Record, State, Store, rules_digest};
-use crate::host::kernel::{Kernel, KernelError, Real};
 use crate::host::operator;
 use crate::host::rollout::{Manner, left, named};
-use crate::host::transition::Transition;
+use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
 use crate::ruleset::Ruleset;
@@ -30,6 +29,8 @@ pub(super) struct Arguments {
     state: StateArguments,
     #[command(flatten)]
     guard: GuardArguments,
+    #[command(flatten)]
+    kernel: KernelArguments,
     /// Say what would change and what speaks against it; change nothing
     #[arg(long)]
     dry_run: bool,
@@ -45,12 +46,14 @@ pub(super) struct Order<'a> {
     pub(super) verb: &'static str,
     /// How the change is guarded.
     pub(super) guard: &'a GuardArguments,
+    /// How the kernel is read.
+    pub(super) kernel: &'a KernelArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let bound = arguments.policy.load(&catalog)?;
-    let order = Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard };
+    let order = Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard, kernel: &arguments.kernel };
     match arguments.dry_run {
         true => order.rehearse(&arguments.state),
         false => order.carry_out(&arguments.state.hold()?),
@@ -76,7 +79,7 @@ impl Order<'_> {
         let (ruleset, _) = self.ruleset()?;
         let store = state.look();
         let records = store.state()?;
-        let compared = Compared::with_kernel(&store, self.catalog, self.bound, &ruleset)?;
+        let compared = Compared::with_kernel(&store, &mut self.kernel.kernel(), self.catalog, self.bound, &ruleset)?;
         render::output(&summary(&compared, self.bound))?;
         if let Some(pending) = &records.pending {
             render::note(&rollout::deadline(pending));
@@ -90,11 +93,10 @@ impl Order<'_> {
     /// Brings the kernel to the policy.
     pub(super) fn carry_out(&self, store: &Store) -> Result<(), Failure> {
         let (ruleset, text) = self.ruleset()?;
-        let mut kernel = Real::default();
-        let mut rollout = rollout::rollout(store, &mut kernel);
+        let mut kernel = self.kernel.kernel();
         let force = self.guard.force;
-        let (state, notes) = rollout.settle(force)?;
-        notes.iter().for_each(|note| render::note(note));
+        let mut rollout = rollout::rollout(store, &mut kernel);
+        let state = rollout::settle(&mut rollout, force)?;
         let name = &self.bound.loaded.intent.name;
         // A refresh keeps what is pending pending; whoever applies has to say what is to become of it.
         let confirm_within = match (&state.pending, self.guard.confirm_within) {
@@ -160,11 +162,7 @@ fn is_in_force(store: &Store, state: &State, wanted: &Ruleset) -> bool {
     let Some(current) = state.current else { return false };
     let is_policy = state.generations.get(&current).is_some_and(|record| record.made_by != "found");
     let is_settled = state.confirmed == Some(current) || state.pending.is_some();
-    is_policy && is_settled && store.ruleset(current).is_ok_and(|ruleset| is_same(ruleset, wanted))
-}
-
-fn is_same(ruleset: Ruleset, wanted: &Ruleset) -> bool {
-    Transition::from(Some(Live(ruleset)), Some(wanted)).keeps_rules()
+    is_policy && is_settled && store.ruleset(current).is_ok_and(|ruleset| means(Some(&Live(ruleset)), Some(wanted)))
 }
 
 /// Refuses rules that were undone because nobody confirmed them, and a timer those that somebody has gone back from:
@@ -216,9 +214,4 @@ pub(super) fn judge(prospect: &Prospect, force: bool) -> Result<(), Failure> {
          and with `--confirm-within 2m` they are undone where that was a mistake",
         prospect.dangers.join("\n  ")
     )))
-}
-
-/// Reads the kernel's table under the names of rulesets; `None` where there is none.
-pub(super) fn live() -> Result<Option<Live>, KernelError> {
-    Ok(Real::default().table()?.map(Live))
 }

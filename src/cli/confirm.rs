@@ -24,9 +24,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // Whoever can say this word need not wait for the kernel, unless there is something to make good.
     let is_unsettled = |pending: &Pending| is_over(pending) || is_from_before(pending);
     if state.switching.is_some() || state.pending.as_ref().is_some_and(is_unsettled) {
-        let (settled, notes) = rollout.settle(true)?;
-        notes.iter().for_each(|note| render::note(note));
-        state = settled;
+        state = rollout::settle(&mut rollout, true)?;
     }
     if state.pending.is_some() {
         let state = rollout.confirm(&state)?;

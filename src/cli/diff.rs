@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 
 use super::lock::{Bound, BoundArguments};
-use super::rollout::StateArguments;
+use super::rollout::{KernelArguments, StateArguments};
 use super::{Failure, Loaded, load_catalog, place, render};
 use crate::diag::legible;
 use crate::intent::Origin;
@@ -36,6 +36,8 @@ pub(super) struct Arguments {
     against_catalog: Option<PathBuf>,
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    kernel: KernelArguments,
     /// Packets as text or JSON, or the two texts' lines
     #[arg(long, value_enum, default_value_t)]
     format: DiffFormat,

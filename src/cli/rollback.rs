@@ -4,12 +4,11 @@ use std::path::Path;
 
 use super::diff::kept_list;
 use super::outside::{self, Purpose};
-use super::rollout::{self, GuardArguments, StateArguments};
+use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
 use super::{Failure, Loaded, apply, load_catalog, load_with, render};
 use crate::diag::{Problems, Severity};
 use crate::guard::ssh_port;
 use crate::host::generations::{LOCKFILE, POLICY, State, Store};
-use crate::host::kernel::Real;
 use crate::host::rollout::{Manner, named};
 use crate::resolution::Resolution;
 
@@ -20,6 +19,8 @@ pub(super) struct Arguments {
     generation: Option<u64>,
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    kernel: KernelArguments,
     #[command(flatten)]
     guard: GuardArguments,
 }
@@ -32,11 +33,10 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     if let Some(number) = arguments.generation {
         rollout::chosen(store.ruleset(number))?;
     }
-    let mut kernel = Real::default();
-    let mut rollout = rollout::rollout(&store, &mut kernel);
+    let mut kernel = arguments.kernel.kernel();
     let force = arguments.guard.force;
-    let (state, notes) = rollout.settle(force)?;
-    notes.iter().for_each(|note| render::note(note));
+    let mut rollout = rollout::rollout(&store, &mut kernel);
+    let state = rollout::settle(&mut rollout, force)?;
     // This would happen by itself, so there is nothing to guard.
     if let (Some(pending), None) = (&state.pending, arguments.generation) {
         let undone = named(Some(pending.generation));

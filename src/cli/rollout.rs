@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Failure, render};
 use crate::diag::Severity;
-use crate::host::generations::{Pending, Store, StoreError};
-use crate::host::kernel::KernelError;
+use crate::host::generations::{Pending, State, Store, StoreError};
+use crate::host::kernel::{Kernel, KernelError, Real};
 use crate::host::operator;
 use crate::host::rollout::{Made, Rollout, RolloutError, left, named};
 use crate::host::watch::Watcher;
@@ -47,6 +47,21 @@ impl StateArguments {
     /// Looks at the folder.
     pub(super) fn look(&self) -> Store {
         Store::look(&self.state_dir)
+    }
+}
+
+/// How the kernel is read.
+#[derive(Debug, clap::Args)]
+pub(super) struct KernelArguments {
+    /// Read all elements of large sets back, and not only their number and some of them: 12 s for half a million
+    #[arg(long)]
+    deep: bool,
+}
+
+impl KernelArguments {
+    /// The kernel of this network namespace.
+    pub(super) fn kernel(&self) -> Real {
+        Real::new(self.deep)
     }
 }
 
@@ -107,8 +122,15 @@ impl From<RolloutError> for Failure {
 }
 
 /// The rules in force and their records, as the user who runs this changes them.
-pub(super) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn crate::host::kernel::Kernel) -> Rollout<'a> {
+pub(super) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
     Rollout { store, kernel, by: operator::name(), is_unreadable: false }
+}
+
+/// Makes good what the last run left, and tells of it.
+pub(super) fn settle(rollout: &mut Rollout<'_>, force: bool) -> Result<State, Failure> {
+    let (state, notes) = rollout.settle(force)?;
+    notes.iter().for_each(|note| render::note(note));
+    Ok(state)
 }
 
 /// Shows what a change has brought besides the rules.

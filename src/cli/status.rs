@@ -6,11 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::outside::{self, Others};
-use super::rollout::{self, StateArguments};
+use super::rollout::{self, KernelArguments, StateArguments};
 use super::{Failure, ListFormat, render};
 use crate::host::clock;
 use crate::host::generations::{Manifest, State, Store};
-use crate::host::kernel::{Kernel, KernelError, Real};
+use crate::host::kernel::{Kernel, KernelError};
 use crate::host::netlink::Counter;
 use crate::host::rollout::{is_over, named};
 use crate::host::transition::means;
@@ -22,6 +22,8 @@ use crate::ruleset::{FLOW_COUNTER, TABLE};
 pub(super) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    kernel: KernelArguments,
     /// Text or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
@@ -68,14 +70,15 @@ struct Status {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.look();
-    let mut status = look(&store)?;
+    let mut kernel = arguments.kernel.kernel();
+    let mut status = look(&store, &mut kernel)?;
     // A change that is on its way has reached the kernel before the records.
     for _ in 0..LOOKS {
         if status.standing != Standing::Changed {
             break;
         }
         pause(PAUSE);
-        status = look(&store)?;
+        status = look(&store, &mut kernel)?;
     }
     render::output(&match arguments.format {
         ListFormat::Text => text(&status),
@@ -83,15 +86,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-fn look(store: &Store) -> Result<Status, Failure> {
+fn look(store: &Store, kernel: &mut dyn Kernel) -> Result<Status, Failure> {
     let state = store.state()?;
-    let mut kernel = Real::default();
+    let recorded = state.current.map(|number| store.ruleset(number)).transpose()?;
+    recorded.iter().for_each(|ruleset| kernel.recall(ruleset));
     let (live, readable) = match kernel.table() {
         Ok(table) => (table.map(Live), true),
         Err(KernelError::Unreadable(_)) => (None, false),
         Err(error) => return Err(error.into()),
     };
-    let recorded = state.current.map(|number| store.ruleset(number)).transpose()?;
     let standing = match (&live, &recorded) {
         _ if !readable => Standing::Unreadable,
         (None, None) => Standing::Absent,

@@ -4,7 +4,7 @@ mod json;
 mod nft;
 
 pub use json::json;
-pub use nft::{changes, is_intact, nft, rule};
+pub use nft::{changes, hexadecimal, is_intact, nft, rule, sha256};
 
 use crate::net::Family;
 

@@ -18,7 +18,7 @@ const WIDTH: usize = 100;
 /// The third line is a checksum of the lines below it, as `tail -n +4 FILE | sha256sum` shows it: [`is_intact`].
 pub fn nft(ruleset: &Ruleset) -> String {
     let commands = table(ruleset);
-    let checksum = checksum(&commands);
+    let checksum = sha256(&commands);
     format!(
         "# edgeward: {}\n\
          # Generated: edit the policy, not this file. `nft -f` replaces the whole table in one transaction.\n\
@@ -30,8 +30,14 @@ pub fn nft(ruleset: &Ruleset) -> String {
 /// What stands before the checksum.
 const CHECKSUM: &str = "# SHA-256 of the lines below: ";
 
-fn checksum(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+/// The SHA-256 of a text, as `sha256sum` shows it.
+pub fn sha256(text: &str) -> String {
+    hexadecimal(&Sha256::digest(text))
+}
+
+/// Bytes as two digits each.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Whether a ruleset's text is as [`nft`] wrote it; `None` where its third line is no checksum.
@@ -40,7 +46,7 @@ pub fn is_intact(text: &str) -> Option<bool> {
     let [title, hint, sum, commands] = [(); 4].map(|()| lines.next());
     let sum = sum?.strip_prefix(CHECKSUM)?;
     let comments = [title, hint].into_iter().flatten().all(|line| line.starts_with('#'));
-    Some(comments && checksum(commands?) == sum.trim_end())
+    Some(comments && sha256(commands?) == sum.trim_end())
 }
 
 fn table(ruleset: &Ruleset) -> String {

@@ -12,6 +12,7 @@
 
 mod record;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,6 @@ use sha2::{Digest, Sha256};
 use super::files::{self, FolderLock, ReadError, Staged};
 use crate::emit;
 use crate::live::Live;
-use crate::net::PrefixSet;
 use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
@@ -97,12 +97,14 @@ pub struct Store {
     folder: PathBuf,
     /// Held against other runs where something is to be changed.
     held: Option<FolderLock>,
+    /// Rulesets that were read: a generation is written once.
+    rulesets: RefCell<BTreeMap<u64, Ruleset>>,
 }
 
 impl Store {
     /// Looks at the folder without holding it. It need not be there.
     pub fn look(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), held: None }
+        Self { folder: folder.to_owned(), held: None, rulesets: RefCell::default() }
     }
 
     /// Makes the folder, where there is none, and holds it; waits for other runs for a while.
@@ -118,7 +120,7 @@ impl Store {
         let folder = files::canonical(folder).map_err(io_error("find", folder))?;
         let held = files::lock_folder(&folder, patience).map_err(io_error("lock", &folder))?;
         let held = Some(held.ok_or_else(|| StoreError::Held(folder.clone(), patience))?);
-        Ok(Self { folder, held })
+        Ok(Self { held, ..Self::look(&folder) })
     }
 
     /// The folder.
@@ -202,6 +204,8 @@ impl Store {
     /// The folder cannot be written to.
     pub fn write(&self, number: u64, generation: &Generation) -> Result<(), StoreError> {
         let path = self.generation(number);
+        // Of a run that was ended there may be one with this number.
+        self.rulesets.borrow_mut().remove(&number);
         let around = self.folder.join("generations");
         if !around.is_dir() {
             files::make_private_folder(&around).map_err(io_error("make the folder", &around))?;
@@ -221,6 +225,15 @@ impl Store {
     /// # Errors
     /// There is no such generation, or its file is not as it was written.
     pub fn ruleset(&self, number: u64) -> Result<Ruleset, StoreError> {
+        if let Some(known) = self.rulesets.borrow().get(&number) {
+            return Ok(known.clone());
+        }
+        let ruleset = self.read_ruleset(number)?;
+        self.rulesets.borrow_mut().insert(number, ruleset.clone());
+        Ok(ruleset)
+    }
+
+    fn read_ruleset(&self, number: u64) -> Result<Ruleset, StoreError> {
         let source = self.text(number, RULESET)?;
         let path = self.generation(number).join(RULESET);
         let damaged = |why: String| StoreError::Damaged {
@@ -321,7 +334,7 @@ impl Generation {
     /// A generation with the digests of its files.
     pub fn new(manifest: Manifest, ruleset: String, policy: Option<String>, lockfile: Option<String>) -> Self {
         let texts = [(RULESET, Some(&ruleset)), (POLICY, policy.as_ref()), (LOCKFILE, lockfile.as_ref())];
-        let sha256 = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), digest(text?)))).collect();
+        let sha256 = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), emit::sha256(text?)))).collect();
         Self { manifest: Manifest { sha256, ..manifest }, ruleset, policy, lockfile }
     }
 
@@ -345,13 +358,19 @@ impl Generation {
 /// A digest of rules and of what the policy and the catalog put into their sets; answers of DNS do not change it.
 pub fn rules_digest(ruleset: &Ruleset) -> String {
     let mut rules = Ruleset { title: String::new(), ..ruleset.clone().without_notes() };
-    let hosts = rules.sets.values_mut().filter(|set| set.kind == SetKind::Hosts);
-    hosts.for_each(|set| set.elements = PrefixSet::default());
-    digest(&emit::nft(&rules))
-}
-
-fn digest(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digest = Sha256::new();
+    for (name, set) in &mut rules.sets {
+        let elements = std::mem::take(&mut set.elements);
+        if set.kind == SetKind::Prefixes {
+            // As numbers: to write half a million prefixes as text takes ten times as long.
+            digest.update(format!("{name} {}\n", elements.range_count()));
+            let mut add = |bytes: &[u8]| digest.update(bytes);
+            elements.v4().iter().for_each(|(low, high)| [low, high].iter().for_each(|end| add(&end.to_be_bytes())));
+            elements.v6().iter().for_each(|(low, high)| [low, high].iter().for_each(|end| add(&end.to_be_bytes())));
+        }
+    }
+    digest.update(emit::nft(&rules));
+    emit::hexadecimal(&digest.finalize())
 }
 
 /// This program, as manifests name it.

@@ -6,6 +6,7 @@
 
 mod memory;
 pub(crate) mod nft;
+mod recall;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,9 +17,12 @@ use super::netlink::{Connection, Counter, NetlinkError, OpenFlow, SetChange, Set
 use super::sessions::{self, Flow, SessionsError, Sockets};
 use crate::emit;
 use crate::live::{Change, Misfit};
+use crate::net::PrefixSet;
 use crate::readback;
 use crate::ruleset::{Ruleset, TABLE};
 use crate::source::Source;
+
+use recall::Recalled;
 
 pub use memory::Memory;
 pub use nft::list_chains;
@@ -78,6 +82,10 @@ pub trait Kernel {
     /// The kernel or nft does not say, or the table has in it what edgeward does not know.
     fn table(&mut self) -> Result<Option<Ruleset>, KernelError>;
 
+    /// Learns what the table may hold: [`Kernel::table`] takes a large set for that of a ruleset which has as many
+    /// elements, and agrees in samples.
+    fn recall(&mut self, ruleset: &Ruleset);
+
     /// Makes changes of structure, in one transaction. New sets are empty.
     ///
     /// # Errors
@@ -126,14 +134,18 @@ pub trait Kernel {
 #[derive(Default)]
 pub struct Real {
     connection: Option<Connection>,
+    recalled: Recalled,
+    is_deep: bool,
 }
 
 impl Real {
+    /// The kernel; where it is `deep`, it tells all elements of every set, however long that takes.
+    pub fn new(is_deep: bool) -> Self {
+        Self { is_deep, ..Self::default() }
+    }
+
     fn netlink(&mut self) -> Result<&mut Connection, NetlinkError> {
-        match &mut self.connection {
-            Some(connection) => Ok(connection),
-            none => Ok(none.insert(Connection::open()?)),
-        }
+        connected(&mut self.connection)
     }
 
     /// Reads the structure, and then the sets one by one; `None` where a set of the structure is gone by then.
@@ -141,14 +153,28 @@ impl Real {
         let mut ruleset = readback::read(source).map_err(|diagnostic| {
             KernelError::Unreadable(Box::new(Unusable { source: source.clone(), diagnostic: *diagnostic }))
         })?;
-        let netlink = self.netlink()?;
         for (name, set) in &mut ruleset.sets {
-            set.elements = match netlink.elements(SetRef { name, family: set.family, kind: set.kind }) {
+            set.elements = match self.elements(SetRef { name, family: set.family, kind: set.kind }) {
                 Err(NetlinkError::NoSet(_) | NetlinkError::NoTable) => return Ok(None),
                 elements => elements?,
             };
         }
         Ok(Some(ruleset))
+    }
+
+    fn elements(&mut self, set: SetRef<'_>) -> Result<PrefixSet, NetlinkError> {
+        let netlink = connected(&mut self.connection)?;
+        match self.recalled.recognise(netlink, set)? {
+            Some(elements) => Ok(elements),
+            None => netlink.elements(set),
+        }
+    }
+}
+
+fn connected(connection: &mut Option<Connection>) -> Result<&mut Connection, NetlinkError> {
+    match connection {
+        Some(connection) => Ok(connection),
+        none => Ok(none.insert(Connection::open()?)),
     }
 }
 
@@ -167,6 +193,12 @@ impl Kernel for Real {
         Err(NetlinkError::Torn.into())
     }
 
+    fn recall(&mut self, ruleset: &Ruleset) {
+        if !self.is_deep {
+            self.recalled.add(ruleset);
+        }
+    }
+
     fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
         match changes {
             [] => Ok(()),
@@ -175,7 +207,12 @@ impl Kernel for Real {
     }
 
     fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
-        Ok(self.netlink()?.change(changes)?)
+        Ok(self.netlink()?.change(changes).inspect_err(|error| {
+            if let NetlinkError::Missing { set, .. } | NetlinkError::Exists { set, .. } = error {
+                // It was not what it was taken for.
+                self.recalled.forget(set);
+            }
+        })?)
     }
 
     fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use crate::emit::hexadecimal;
 use crate::net::{ListProblems, ListReader, PrefixSet};
 
 /// How much is read at once.
@@ -69,7 +70,7 @@ fn read_from(path: &Path, file: impl Read) -> Result<List, ListFileError> {
         pour(&mut bytes, &mut list).map_err(io)?;
     }
     let (addresses, entries) = list.finish().map_err(|problems| ListFileError::Lines(path.to_owned(), problems))?;
-    let sha256 = bytes.into_inner().digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let sha256 = hexadecimal(&bytes.into_inner().digest.finalize());
     Ok(List { addresses, entries, sha256 })
 }
 

@@ -121,6 +121,23 @@ impl Connection {
     /// There is no such set, or the kernel does not say.
     pub fn has(&mut self, set: SetRef<'_>, address: IpAddr) -> Result<bool, NetlinkError> {
         self.require(set)?;
+        self.has_one(set, address)
+    }
+
+    /// Whether a set agrees with some addresses about which it has, and which not; as [`Connection::has`].
+    ///
+    /// # Errors
+    /// As [`Connection::has`].
+    pub fn agrees(
+        &mut self,
+        set: SetRef<'_>,
+        mut about: impl Iterator<Item = (IpAddr, bool)>,
+    ) -> Result<bool, NetlinkError> {
+        self.require(set)?;
+        about.try_fold(true, |all, (address, expected)| Ok(all && self.has_one(set, address)? == expected))
+    }
+
+    fn has_one(&mut self, set: SetRef<'_>, address: IpAddr) -> Result<bool, NetlinkError> {
         if Family::of(address) != set.family {
             return Ok(false);
         }
@@ -133,6 +150,17 @@ impl Connection {
             Answer::Refused(refusal) if refusal.errno == Errno::NOENT => Ok(false),
             Answer::Refused(refusal) => Err((&refusal).into()),
         }
+    }
+
+    /// How many elements a set has, where the kernel says (Linux 6.18 does). An interval is one; one up to the top of the
+    /// space may be none.
+    ///
+    /// # Errors
+    /// There is no such set, or the kernel does not say anything.
+    pub fn count(&mut self, set: SetRef<'_>) -> Result<Option<u32>, NetlinkError> {
+        let mut count = None;
+        self.describe(set, &mut |message| count = wire::find_u32(message, SET_COUNT))?;
+        Ok(count)
     }
 
     /// All elements of a set.
@@ -192,9 +220,15 @@ impl Connection {
 
     /// Makes sure that the table has the set, and that it is what it is taken for.
     fn require(&mut self, set: SetRef<'_>) -> Result<(), NetlinkError> {
+        self.describe(set, &mut |_| {})
+    }
+
+    /// As [`Connection::require`]; shows what the kernel says of the set.
+    fn describe(&mut self, set: SetRef<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), NetlinkError> {
         let mut is_expected = false;
         let mut read = |message: &[u8]| {
             is_expected = is_as_expected(message, set);
+            each(message);
             Ok(())
         };
         let answer = self.ask(wire::GET_SET, 0, &mut read, |bytes| {
@@ -271,6 +305,7 @@ const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
 const SET_FLAGS: u16 = 3;
 const SET_KEY_LENGTH: u16 = 5;
+const SET_COUNT: u16 = 20;
 const OBJECT_TABLE: u16 = 1;
 const OBJECT_NAME: u16 = 2;
 const OBJECT_TYPE: u16 = 3;

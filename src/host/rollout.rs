@@ -15,6 +15,7 @@ use super::clock;
 use super::files::Staged;
 use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching, rules_digest};
 use super::kernel::{Kernel, KernelError};
+use super::netlink::NetlinkError;
 use super::prime::{PrimeError, Primed, only_tracks, prime};
 use super::sessions::Connection;
 use super::transition::{Transition, means};
@@ -107,6 +108,11 @@ impl Rollout<'_> {
         let mut notes = Vec::new();
         let mut state = self.store.state()?;
         let read = state.clone();
+        let switching = state.switching.iter().flat_map(|switching| [switching.from, switching.to]);
+        for number in switching.chain([state.current]).flatten() {
+            // That it is damaged is said where it is needed.
+            let _ = self.ruleset(number);
+        }
         let live = match self.kernel.table() {
             Ok(table) => table.map(Live),
             // It is replaced as a whole, and nothing can be said of it.
@@ -147,19 +153,18 @@ impl Rollout<'_> {
             state.current = None;
         }
         let live = if state.current == read.current { live } else { self.kernel.table()?.map(Live) };
-        if !self.has(live.as_ref(), state.current) {
-            match &live {
-                Some(live) => notes.push(self.adopt(&mut state, live)?),
-                None => {
-                    let words = format!("the kernel has no table any more; it was brought to {}", named(state.current));
-                    state.current = None;
-                    self.tell(&mut state, words.clone());
-                    notes.push(words);
-                }
+        match &live {
+            _ if self.has(live.as_ref(), state.current) => {}
+            Some(live) => notes.push(self.adopt(&mut state, live)?),
+            None => {
+                let words = format!("the kernel has no table any more; it was brought to {}", named(state.current));
+                state.current = None;
+                self.tell(&mut state, words.clone());
+                notes.push(words);
             }
         }
-        if let Some(live) = live.filter(|live| self.has(Some(live), state.current)) {
-            notes.extend(self.sweep(&live, &state)?);
+        if let Some(live) = &live {
+            notes.extend(self.sweep(live, &state)?);
         }
         if state != read {
             state.forget();
@@ -200,6 +205,13 @@ impl Rollout<'_> {
         let (undone, made) = self.undo(&state, why)?;
         notes.extend(made.warnings);
         Ok((undone, notes))
+    }
+
+    /// The ruleset of a generation, which the kernel's table may hold from now on.
+    fn ruleset(&mut self, number: u64) -> Result<Ruleset, StoreError> {
+        let ruleset = self.store.ruleset(number)?;
+        self.kernel.recall(&ruleset);
+        Ok(ruleset)
     }
 
     /// Whether the kernel's table is a generation's.
@@ -252,6 +264,7 @@ impl Rollout<'_> {
         self.aim(&mut after, state, Some(number), manner);
         self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
         self.store.write(number, generation)?;
+        self.kernel.recall(ruleset);
         self.carry(state, after, Some((number, ruleset)), manner)
     }
 
@@ -260,7 +273,7 @@ impl Rollout<'_> {
     /// # Errors
     /// As [`Rollout::apply`]; the generation's files are damaged.
     pub fn back(&mut self, state: &State, to: Option<u64>, manner: Manner) -> Result<(State, Made), RolloutError> {
-        let ruleset = to.map(|number| self.store.ruleset(number)).transpose()?;
+        let ruleset = to.map(|number| self.ruleset(number)).transpose()?;
         let mut after = state.clone();
         // Whoever goes back does not want what was made since; a timer is not to bring it back.
         if let Some(left) = state.current.filter(|left| Some(*left) > to)
@@ -309,7 +322,7 @@ impl Rollout<'_> {
     /// The kernel still has the change, or the records do not say that it has not.
     pub fn undo(&mut self, state: &State, why: &str) -> Result<(State, Made), RolloutError> {
         let Some(Pending { back_to, .. }) = state.pending else { return Ok((state.clone(), Made::default())) };
-        let ruleset = back_to.map(|number| self.store.ruleset(number)).transpose()?;
+        let ruleset = back_to.map(|number| self.ruleset(number)).transpose()?;
         let mut after = state.clone();
         self.give_up(&mut after, why);
         let mut made = self.bring(ruleset.as_ref(), true)?;
@@ -399,20 +412,21 @@ impl Rollout<'_> {
         // An older one is better than none.
         let older = confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
         let mut found = None;
+        let mut damaged = None;
         for number in state.confirmed.into_iter().chain(older) {
-            match self.store.ruleset(number) {
+            match self.ruleset(number) {
                 Ok(ruleset) => {
                     found = Some((number, ruleset));
                     break;
                 }
-                Err(error) => made.warnings.push(chain(&error)),
+                Err(error) => {
+                    made.warnings.push(chain(&error));
+                    damaged.get_or_insert(error);
+                }
             }
         }
         let Some((number, ruleset)) = found else {
-            return match state.confirmed {
-                None => Ok((None, made)),
-                Some(number) => self.store.ruleset(number).map(|_| (None, made)).map_err(RolloutError::from),
-            };
+            return damaged.map_or(Ok((None, made)), |error| Err(error.into()));
         };
         let read = state.clone();
         if let Ok(Some(table)) = self.kernel.table() {
@@ -538,6 +552,16 @@ impl Rollout<'_> {
 
     /// Brings the kernel to a ruleset, or to no table, and looks whether it is there.
     fn bring(&mut self, ruleset: Option<&Ruleset>, force: bool) -> Result<Made, RolloutError> {
+        match self.try_to_bring(ruleset, force) {
+            // A large set was taken for one that it is not; from now on all of it is read.
+            Err(RolloutError::Kernel(KernelError::Netlink(
+                NetlinkError::Missing { .. } | NetlinkError::Exists { .. },
+            ))) => self.try_to_bring(ruleset, force),
+            brought => brought,
+        }
+    }
+
+    fn try_to_bring(&mut self, ruleset: Option<&Ruleset>, force: bool) -> Result<Made, RolloutError> {
         let mut made = Made::default();
         let transition = match Transition::plan(self.kernel, ruleset) {
             Ok(transition) => transition,

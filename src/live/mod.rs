@@ -3,7 +3,7 @@
 //! New sets and chains are made and filled while no packet meets them. One transaction then sends packets there; it is
 //! the only one that changes verdicts, and all it puts into a base chain is one `goto`. What no packet meets any more is
 //! swept away in a third. No base chain is deleted, and no set is changed that rules look into, but for the elements of
-//! sets of hosts. Under a flood each of these matters: where a table or a base chain is replaced, packets are lost and
+//! sets of hosts, and single ones of large sets of prefixes. Under a flood each of these matters: where a table or a base chain is replaced, packets are lost and
 //! let through, and where a rule with a verdict map is deleted, its map is empty (kernel, `nft_map_deactivate`) while
 //! packets are still on their way through it.
 
@@ -11,7 +11,7 @@ mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::Hook;
+use crate::net::{Hook, Prefix, PrefixSet};
 use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
@@ -40,7 +40,7 @@ pub struct Plan {
     pub fill: Vec<Change>,
     /// Elements of the new sets, by live name.
     pub elements: BTreeMap<String, Set>,
-    /// Elements of live sets of hosts that come and go: what is left where the rules stay. One transaction.
+    /// Elements of live sets that come and go: what is left where the rules stay. One transaction.
     pub updates: BTreeMap<String, Update>,
     /// The one transaction that changes rules. Empty where the rules stay.
     pub switch: Vec<Change>,
@@ -48,7 +48,7 @@ pub struct Plan {
     pub sweep: Vec<Change>,
 }
 
-/// What changes in a live set of hosts.
+/// What changes in a live set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Update {
     /// The set as it is.
@@ -119,19 +119,17 @@ impl Live {
         let now = self.meaning();
         let wanted = wanted.clone().without_notes();
         let same_rules = now.chains == sorted_like(&wanted, &now).chains && now.counters == wanted.counters;
-        let changed_only_hosts = || {
+        let changed_only_elements = || {
             let names = |ruleset: &Ruleset| ruleset.sets.keys().cloned().collect::<Vec<_>>();
             names(&now) == names(&wanted)
-                && now.sets.iter().zip(&wanted.sets).all(|((_, old), (_, new))| {
-                    old == new || old.kind == SetKind::Hosts && new.kind == SetKind::Hosts && old.family == new.family
-                })
+                && now.sets.values().zip(wanted.sets.values()).all(|(old, new)| old == new || is_updated(old, new))
         };
         // Every set of the meaning is one that rules look into, so it has a live name; and both have the same sets here.
         let reached = self.reached();
         let plain = plain_names(reached.sets.keys());
         let live_names: BTreeMap<&str, &str> =
             plain.iter().map(|(live, plain)| (plain.as_str(), live.as_str())).collect();
-        if exists && same_rules && changed_only_hosts() {
+        if exists && same_rules && changed_only_elements() {
             let updates = now.sets.iter().filter(|(name, old)| wanted.sets[*name] != **old).map(|(name, old)| {
                 (live_names[name.as_str()].to_owned(), Update { old: old.clone(), new: wanted.sets[name].clone() })
             });
@@ -219,6 +217,40 @@ impl Live {
         let counters = self.0.counters.difference(&reached.counters).cloned().map(Change::DeleteCounter);
         flushed.chain(chains).chain(sets).chain(counters).collect()
     }
+}
+
+/// Most elements that are put between those of a large set: the kernel (Linux 6.18) looks for the place of each among
+/// all of them, and has filled a new set by the time it has found some twenty.
+const MOST_PUT_IN: usize = 16;
+
+/// Most ranges of a large set that go, and that come.
+const MOST_CHANGED: usize = 1024;
+
+/// Whether a live set is updated, so that no other need take its place.
+///
+/// A hash always is. Intervals only where there are so many that to fill them all takes seconds, and where nothing that
+/// comes shares an address with what goes: before January 2026 the kernel takes what is still to come for what is there
+/// while it looks for the interval of an address, and misses the interval that goes (commit 7e43e0a1141d).
+fn is_updated(old: &Set, new: &Set) -> bool {
+    match (old.kind, new.kind) {
+        _ if old.family != new.family => false,
+        (SetKind::Hosts, SetKind::Hosts) => true,
+        (SetKind::Prefixes, SetKind::Prefixes) => old.is_large() && few_come(&old.elements, &new.elements),
+        (SetKind::Prefixes | SetKind::Hosts, _) => false,
+    }
+}
+
+/// Whether few elements come to a set of intervals, and none that overlaps one that goes.
+fn few_come(old: &PrefixSet, new: &PrefixSet) -> bool {
+    let (gone, come) = (old.changed_ranges(new), new.changed_ranges(old));
+    if gone.range_count().max(come.range_count()) > MOST_CHANGED {
+        return false;
+    }
+    // Of a range that has grown or shrunk some elements stay.
+    let (gone, come): (BTreeSet<Prefix>, BTreeSet<Prefix>) = (gone.prefixes().collect(), come.prefixes().collect());
+    let leaving: PrefixSet = gone.difference(&come).copied().collect();
+    let coming: Vec<Prefix> = come.difference(&gone).copied().collect();
+    coming.len() <= MOST_PUT_IN && !leaving.overlaps(&coming.into_iter().collect())
 }
 
 /// The one rule of a base chain: to the chain that has its rules.

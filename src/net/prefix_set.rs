@@ -48,6 +48,23 @@ impl PrefixSet {
         /// All addresses of this set that the other does not have.
         difference
     }
+    each_family! {
+        /// The ranges of this set that are no ranges of the other: with no address less, and none more.
+        changed_ranges
+    }
+
+    /// All addresses that are in any of the sets.
+    pub fn union_of<'a>(sets: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut filled = sets.clone().filter(|set| !set.is_empty());
+        match (filled.next(), filled.next()) {
+            (None, _) => Self::default(),
+            (Some(one), None) => one.clone(),
+            _ => Self {
+                v4: sets.clone().flat_map(|set| set.v4.iter()).collect(),
+                v6: sets.flat_map(|set| set.v6.iter()).collect(),
+            },
+        }
+    }
 
     /// Whether there is no address in it.
     pub fn is_empty(&self) -> bool {
@@ -96,6 +113,11 @@ impl PrefixSet {
         let v4 = self.v4.iter().map(|(low, high)| (Ipv4Addr::from_bits(low).into(), Ipv4Addr::from_bits(high).into()));
         let v6 = self.v6.iter().map(|(low, high)| (Ipv6Addr::from_bits(low).into(), Ipv6Addr::from_bits(high).into()));
         v4.chain(v6)
+    }
+
+    /// How many ranges the set has.
+    pub fn range_count(&self) -> usize {
+        self.v4.iter().len() + self.v6.iter().len()
     }
 
     /// All addresses one by one, v4 first, in order.

@@ -1,6 +1,7 @@
 //! Sets of integers as sorted, disjoint ranges: the algebra under prefixes, ports and ICMP types.
 
 use std::fmt;
+use std::sync::Arc;
 
 /// An unsigned integer that ranges can be made of.
 pub trait Bits: Copy + Ord + fmt::Debug {
@@ -29,13 +30,21 @@ bits!(u8, u16, u32, u128);
 
 /// A set of integers: inclusive ranges, sorted, disjoint, and with a gap between any two.
 ///
-/// Equal sets have equal representations, so `==` is set equality.
+/// Equal sets have equal representations, so `==` is set equality. A clone costs nothing, and neither does its comparison
+/// with what it was cloned from: sets of half a million ranges are handed around, and never changed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ranges<T>(Vec<(T, T)>);
+pub struct Ranges<T>(Arc<Vec<(T, T)>>);
 
 impl<T> Default for Ranges<T> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self::of(Vec::new())
+    }
+}
+
+impl<T> Ranges<T> {
+    /// Ranges that are as they have to be.
+    fn of(ranges: Vec<(T, T)>) -> Self {
+        Self(Arc::new(ranges))
     }
 }
 
@@ -73,14 +82,15 @@ impl<T: Bits> FromIterator<(T, T)> for Ranges<T> {
             }
             touches
         });
-        Self(ranges)
+        ranges.shrink_to_fit();
+        Self::of(ranges)
     }
 }
 
 impl<T: Bits> Ranges<T> {
     /// Every value.
     pub fn all() -> Self {
-        Self(vec![(T::MIN, T::MAX)])
+        Self::of(vec![(T::MIN, T::MAX)])
     }
 
     /// Whether there is no value in it.
@@ -105,7 +115,11 @@ impl<T: Bits> Ranges<T> {
 
     /// All values that are in either set.
     pub fn union(&self, other: &Self) -> Self {
-        self.iter().chain(other.iter()).collect()
+        match (self.is_empty(), other.is_empty()) {
+            (_, true) => self.clone(),
+            (true, false) => other.clone(),
+            (false, false) => self.iter().chain(other.iter()).collect(),
+        }
     }
 
     /// All values that are in both sets; linear.
@@ -123,7 +137,7 @@ impl<T: Bits> Ranges<T> {
                 right.next();
             }
         }
-        Self(common)
+        Self::of(common)
     }
 
     /// All values that are not in the set; linear.
@@ -139,12 +153,22 @@ impl<T: Bits> Ranges<T> {
             from = high.next();
         }
         gaps.extend(from.map(|start| (start, T::MAX)));
-        Self(gaps)
+        Self::of(gaps)
     }
 
     /// All values of this set that the other does not have; linear.
     pub fn difference(&self, other: &Self) -> Self {
         self.intersection(&other.complement())
+    }
+
+    /// The ranges of this set that are no ranges of the other; linear.
+    pub fn changed_ranges(&self, other: &Self) -> Self {
+        let mut others = other.iter().peekable();
+        let changed = self.iter().filter(|range| {
+            while others.next_if(|other| other < range).is_some() {}
+            others.peek() != Some(range)
+        });
+        Self::of(changed.collect())
     }
 
     /// Whether both sets share a value.
@@ -189,6 +213,8 @@ mod tests {
                 assert_eq!(members(&left.union(right)), keep(&|v| l(v) || r(v)));
                 assert_eq!(members(&left.intersection(right)), keep(&|v| l(v) && r(v)));
                 assert_eq!(members(&left.difference(right)), keep(&|v| l(v) && !r(v)));
+                let changed = left.iter().filter(|range| !right.iter().any(|other| other == *range));
+                assert_eq!(left.changed_ranges(right), changed.collect());
                 assert_eq!(left.is_subset(right), left_values.iter().all(r));
                 assert_eq!(left.overlaps(right), left_values.iter().any(r));
             }

@@ -3,22 +3,35 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Reading, malformed, quoted, unknown};
-use crate::net::{Family, PrefixSet};
+use crate::net::{Bits, Family, PrefixSet, Ranges};
 use crate::ruleset::SetKind;
 use crate::source::Span;
 
 /// Elements as they were written, in any order, of either family.
 ///
-/// Whether they suit the set is asked at the end: its type and flags may stand behind them.
+/// Whether they suit the set is asked at the end: its type and flags may stand behind them. There may be half a million
+/// of them, so each takes no more than it has to: 16 bytes of IPv4.
 #[derive(Default)]
-pub struct Elements(Vec<Element>);
+pub struct Elements {
+    v4: Vec<Element<u32>>,
+    v6: Vec<Element<u128>>,
+}
 
-struct Element {
-    low: IpAddr,
-    high: IpAddr,
+struct Element<T> {
+    low: T,
+    high: T,
+    /// Where it stands; a text has less than 4 GiB, and an element less than 64 KiB.
+    start: u32,
+    length: u16,
     /// Whether it was written as a lone address.
     is_address: bool,
-    span: Span,
+}
+
+impl<T> Element<T> {
+    fn span(&self) -> Span {
+        let start = self.start as usize;
+        Span { start, end: start + usize::from(self.length) }
+    }
 }
 
 impl Elements {
@@ -33,10 +46,25 @@ impl Elements {
         }
     }
 
+    fn add(&mut self, ends: (IpAddr, IpAddr), is_address: bool, span: Span) {
+        let start = u32::try_from(span.start).unwrap_or(u32::MAX);
+        let length = u16::try_from(span.end.saturating_sub(span.start)).unwrap_or(u16::MAX);
+        match ends {
+            (IpAddr::V4(low), IpAddr::V4(high)) => {
+                self.v4.push(Element { low: low.to_bits(), high: high.to_bits(), start, length, is_address });
+            }
+            (IpAddr::V6(low), IpAddr::V6(high)) => {
+                self.v6.push(Element { low: low.to_bits(), high: high.to_bits(), start, length, is_address });
+            }
+            // Both ends were made of one address, or seen to be of one family.
+            _ => {}
+        }
+    }
+
     /// Adds one address.
     pub fn push_address(&mut self, text: &str, span: Span) -> Reading<()> {
         let address = address(text, span)?;
-        self.0.push(Element { low: address, high: address, is_address: true, span });
+        self.add((address, address), true, span);
         Ok(())
     }
 
@@ -65,7 +93,7 @@ impl Elements {
             let message = format!("{} has bits set behind its prefix length", quoted(&format!("{text}/{length}")));
             return Err(malformed(span, message, &format!("write `{first}/{length}`")));
         }
-        self.0.push(Element { low, high, is_address: false, span });
+        self.add((low, high), false, span);
         Ok(())
     }
 
@@ -76,7 +104,7 @@ impl Elements {
             let message = format!("{} is not a range", quoted(&format!("{low}-{high}")));
             return Err(malformed(span, message, "write two addresses of one family, the lower one first"));
         }
-        self.0.push(Element { low, high, is_address: false, span });
+        self.add((low, high), false, span);
         Ok(())
     }
 
@@ -84,37 +112,37 @@ impl Elements {
     ///
     /// nft takes an element that stands twice, and refuses elements that share a part of their addresses
     /// (1.0.6: “conflicting intervals specified”).
-    pub fn suit(mut self, family: Family, kind: SetKind) -> Reading<PrefixSet> {
-        for element in &self.0 {
-            if Family::of(element.low) != family {
-                let message = format!("an element of a set of {} addresses is of the other family", family.name());
-                return Err(malformed(element.span, message, "give each family a set of its own"));
-            }
-            if kind == SetKind::Hosts && !element.is_address {
-                let help = "write `flags interval` into the set, or addresses one by one";
-                return Err(malformed(element.span, "a set without intervals has single addresses only", help));
-            }
+    pub fn suit(self, family: Family, kind: SetKind) -> Reading<PrefixSet> {
+        let stranger = match family {
+            Family::V4 => self.v6.first().map(Element::span),
+            Family::V6 => self.v4.first().map(Element::span),
+        };
+        if let Some(span) = stranger {
+            let message = format!("an element of a set of {} addresses is of the other family", family.name());
+            return Err(malformed(span, message, "give each family a set of its own"));
         }
-        let ends = |element: &Element| (element.low, element.high);
-        if !self.0.is_sorted_by_key(ends) {
-            self.0.sort_unstable_by_key(ends);
-        }
-        self.0.dedup_by_key(|element| ends(element));
-        if let Some(pair) = self.0.windows(2).find(|pair| pair[1].low <= pair[0].high) {
-            let span = pair[0].span.max(pair[1].span);
-            let help = "leave out the smaller one, or cut them so that no address is in both";
-            return Err(malformed(span, "an element shares addresses with another one of its set", help));
-        }
-        let (mut v4, mut v6) = (Vec::new(), Vec::new());
-        for element in &self.0 {
-            match (element.low, element.high) {
-                (IpAddr::V4(low), IpAddr::V4(high)) => v4.push((low.to_bits(), high.to_bits())),
-                (IpAddr::V6(low), IpAddr::V6(high)) => v6.push((low.to_bits(), high.to_bits())),
-                _ => {}
-            }
-        }
-        Ok(PrefixSet::from((v4.into_iter().collect(), v6.into_iter().collect())))
+        Ok((joined(self.v4, kind)?, joined(self.v6, kind)?).into())
     }
+}
+
+fn joined<T: Bits>(mut elements: Vec<Element<T>>, kind: SetKind) -> Reading<Ranges<T>> {
+    if kind == SetKind::Hosts
+        && let Some(element) = elements.iter().find(|element| !element.is_address)
+    {
+        let help = "write `flags interval` into the set, or addresses one by one";
+        return Err(malformed(element.span(), "a set without intervals has single addresses only", help));
+    }
+    let ends = |element: &Element<T>| (element.low, element.high);
+    if !elements.is_sorted_by_key(ends) {
+        elements.sort_unstable_by_key(ends);
+    }
+    elements.dedup_by_key(|element| ends(element));
+    if let Some(pair) = elements.windows(2).find(|pair| pair[1].low <= pair[0].high) {
+        let span = pair[0].span().max(pair[1].span());
+        let help = "leave out the smaller one, or cut them so that no address is in both";
+        return Err(malformed(span, "an element shares addresses with another one of its set", help));
+    }
+    Ok(elements.iter().map(ends).collect())
 }
 
 /// A number without sign and leading zeros: nft takes `022` for eighteen, and a reader should not have to know.

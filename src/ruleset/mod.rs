@@ -47,6 +47,16 @@ pub struct Set {
     pub note: String,
 }
 
+impl Set {
+    /// Whether it has so many elements that the kernel takes long to fill it, and longer to tell them.
+    pub fn is_large(&self) -> bool {
+        self.elements.range_count() >= LARGE
+    }
+}
+
+/// Ranges of a set that is large: up to here the kernel tells them all in 0.05 s (Linux 6.18).
+const LARGE: usize = 16_384;
+
 /// How the kernel keeps a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetKind {

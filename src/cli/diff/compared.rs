@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::super::lock::{Bound, LockArguments};
-use super::super::{Failure, apply, load_catalog, load_policy, load_with, render, rollout};
+use super::super::{Failure, load_catalog, load_policy, load_with, render, rollout};
 use super::Arguments;
 use crate::catalog::Catalog;
 use crate::diag::{Problems, Severity};
 use crate::host::files;
 use crate::host::generations::{LOCKFILE, POLICY, RULESET, Store};
+use crate::host::kernel::Kernel;
 use crate::host::transition::means;
 use crate::intent::{Declared, Intent};
 use crate::live::Live;
@@ -91,7 +92,7 @@ impl Compared {
             refuse_options(arguments, "a ruleset")?;
         }
         match number {
-            _ if is_kernel => Self::with_kernel(&store, catalog, bound, &new),
+            _ if is_kernel => Self::with_kernel(&store, &mut arguments.kernel.kernel(), catalog, bound, &new),
             Some(number) => Self::with_generation(&store, number, catalog, bound, new),
             None => match read_other(arguments)? {
                 Other::Ruleset { source, ruleset } => Ok(against_ruleset(source, ruleset, new, &catalog.digest)),
@@ -103,21 +104,25 @@ impl Compared {
     /// Compares with the kernel's table, by way of the generation that it was brought to.
     pub(in crate::cli) fn with_kernel(
         store: &Store,
+        kernel: &mut dyn Kernel,
         catalog: &Catalog,
         bound: &Bound,
         new: &Ruleset,
     ) -> Result<Self, Failure> {
-        let live = apply::live()?;
+        let current = store.state()?.current;
+        let recorded = current.map(|number| store.ruleset(number));
+        recorded.iter().flatten().chain([new]).for_each(|ruleset| kernel.recall(ruleset));
+        let live = kernel.table()?.map(Live);
         let is_empty = |live: &Live| live.meaning() == Ruleset::default();
         let Some(live) = live.filter(|live| !is_empty(live)) else {
             render::note(&format!("the kernel has no table `inet {TABLE}`, or an empty one: it accepts every packet"));
             return Ok(against_ruleset(Source::new("kernel", ""), Ruleset::default(), new.clone(), &catalog.digest));
         };
         let first = live.meaning();
-        let Some(number) = store.state()?.current else {
+        let (Some(number), Some(recorded)) = (current, recorded) else {
             return Ok(against_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
         };
-        let recorded = store.ruleset(number)?;
+        let recorded = recorded?;
         let mut compared = Self::with_generation(store, number, catalog, bound, new.clone())?;
         if means(Some(&live), Some(&recorded)) {
             compared.name = format!("kernel (generation {number})");

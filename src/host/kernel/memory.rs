@@ -43,6 +43,9 @@ impl Kernel for Memory {
         Ok(self.table.clone().map(Ruleset::without_notes))
     }
 
+    /// It tells all elements at once.
+    fn recall(&mut self, _: &Ruleset) {}
+
     fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
         if !changes.is_empty() {
             self.transaction()?;

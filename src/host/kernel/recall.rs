@@ -1,0 +1,97 @@
+//! What a table may hold, by the records: a large set is recognised by its number of elements and by samples.
+//!
+//! The kernel takes 12 s to tell half a million intervals (Linux 6.18; its time grows with the square of their number),
+//! and a microsecond to say whether it has one address.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::iter;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::host::netlink::{Connection, NetlinkError, SetRef};
+use crate::live::plain_name;
+use crate::net::{Bits, PrefixSet, Ranges};
+use crate::ruleset::{Ruleset, Set};
+
+/// Ranges of a set whose ends are asked for, and of what it has and another one that is as large has not.
+const SAMPLES: usize = 256;
+
+/// The large sets of rulesets that are known.
+#[derive(Debug, Default)]
+pub struct Recalled(BTreeMap<String, Vec<Known>>);
+
+/// A set, and how many elements the kernel has of it.
+#[derive(Debug)]
+struct Known {
+    set: Set,
+    elements: usize,
+}
+
+impl Recalled {
+    /// Adds the large sets of a ruleset.
+    pub fn add(&mut self, ruleset: &Ruleset) {
+        for (name, set) in ruleset.sets.iter().filter(|(_, set)| set.is_large()) {
+            let known = self.0.entry(name.clone()).or_default();
+            if !known.iter().any(|known| known.set == *set) {
+                let elements = set.kind.elements(&set.elements).count();
+                known.push(Known { set: set.clone(), elements });
+            }
+        }
+    }
+
+    /// Forgets what a live set may be.
+    pub fn forget(&mut self, live: &str) {
+        self.0.remove(plain_name(live));
+    }
+
+    /// The set that a live set is, if it is one of those that are known.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn recognise(&self, kernel: &mut Connection, live: SetRef<'_>) -> Result<Option<PrefixSet>, NetlinkError> {
+        let Some(known) = self.0.get(plain_name(live.name)) else { return Ok(None) };
+        let count = kernel.count(live)?;
+        let is_likely = |known: &&Known| {
+            (known.set.family, known.set.kind) == (live.family, live.kind)
+                && count.is_none_or(|count| known.has_count(count as usize))
+        };
+        let likely: Vec<&PrefixSet> = known.iter().filter(is_likely).map(|known| &known.set.elements).collect();
+        for one in &likely {
+            // What tells it from the others has to be asked for: chance would not meet a single address.
+            let differences = likely.iter().map(|other| one.difference(other).union(&other.difference(one)));
+            let samples: Vec<IpAddr> = iter::once((*one).clone()).chain(differences).flat_map(|set| ends(&set)).collect();
+            if kernel.agrees(live, samples.into_iter().map(|address| (address, one.contains(address))))? {
+                return Ok(Some((*one).clone()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Known {
+    fn has_count(&self, count: usize) -> bool {
+        // An interval up to the top has no end in the kernel, which takes an element for half an interval.
+        let reaches_top = [Ipv4Addr::BROADCAST.into(), IpAddr::from(Ipv6Addr::from_bits(u128::MAX))]
+            .into_iter()
+            .any(|top| self.set.elements.contains(top));
+        count == self.elements || reaches_top && count + 1 == self.elements
+    }
+}
+
+/// The first and last addresses of some of the ranges, and those next to them.
+fn ends(set: &PrefixSet) -> Vec<IpAddr> {
+    let v4 = around(set.v4()).into_iter().map(|bits| Ipv4Addr::from_bits(bits).into());
+    v4.chain(around(set.v6()).into_iter().map(|bits| Ipv6Addr::from_bits(bits).into())).collect()
+}
+
+fn around<T: Bits>(ranges: &Ranges<T>) -> Vec<T> {
+    let ranges = ranges.as_slice();
+    let chance = RandomState::new();
+    let places: Vec<usize> = match ranges.len() <= SAMPLES {
+        true => (0..ranges.len()).collect(),
+        // The remainder is below the length of a slice.
+        false => (0..SAMPLES).map(|sample| (chance.hash_one(sample) % ranges.len() as u64) as usize).collect(),
+    };
+    let ends = places.into_iter().filter_map(|place| ranges.get(place));
+    ends.flat_map(|(low, high)| [low.previous(), Some(*low), Some(*high), high.next()]).flatten().collect()
+}
