@@ -29,7 +29,7 @@ const POLICIES: [&str; 2] = ["express-connect-flannel", "idc-gateway-fine"];
 
 fn file(name: &str) -> Source {
     let path = format!("{}/policies/{name}", env!("CARGO_MANIFEST_DIR"));
-    Source::new(name, &fs::read_to_string(&path).unwrap())
+    Source::new(name, fs::read_to_string(&path).unwrap())
 }
 
 fn resolved(name: &str) -> Intent<Resolved> {

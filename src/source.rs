@@ -53,9 +53,13 @@ impl fmt::Display for Position {
 
 impl Source {
     /// Wraps a text; a leading byte order mark is dropped, so that column 1 is the first visible character.
-    pub fn new(name: impl Into<String>, text: &str) -> Self {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { name: name.into(), text: text.to_owned() }
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        const MARK: &str = "\u{feff}";
+        let mut text = text.into();
+        if text.starts_with(MARK) {
+            text.drain(..MARK.len());
+        }
+        Self { name: name.into(), text }
     }
 
     /// The position of a byte offset; offsets beyond the end count as the end.

@@ -42,7 +42,7 @@ const REGISTERED: [&str; 5] = ["flannel-vxlan", "calico-ipip", "cilium-vxlan", "
 /// Compiles a site's policy with the given answers of DNS; the errors where it does not compile.
 fn compile(site: &Site, names: &BTreeMap<String, ([IpAddr; 2], bool)>) -> Result<Ruleset, Vec<Diagnostic>> {
     let mut problems = Problems::default();
-    let policy = policy::parse(&Source::new("policy.yaml", &site.policy()), &mut problems);
+    let policy = policy::parse(&Source::new("policy.yaml", site.policy()), &mut problems);
     let intent = policy.and_then(|policy| policy::check(&policy, &CATALOG, None, &mut problems));
     let Some(intent) = intent else {
         let mut found = problems.into_sorted();
@@ -408,7 +408,7 @@ fn only_one_name_may_be_unresolved() {
     let model = Model::new(site);
     for missing in model.names.keys() {
         let mut problems = Problems::default();
-        let policy = policy::parse(&Source::new("policy.yaml", &site.policy()), &mut problems).unwrap();
+        let policy = policy::parse(&Source::new("policy.yaml", site.policy()), &mut problems).unwrap();
         let intent = policy::check(&policy, &CATALOG, None, &mut problems).unwrap();
         let lock: String = model.names.iter().filter(|(name, _)| *name != missing).fold(
             "version: 1\nnames:\n".to_owned(),

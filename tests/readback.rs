@@ -235,7 +235,7 @@ fn every_name_that_nft_lists_is_known() {
 /// Whether a text is refused as it has to be: with the code, at the place before which `‸` stands.
 fn refused(text: &str, code: Code) -> Result<(), String> {
     let place = text.find('‸').unwrap();
-    let source = Source::new("bad", &text.replace('‸', ""));
+    let source = Source::new("bad", text.replace('‸', ""));
     let problem = match readback::read(&source) {
         Ok(_) => return Err("is read".to_owned()),
         Err(problem) => problem,

@@ -178,7 +178,7 @@ fn laws_over_simulated_weeks() {
         }
         // The lockfile holds all of it.
         let mut problems = Problems::default();
-        let read = Resolution::parse(&Source::new("x.lock.yaml", &resolution.yaml()), &mut problems);
+        let read = Resolution::parse(&Source::new("x.lock.yaml", resolution.yaml()), &mut problems);
         assert_eq!(read.as_ref(), Some(&resolution), "{problems:?}\n{}", resolution.yaml());
         assert_eq!(read.map(|read| read.yaml()), Some(resolution.yaml()));
     }

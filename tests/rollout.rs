@@ -54,7 +54,7 @@ fn hold(folder: &Path) -> Store {
 fn apply(store: &Store, kernel: &mut dyn Kernel, ruleset: &Ruleset) -> Result<State, RolloutError> {
     let mut rollout = Rollout { store, kernel, by: "a test".to_owned(), is_unreadable: false };
     let (state, _) = rollout.settle(false)?;
-    let made = rollout.apply(&state, &generation(state.last + 1, ruleset), ruleset, Manner::default());
+    let made = rollout.apply(&state, generation(state.last + 1, ruleset), ruleset, Manner::default());
     made.map(|(state, _)| state)
 }
 
@@ -74,6 +74,10 @@ impl Mortal<'_> {
 impl Kernel for Mortal<'_> {
     fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
         self.kernel.table()
+    }
+
+    fn recall(&mut self, ruleset: &Ruleset) {
+        self.kernel.recall(ruleset);
     }
 
     fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
@@ -253,10 +257,10 @@ fn a_session_that_conntrack_does_not_know_is_not_cut_off() {
     let manner = Manner { ssh_port: 22, ..Manner::default() };
     let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned(), is_unreadable: false };
     let (state, _) = rollout.settle(false).unwrap();
-    let refused = rollout.apply(&state, &generation(1, &one), &one, manner);
+    let refused = rollout.apply(&state, generation(1, &one), &one, manner);
     assert!(matches!(&refused, Err(RolloutError::Untracked(unknown)) if unknown.len() == 1), "{refused:?}");
     assert_eq!(rollout.store.state().unwrap().current, None);
-    let (_, made) = rollout.apply(&state, &generation(1, &one), &one, Manner { force: true, ..manner }).unwrap();
+    let (_, made) = rollout.apply(&state, generation(1, &one), &one, Manner { force: true, ..manner }).unwrap();
     assert_eq!(made.primed.unwrap().unknown, ssh().connections);
     assert!(means(kernel.table.map(Live).as_ref(), Some(&one)));
 }

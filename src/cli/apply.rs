@@ -53,7 +53,8 @@ pub(super) struct Order<'a> {
 pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let bound = arguments.policy.load(&catalog)?;
-    let order = Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard, kernel: &arguments.kernel };
+    let order =
+        Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard, kernel: &arguments.kernel };
     match arguments.dry_run {
         true => order.rehearse(&arguments.state),
         false => order.carry_out(&arguments.state.hold()?),
@@ -64,9 +65,9 @@ impl Order<'_> {
     /// The ruleset as a value and as text, proved.
     fn ruleset(&self) -> Result<(Ruleset, String), Failure> {
         let ruleset = lower(&self.bound.resolved);
-        let text = emit::nft(&ruleset);
-        compile::proved(&self.bound.resolved, Source::new("the ruleset", &text))?;
-        Ok((ruleset, text))
+        let written = Source::new("the ruleset", emit::nft(&ruleset));
+        compile::proved(&self.bound.resolved, &written)?;
+        Ok((ruleset, written.text))
     }
 
     fn prospect(&self, ruleset: &Ruleset) -> Prospect {
@@ -135,7 +136,7 @@ impl Order<'_> {
         let generation = manifest::generation(self.bound, self.catalog, text, self.verb, facts);
         let manner = Manner { confirm_within, force, ssh_port: ssh_port(&self.bound.loaded.policy) };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let (state, made) = rollout.apply(&state, &generation, &ruleset, manner)?;
+        let (state, made) = rollout.apply(&state, generation, &ruleset, manner)?;
         rollout::tell(&made);
         let what = match &before {
             None => "these are the first rules".to_owned(),

@@ -36,9 +36,9 @@ enum RulesetFormat {
 }
 
 /// Reads a ruleset back and proves that it is what the policy means.
-pub(super) fn proved(intent: &Intent<Resolved>, text: Source) -> Result<(), Failure> {
-    let ruleset = readback::read(&text).map_err(|diagnostic| {
-        render::diagnostics(&text, vec![*diagnostic], Severity::Error);
+pub(super) fn proved(intent: &Intent<Resolved>, text: &Source) -> Result<(), Failure> {
+    let ruleset = readback::read(text).map_err(|diagnostic| {
+        render::diagnostics(text, vec![*diagnostic], Severity::Error);
         Failure::Refused(anyhow::anyhow!("what was written cannot be read back: this is a mistake of edgeward"))
     })?;
     prove(intent, &ruleset).map_err(|wrong| {
@@ -55,10 +55,11 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
         RulesetFormat::Nft => emit::nft(&ruleset),
         RulesetFormat::Json => emit::json(&ruleset).map_err(|error| Failure::System(error.into()))?,
     };
-    proved(&resolved, Source::new("the ruleset", &text))?;
+    let written = Source::new("the ruleset", text);
+    proved(&resolved, &written)?;
     match &arguments.output {
-        None => render::output(&text),
-        Some(path) => files::write(path, &text).map_err(|error| {
+        None => render::output(&written.text),
+        Some(path) => files::write(path, &written.text).map_err(|error| {
             Failure::System(anyhow::Error::from(error).context(format!("cannot write `{}`", path.display())))
         }),
     }

@@ -1,6 +1,6 @@
 //! nft text: what `nft -f` loads and a person reviews.
 
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 
 use sha2::{Digest, Sha256};
 
@@ -138,8 +138,7 @@ fn push_elements(text: &mut String, set: &Set) {
         } else {
             text.push(' ');
         }
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{element}");
+        element.push_to(text);
         column += text.len() - before;
     }
     text.push_str("\n\t\t}\n");

@@ -60,11 +60,12 @@ pub fn read(path: &Path) -> Result<Source, ReadError> {
         let message = format!("the file is larger than {} MiB", LARGEST >> 20);
         return Err(unusable(path, "", Code::TooLarge, &message, "no policy is: name another file"));
     }
-    match std::str::from_utf8(&bytes) {
+    match String::from_utf8(bytes) {
         Ok(text) => Ok(Source::new(path.display().to_string(), text)),
         Err(error) => {
-            let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-            let message = format!("the byte 0x{:02x} here is not UTF-8 text", bytes[error.valid_up_to()]);
+            let (valid, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+            let before = String::from_utf8_lossy(&bytes[..valid]);
+            let message = format!("the byte 0x{:02x} here is not UTF-8 text", bytes[valid]);
             Err(unusable(path, &before, Code::NotText, &message, "save the file as UTF-8"))
         }
     }

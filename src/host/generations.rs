@@ -334,7 +334,8 @@ impl Generation {
     /// A generation with the digests of its files.
     pub fn new(manifest: Manifest, ruleset: String, policy: Option<String>, lockfile: Option<String>) -> Self {
         let texts = [(RULESET, Some(&ruleset)), (POLICY, policy.as_ref()), (LOCKFILE, lockfile.as_ref())];
-        let sha256 = texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), emit::sha256(text?)))).collect();
+        let sha256 =
+            texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), emit::sha256(text?)))).collect();
         Self { manifest: Manifest { sha256, ..manifest }, ruleset, policy, lockfile }
     }
 

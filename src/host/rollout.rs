@@ -250,7 +250,7 @@ impl Rollout<'_> {
     pub fn apply(
         &mut self,
         state: &State,
-        generation: &Generation,
+        generation: Generation,
         ruleset: &Ruleset,
         manner: Manner,
     ) -> Result<(State, Made), RolloutError> {
@@ -263,7 +263,9 @@ impl Rollout<'_> {
         after.generations.insert(number, record);
         self.aim(&mut after, state, Some(number), manner);
         self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
-        self.store.write(number, generation)?;
+        self.store.write(number, &generation)?;
+        // Its text may be larger than all else.
+        drop(generation);
         self.kernel.recall(ruleset);
         self.carry(state, after, Some((number, ruleset)), manner)
     }

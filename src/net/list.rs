@@ -1,7 +1,8 @@
 //! Lists of prefixes as text: one prefix, address or range a line, `#` comments, any length.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
+use super::decimal::plain_v4;
 use super::{Prefix, PrefixError, PrefixSet, parse_address};
 
 /// Problems that are reported; a file of another kind has one in each line.
@@ -136,45 +137,6 @@ impl ListReader {
     }
 }
 
-/// Reads an IPv4 address or prefix that is as it should be; `None` where it is something else, or wrong.
-fn plain_v4(text: &[u8]) -> Option<(u32, u32)> {
-    let mut bytes = text.iter();
-    let (mut bits, mut octets) = (0u32, 0);
-    let mut length = None;
-    let mut number: Option<u32> = None;
-    let mut leading_zero = false;
-    loop {
-        match bytes.next() {
-            Some(digit @ b'0'..=b'9') => {
-                // A number with a leading zero is left to those who say what is wrong with it.
-                leading_zero |= number == Some(0);
-                number = Some(number.unwrap_or(0) * 10 + u32::from(digit - b'0'));
-                if leading_zero || number > Some(255) {
-                    return None;
-                }
-            }
-            Some(b'.') if octets < 3 && length.is_none() => {
-                bits = bits << 8 | number.take()?;
-                octets += 1;
-            }
-            Some(b'/') if octets == 3 && length.is_none() => {
-                bits = bits << 8 | number.take()?;
-                length = Some(());
-            }
-            None if length.is_some() => {
-                let length = number.filter(|length| *length <= 32)?;
-                let host = if length == 32 { 0 } else { u32::MAX >> length };
-                return (bits & host == 0).then_some((bits, bits | host));
-            }
-            None if octets == 3 => {
-                bits = bits << 8 | number?;
-                return Some((bits, bits));
-            }
-            _ => return None,
-        }
-    }
-}
-
 /// Reads any entry, or says what is wrong with it.
 fn other(entry: &[u8]) -> Result<(IpAddr, IpAddr), ListError> {
     let text = str::from_utf8(entry).map_err(|_| ListError::NotText)?;
@@ -207,50 +169,17 @@ impl PrefixSet {
     /// Those of `write`.
     pub fn write_lines<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         const PIECE: usize = 64 << 10;
-        let mut lines = Vec::with_capacity(PIECE + LONGEST);
+        let mut lines = String::with_capacity(PIECE + LONGEST);
         for prefix in self.prefixes() {
-            push_line(&mut lines, prefix);
+            prefix.push_to(&mut lines);
+            lines.push('\n');
             if lines.len() >= PIECE {
-                write(&lines)?;
+                write(lines.as_bytes())?;
                 lines.clear();
             }
         }
-        write(&lines)
+        write(lines.as_bytes())
     }
-}
-
-fn push_line(lines: &mut Vec<u8>, prefix: Prefix) {
-    match prefix.net() {
-        ipnet::IpNet::V4(net) => {
-            push_v4(lines, net.network());
-            if net.prefix_len() < 32 {
-                lines.push(b'/');
-                push_number(lines, net.prefix_len());
-            }
-        }
-        ipnet::IpNet::V6(_) => lines.extend_from_slice(prefix.to_string().as_bytes()),
-    }
-    lines.push(b'\n');
-}
-
-/// Four numbers: the standard library's way takes several times as long.
-fn push_v4(lines: &mut Vec<u8>, address: Ipv4Addr) {
-    for (index, octet) in address.octets().into_iter().enumerate() {
-        if index > 0 {
-            lines.push(b'.');
-        }
-        push_number(lines, octet);
-    }
-}
-
-fn push_number(lines: &mut Vec<u8>, number: u8) {
-    if number >= 100 {
-        lines.push(b'0' + number / 100);
-    }
-    if number >= 10 {
-        lines.push(b'0' + number / 10 % 10);
-    }
-    lines.push(b'0' + number % 10);
 }
 
 #[cfg(test)]

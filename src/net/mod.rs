@@ -1,5 +1,6 @@
 //! The vocabulary of packets: prefixes, ports, names, and sets of them.
 
+mod decimal;
 mod domain_name;
 mod list;
 mod packet;
@@ -8,6 +9,7 @@ mod prefix_set;
 mod ranges;
 mod traffic;
 
+pub use decimal::plain_v4;
 pub use domain_name::{DomainName, DomainNameError};
 pub use list::{ListError, ListProblems, ListReader};
 pub use packet::{CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport, Verdict};

@@ -163,6 +163,9 @@ impl<T: Bits> Ranges<T> {
 
     /// The ranges of this set that are no ranges of the other; linear.
     pub fn changed_ranges(&self, other: &Self) -> Self {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Self::default();
+        }
         let mut others = other.iter().peekable();
         let changed = self.iter().filter(|range| {
             while others.next_if(|other| other < range).is_some() {}

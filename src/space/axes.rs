@@ -1,12 +1,11 @@
 //! The dimensions of packet space, each cut into classes whose values no condition tells apart.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::classes::{Classes, Runs};
 use super::condition::Condition;
-use crate::net::{
-    Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges, within,
-};
+use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges};
 
 /// A dimension of packet space.
 ///
@@ -70,90 +69,6 @@ impl Axis {
 /// States in the order in which a witness prefers them; a state's place is its class.
 pub(super) const STATES: [CtState; 5] =
     [CtState::New, CtState::Untracked, CtState::Established, CtState::Related, CtState::Invalid];
-
-/// Inclusive runs of classes, in order and disjoint.
-pub(super) type Runs = Vec<(u32, u32)>;
-
-/// An axis of numbers, cut into classes: two numbers are of one class where every set has both or neither.
-#[derive(Debug)]
-struct Classes<'a, T> {
-    /// The classes of each set.
-    members: BTreeMap<&'a [(T, T)], Runs>,
-    /// Where each interval begins, and its class; it ends where the next begins.
-    starts: Vec<(T, u32)>,
-    /// A number of each class.
-    representatives: Vec<T>,
-}
-
-impl<'a, T: Bits> Classes<'a, T> {
-    /// Cuts an axis at the edges of sets. A class is represented by a number of `preferred` where it has one.
-    fn new(sets: BTreeSet<&'a [(T, T)]>, preferred: &[T]) -> Self {
-        // Where each set begins or ends. A range of a set never touches the next, so each edge is one change.
-        let mut edges: Vec<(T, u32)> = Vec::new();
-        for (id, set) in (0..).zip(&sets) {
-            edges.extend(
-                set.iter().flat_map(|&(low, high)| [Some((low, id)), high.next().map(|next| (next, id))]).flatten(),
-            );
-        }
-        edges.sort_unstable();
-        let mut starts: Vec<(T, u32)> = Vec::new();
-        let mut representatives = Vec::new();
-        let mut classes: BTreeMap<Vec<u32>, u32> = BTreeMap::new();
-        let mut inside: Vec<u32> = Vec::new();
-        let mut edges = edges.into_iter().peekable();
-        let mut at = Some(T::MIN);
-        while let Some(start) = at {
-            while let Some((_, set)) = edges.next_if(|&(edge, _)| edge == start) {
-                match inside.binary_search(&set) {
-                    Ok(place) => drop(inside.remove(place)),
-                    Err(place) => inside.insert(place, set),
-                }
-            }
-            let class = match classes.get(&inside) {
-                Some(&class) => class,
-                None => {
-                    let class = representatives.len() as u32;
-                    classes.insert(inside.clone(), class);
-                    representatives.push(start);
-                    class
-                }
-            };
-            if starts.last().is_none_or(|&(_, last)| last != class) {
-                starts.push((start, class));
-            }
-            at = edges.peek().map(|&(edge, _)| edge);
-        }
-        let mut by_set: Vec<Vec<u32>> = vec![Vec::new(); sets.len()];
-        for (inside, class) in &classes {
-            inside.iter().for_each(|&set| by_set[set as usize].push(*class));
-        }
-        let members = sets.into_iter().zip(by_set.into_iter().map(runs)).collect();
-        let mut this = Self { members, starts, representatives };
-        for &value in preferred.iter().rev() {
-            let class = this.class(value);
-            this.representatives[class as usize] = value;
-        }
-        this
-    }
-
-    fn class(&self, value: T) -> u32 {
-        let after = self.starts.partition_point(|&(start, _)| start <= value);
-        self.starts[after - 1].1
-    }
-
-    /// The numbers of some classes.
-    fn values(&self, classes: &Runs) -> Ranges<T> {
-        let ends = self.starts.iter().skip(1).map(|&(next, _)| next.previous()).chain([Some(T::MAX)]);
-        let intervals = self.starts.iter().zip(ends).filter(|((_, class), _)| within(classes, *class));
-        intervals.filter_map(|(&(start, _), end)| Some((start, end?))).collect()
-    }
-}
-
-/// Sorted, distinct numbers as runs.
-pub(super) fn runs(mut classes: Vec<u32>) -> Runs {
-    classes.sort_unstable();
-    classes.into_iter().map(|class| (class, class)).collect::<Ranges<u32>>().as_slice().to_vec()
-}
 
 /// Each number as a set of itself.
 static SINGLES: [[(u8, u8); 1]; 256] = {
@@ -240,14 +155,14 @@ impl<'a> Axes<'a> {
             Axis::Hook => Hook::ALL.len(),
             Axis::Loopback | Axis::Family | Axis::Opens => 2,
             Axis::State => STATES.len(),
-            Axis::Protocol => self.protocols.representatives.len(),
-            Axis::Dport => self.dports.representatives.len(),
-            Axis::IcmpType => self.icmp.representatives.len(),
-            Axis::Sport => self.sports.representatives.len(),
-            Axis::Source4 => self.source4.representatives.len(),
-            Axis::Source6 => self.source6.representatives.len(),
-            Axis::Destination4 => self.destination4.representatives.len(),
-            Axis::Destination6 => self.destination6.representatives.len(),
+            Axis::Protocol => self.protocols.count(),
+            Axis::Dport => self.dports.count(),
+            Axis::IcmpType => self.icmp.count(),
+            Axis::Sport => self.sports.count(),
+            Axis::Source4 => self.source4.count(),
+            Axis::Source6 => self.source6.count(),
+            Axis::Destination4 => self.destination4.count(),
+            Axis::Destination6 => self.destination6.count(),
         };
         count as u32
     }
@@ -280,28 +195,28 @@ impl<'a> Axes<'a> {
     /// Every set that is asked for has been shown to [`Axes::new`].
     pub(super) fn ports(&self, end: PacketEnd, ports: &[(u16, u16)]) -> &Runs {
         match end {
-            PacketEnd::Source => &self.sports.members[ports],
-            PacketEnd::Destination => &self.dports.members[ports],
+            PacketEnd::Source => self.sports.members(ports),
+            PacketEnd::Destination => self.dports.members(ports),
         }
     }
 
     /// The classes of a set of ICMP types.
     pub(super) fn icmp_types(&self, types: &IcmpTypes) -> &Runs {
-        &self.icmp.members[types.as_slice()]
+        self.icmp.members(types.as_slice())
     }
 
     /// The classes of a protocol number: one.
     pub(super) fn protocol(&self, number: u8) -> &Runs {
-        &self.protocols.members[single(number)]
+        self.protocols.members(single(number))
     }
 
     /// The classes of the addresses that a set has in a family.
     pub(super) fn addresses(&self, end: PacketEnd, family: Family, set: &PrefixSet) -> &Runs {
         match (end, family) {
-            (PacketEnd::Source, Family::V4) => &self.source4.members[set.v4().as_slice()],
-            (PacketEnd::Source, Family::V6) => &self.source6.members[set.v6().as_slice()],
-            (PacketEnd::Destination, Family::V4) => &self.destination4.members[set.v4().as_slice()],
-            (PacketEnd::Destination, Family::V6) => &self.destination6.members[set.v6().as_slice()],
+            (PacketEnd::Source, Family::V4) => self.source4.members(set.v4().as_slice()),
+            (PacketEnd::Source, Family::V6) => self.source6.members(set.v6().as_slice()),
+            (PacketEnd::Destination, Family::V4) => self.destination4.members(set.v4().as_slice()),
+            (PacketEnd::Destination, Family::V6) => self.destination6.members(set.v6().as_slice()),
         }
     }
 
@@ -337,15 +252,14 @@ impl<'a> Axes<'a> {
     /// The packet of a cell: one class on each axis.
     pub(super) fn packet(&self, cell: impl Fn(Axis) -> u32) -> Packet {
         let at = |axis| cell(axis) as usize;
-        let (sport, dport) =
-            (self.sports.representatives[at(Axis::Sport)], self.dports.representatives[at(Axis::Dport)]);
+        let (sport, dport) = (self.sports.representative(at(Axis::Sport)), self.dports.representative(at(Axis::Dport)));
         let v6 = at(Axis::Family) == 1;
-        let protocol = self.protocols.representatives[at(Axis::Protocol)];
+        let protocol = self.protocols.representative(at(Axis::Protocol));
         let icmp = if v6 { Protocol::Icmpv6 } else { Protocol::Icmp };
         let payload = match protocol {
             _ if protocol == Protocol::Tcp.number() => Payload::Tcp { sport, dport, opens: at(Axis::Opens) == 1 },
             _ if protocol == Protocol::Udp.number() => Payload::Udp { sport, dport },
-            _ if protocol == icmp.number() => Payload::Icmp { kind: self.icmp.representatives[at(Axis::IcmpType)] },
+            _ if protocol == icmp.number() => Payload::Icmp { kind: self.icmp.representative(at(Axis::IcmpType)) },
             _ => Payload::Other(protocol),
         };
         let address = |v4: u32, v6_bits: u128| match v6 {
@@ -356,12 +270,12 @@ impl<'a> Axes<'a> {
             hook: Hook::ALL[at(Axis::Hook)],
             loopback: at(Axis::Loopback) == 1,
             source: address(
-                self.source4.representatives[at(Axis::Source4)],
-                self.source6.representatives[at(Axis::Source6)],
+                self.source4.representative(at(Axis::Source4)),
+                self.source6.representative(at(Axis::Source6)),
             ),
             destination: address(
-                self.destination4.representatives[at(Axis::Destination4)],
-                self.destination6.representatives[at(Axis::Destination6)],
+                self.destination4.representative(at(Axis::Destination4)),
+                self.destination6.representative(at(Axis::Destination6)),
             ),
             payload,
             state: STATES[at(Axis::State)],

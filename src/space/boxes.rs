@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::axes::{Axis, Runs, STATES};
+use super::axes::{Axis, STATES};
+use super::classes::Runs;
 use super::diagram::{self, Node};
 use super::packet_box::everything;
 use super::{PacketBox, Space};

@@ -8,7 +8,8 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::axes::{Axis, Runs};
+use super::axes::Axis;
+use super::classes::Runs;
 
 /// A set of cells: the place of its diagram's first question.
 pub(super) type Node = u32;

@@ -7,13 +7,15 @@
 
 mod axes;
 mod boxes;
+mod classes;
 mod condition;
 mod diagram;
 mod packet_box;
 
 use std::cell::RefCell;
 
-use axes::{Axes, Axis, Runs, family_class, hook_class, runs, state_class};
+use axes::{Axes, Axis, family_class, hook_class, state_class};
+use classes::{Runs, runs};
 use diagram::{Diagrams, Node, Operation};
 
 use crate::net::{Family, Packet, Protocol};

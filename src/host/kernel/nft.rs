@@ -122,7 +122,7 @@ struct Output {
 
 fn answer(output: Output) -> Result<Source, KernelError> {
     if output.status.success() {
-        return Ok(Source::new("kernel", &String::from_utf8_lossy(&output.stdout)));
+        return Ok(Source::new("kernel", String::from_utf8_lossy(&output.stdout)));
     }
     let stderr = String::from_utf8_lossy(&output.stderr);
     if stderr.contains("Operation not permitted") {

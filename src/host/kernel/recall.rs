@@ -13,7 +13,7 @@ use crate::live::plain_name;
 use crate::net::{Bits, PrefixSet, Ranges};
 use crate::ruleset::{Ruleset, Set};
 
-/// Ranges of a set whose ends are asked for, and of what it has and another one that is as large has not.
+/// Ranges of a set whose ends are asked for, and ranges that it has and another one that is as large has not.
 const SAMPLES: usize = 256;
 
 /// The large sets of rulesets that are known.
@@ -58,8 +58,9 @@ impl Recalled {
         let likely: Vec<&PrefixSet> = known.iter().filter(is_likely).map(|known| &known.set.elements).collect();
         for one in &likely {
             // What tells it from the others has to be asked for: chance would not meet a single address.
-            let differences = likely.iter().map(|other| one.difference(other).union(&other.difference(one)));
-            let samples: Vec<IpAddr> = iter::once((*one).clone()).chain(differences).flat_map(|set| ends(&set)).collect();
+            let differences = likely.iter().flat_map(|other| [one.changed_ranges(other), other.changed_ranges(one)]);
+            let samples: Vec<IpAddr> =
+                iter::once((*one).clone()).chain(differences).flat_map(|set| ends(&set)).collect();
             if kernel.agrees(live, samples.into_iter().map(|address| (address, one.contains(address))))? {
                 return Ok(Some((*one).clone()));
             }

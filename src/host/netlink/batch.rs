@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::channel::Refusal;
 use super::elements::{self, Element};
-use super::{NetlinkError, SetChange, wire};
+use super::{NetlinkError, SetChange, SetRef, wire};
 use crate::net::{Prefix, PrefixSet};
 
 /// How many prefixes one message names: an attribute holds 64 KiB, and a prefix of IPv6 takes 64 bytes of it.
@@ -82,7 +82,8 @@ impl Batch {
             Operation::Delete => (wire::DELETE_ELEMENTS, 0),
             Operation::Add => (wire::ADD_ELEMENTS, wire::CREATE),
         };
-        let mut prefixes = prefixes(change, operation).peekable();
+        let parts = parts(change, operation);
+        let mut prefixes = prefixes(&parts, change.set).peekable();
         while prefixes.peek().is_some() {
             self.subjects.push(Subject { start: self.bytes.len(), change: index, operation });
             let number = self.last();
@@ -126,17 +127,22 @@ impl Batch {
     fn element(&self, subject: &Subject, refusal: &Refusal, change: &SetChange<'_>) -> Option<Prefix> {
         let attribute = self.bytes.get(subject.start + refusal.attribute?..)?;
         let element = Element::read_first(attribute)?;
-        prefixes(change, subject.operation).find(|prefix| element.stands_for(*prefix))
+        prefixes(&parts(change, subject.operation), change.set).find(|prefix| element.stands_for(*prefix))
     }
 }
 
-/// The prefixes that are deleted from a set or added to it, in order.
-fn prefixes<'a>(change: &SetChange<'a>, operation: Operation) -> impl Iterator<Item = Prefix> + 'a {
+/// What has the elements that an operation is about, and what has none of them; without what is in both as it is, which
+/// is nearly all of a large set.
+fn parts(change: &SetChange<'_>, operation: Operation) -> [PrefixSet; 2] {
     let (of, without) = match operation {
         Operation::Delete => (change.from, change.to),
         Operation::Add => (change.to, change.from),
     };
-    let set = change.set;
+    [of.changed_ranges(without), without.changed_ranges(of)]
+}
+
+/// The prefixes that are deleted from a set or added to it, in order.
+fn prefixes<'a>([of, without]: &'a [PrefixSet; 2], set: SetRef<'a>) -> impl Iterator<Item = Prefix> + 'a {
     let elements = move |addresses: &'a PrefixSet| {
         set.kind.elements(addresses).filter(move |prefix| prefix.family() == set.family)
     };
@@ -150,7 +156,6 @@ fn prefixes<'a>(change: &SetChange<'a>, operation: Operation) -> impl Iterator<I
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::netlink::SetRef;
     use crate::net::Family;
     use crate::ruleset::SetKind;
 
@@ -163,8 +168,9 @@ mod tests {
         let (from, to) = (set("10.0.0.0/24, 10.2.0.0/16, ::/0"), set("10.0.0.0/23, 10.2.0.0/16, 2001:db8::/32"));
         let both = |kind, family| {
             let change = SetChange { set: SetRef { name: "x", family, kind }, from: &from, to: &to };
-            [Operation::Delete, Operation::Add]
-                .map(|operation| prefixes(&change, operation).map(|prefix| prefix.to_string()).collect::<Vec<_>>())
+            [Operation::Delete, Operation::Add].map(|operation| {
+                prefixes(&parts(&change, operation), change.set).map(|prefix| prefix.to_string()).collect::<Vec<_>>()
+            })
         };
         assert_eq!(both(SetKind::Prefixes, Family::V4), [["10.0.0.0/24"], ["10.0.0.0/23"]]);
         assert_eq!(both(SetKind::Prefixes, Family::V6), [["::/0"], ["2001:db8::/32"]]);
@@ -175,7 +181,8 @@ mod tests {
         let (from, to) = (set("10.0.0.0/30"), set("10.0.0.2/31, 10.0.0.4, ::1"));
         let set = SetRef { name: "x", family: Family::V4, kind: SetKind::Hosts };
         let change = SetChange { set, from: &from, to: &to };
-        let shown = |operation| prefixes(&change, operation).map(|prefix| prefix.to_string()).collect::<Vec<_>>();
+        let shown =
+            |operation| prefixes(&parts(&change, operation), set).map(|prefix| prefix.to_string()).collect::<Vec<_>>();
         assert_eq!(shown(Operation::Delete), ["10.0.0.0", "10.0.0.1"]);
         assert_eq!(shown(Operation::Add), ["10.0.0.4"]);
     }

@@ -159,7 +159,7 @@ fn set<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<SetForm<'a>> {
             "type" => form.type_of_elements = Some(tokens.word("a type of elements")?),
             "flags" => {
                 form.flags.push(tokens.word("a flag")?);
-                while tokens.skip(',')? {
+                while tokens.skip(b',') {
                     form.flags.push(tokens.word("a flag")?);
                 }
             }
@@ -194,6 +194,13 @@ fn elements(tokens: &mut Tokens<'_>) -> Reading<Elements> {
     loop {
         let element = tokens.element()?;
         elements.push(element.value, element.span)?;
+        if tokens.skip(b',') {
+            // A comma may end the list.
+            match tokens.skip(b'}') {
+                true => return Ok(elements),
+                false => continue,
+            }
+        }
         let mut behind = tokens.next_over_lines()?;
         if behind.value == Token::Word("comment") {
             tokens.text("a comment")?;
@@ -201,12 +208,8 @@ fn elements(tokens: &mut Tokens<'_>) -> Reading<Elements> {
         }
         match behind.value {
             Token::Mark('}') => return Ok(elements),
-            // A comma may end the list.
-            Token::Mark(',') => {
-                if tokens.skip('}')? {
-                    return Ok(elements);
-                }
-            }
+            Token::Mark(',') if tokens.skip(b'}') => return Ok(elements),
+            Token::Mark(',') => {}
             Token::Word(word) => {
                 let message = format!("{} behind an element", quoted(word));
                 return Err(unknown(behind.span, message, "edgeward's elements are addresses, prefixes and ranges"));

@@ -127,14 +127,14 @@ impl<'a> Tokens<'a> {
         Ok(Spanned { value: &self.text[start..self.at], span: Span { start, end: self.at } })
     }
 
-    /// Whether the next token is a mark; if so, goes behind it. Lines are skipped where it is.
-    pub fn skip(&mut self, mark: char) -> Reading<bool> {
-        let mut ahead = *self;
-        let found = ahead.next_over_lines()?.value == Token::Mark(mark);
-        if found {
-            *self = ahead;
-        }
-        Ok(found)
+    /// Whether the next token is a mark, which is an ASCII character; if so, goes behind it. Lines are skipped where it
+    /// is.
+    pub fn skip(&mut self, mark: u8) -> bool {
+        let start = self.at;
+        self.skip_blanks_and_lines();
+        let found = self.text.as_bytes().get(self.at) == Some(&mark);
+        self.at = if found { self.at + 1 } else { start };
+        found
     }
 
     /// Goes behind a mark.
