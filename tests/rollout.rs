@@ -12,7 +12,7 @@ use std::time::Duration;
 use edgeward::catalog::Catalog;
 use edgeward::emit;
 use edgeward::host::clock;
-use edgeward::host::generations::{Generation, Manifest, PROGRAM, State, Store, Version};
+use edgeward::host::generations::{Generation, Manifest, PROGRAM, State, Store, Version, rules_digest};
 use edgeward::host::kernel::{Kernel, KernelError, Memory, Real};
 use edgeward::host::netlink::{Counter, OpenFlow, SetChange, SetRef};
 use edgeward::host::rollout::{Manner, Rollout, RolloutError};
@@ -44,7 +44,7 @@ fn generation(number: u64, ruleset: &Ruleset) -> Generation {
         policy: None,
         sha256: Default::default(),
     };
-    Generation::new(manifest, emit::nft(ruleset), None, None)
+    Generation::new(manifest, emit::nft(ruleset), rules_digest(ruleset), None, None)
 }
 
 fn hold(folder: &Path) -> Store {

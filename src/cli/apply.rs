@@ -88,7 +88,7 @@ impl Order<'_> {
         let prospect = self.prospect(&ruleset);
         outside::tell(&outside::others(&ruleset));
         judge(&prospect, self.guard.force)?;
-        refuse_undone(&records, &ruleset, self.verb, self.guard)
+        refuse_undone(&records, &rules_digest(&ruleset), self.verb, self.guard)
     }
 
     /// Brings the kernel to the policy.
@@ -123,8 +123,9 @@ impl Order<'_> {
             let current = named(state.current);
             return render::output(&format!("nothing to change: {current} is what `{name}` means\n"));
         }
+        let rules = rules_digest(&ruleset);
         if confirm_within.is_none() {
-            refuse_undone(&state, &ruleset, self.verb, self.guard)?;
+            refuse_undone(&state, &rules, self.verb, self.guard)?;
         }
         judge(&self.prospect(&ruleset), force)?;
         // A timer would say it again and again.
@@ -133,7 +134,7 @@ impl Order<'_> {
         }
         let number = state.last + 1;
         let facts = (number, operator::name(), clock::now());
-        let generation = manifest::generation(self.bound, self.catalog, text, self.verb, facts);
+        let generation = manifest::generation(self.bound, self.catalog, text, rules, self.verb, facts);
         let manner = Manner { confirm_within, force, ssh_port: ssh_port(&self.bound.loaded.policy) };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
         let (state, made) = rollout.apply(&state, generation, &ruleset, manner)?;
@@ -168,11 +169,10 @@ fn is_in_force(store: &Store, state: &State, wanted: &Ruleset) -> bool {
 
 /// Refuses rules that were undone because nobody confirmed them, and a timer those that somebody has gone back from:
 /// they would come back at night.
-fn refuse_undone(state: &State, wanted: &Ruleset, verb: &str, guard: &GuardArguments) -> Result<(), Failure> {
+fn refuse_undone(state: &State, rules: &str, verb: &str, guard: &GuardArguments) -> Result<(), Failure> {
     if guard.force || guard.confirm_within.is_some() {
         return Ok(());
     }
-    let rules = rules_digest(wanted);
     let current = state.current.and_then(|number| state.generations.get(&number));
     if current.is_some_and(|record| record.rules == rules) {
         return Ok(());

@@ -20,6 +20,7 @@ pub(super) fn generation(
     bound: &Bound,
     catalog: &Catalog,
     ruleset: String,
+    rules: String,
     made_by: &str,
     (number, by, made): (u64, String, Timestamp),
 ) -> Generation {
@@ -64,7 +65,7 @@ pub(super) fn generation(
         sha256: Default::default(),
     };
     let lockfile = (!intent.names().is_empty()).then(|| bound.resolution.yaml());
-    Generation::new(manifest, ruleset, Some(source.text.to_string()), lockfile)
+    Generation::new(manifest, ruleset, rules, Some(source.text.to_string()), lockfile)
 }
 
 /// The parts of an end; `null` where it is every address.

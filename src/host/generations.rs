@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 use super::files::{self, FolderLock, ReadError, Staged};
 use crate::emit;
 use crate::live::Live;
+use crate::net::{Bits, Ranges};
 use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
@@ -121,6 +122,20 @@ impl Store {
         let held = files::lock_folder(&folder, patience).map_err(io_error("lock", &folder))?;
         let held = Some(held.ok_or_else(|| StoreError::Held(folder.clone(), patience))?);
         Ok(Self { held, ..Self::look(&folder) })
+    }
+
+    /// Lets go of the folder, and keeps what was read of it.
+    #[must_use]
+    pub fn release(self) -> Self {
+        Self { held: None, ..self }
+    }
+
+    /// Holds the folder again, as [`Store::hold`] does.
+    ///
+    /// # Errors
+    /// Another run holds it all the time.
+    pub fn hold_again(self, patience: Duration) -> Result<Self, StoreError> {
+        Ok(Self { rulesets: self.rulesets, ..Self::hold(&self.folder, patience)? })
     }
 
     /// The folder.
@@ -296,6 +311,8 @@ pub struct Generation {
     pub lockfile: Option<String>,
     /// The ruleset as nft text.
     pub ruleset: String,
+    /// What tells its rules from others: [`rules_digest`].
+    pub rules: String,
     /// Where it comes from.
     pub manifest: Manifest,
 }
@@ -332,11 +349,17 @@ impl State {
 
 impl Generation {
     /// A generation with the digests of its files.
-    pub fn new(manifest: Manifest, ruleset: String, policy: Option<String>, lockfile: Option<String>) -> Self {
+    pub fn new(
+        manifest: Manifest,
+        ruleset: String,
+        rules: String,
+        policy: Option<String>,
+        lockfile: Option<String>,
+    ) -> Self {
         let texts = [(RULESET, Some(&ruleset)), (POLICY, policy.as_ref()), (LOCKFILE, lockfile.as_ref())];
         let sha256 =
             texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), emit::sha256(text?)))).collect();
-        Self { manifest: Manifest { sha256, ..manifest }, ruleset, policy, lockfile }
+        Self { manifest: Manifest { sha256, ..manifest }, ruleset, rules, policy, lockfile }
     }
 
     /// A generation of what was found in the kernel.
@@ -352,7 +375,8 @@ impl Generation {
             policy: None,
             sha256: BTreeMap::new(),
         };
-        Self::new(manifest, emit::nft(&Ruleset { title, ..live.meaning() }), None, None)
+        let ruleset = Ruleset { title, ..live.meaning() };
+        Self::new(manifest, emit::nft(&ruleset), rules_digest(&ruleset), None, None)
     }
 }
 
@@ -363,15 +387,21 @@ pub fn rules_digest(ruleset: &Ruleset) -> String {
     for (name, set) in &mut rules.sets {
         let elements = std::mem::take(&mut set.elements);
         if set.kind == SetKind::Prefixes {
-            // As numbers: to write half a million prefixes as text takes ten times as long.
             digest.update(format!("{name} {}\n", elements.range_count()));
-            let mut add = |bytes: &[u8]| digest.update(bytes);
-            elements.v4().iter().for_each(|(low, high)| [low, high].iter().for_each(|end| add(&end.to_be_bytes())));
-            elements.v6().iter().for_each(|(low, high)| [low, high].iter().for_each(|end| add(&end.to_be_bytes())));
+            add(&mut digest, elements.v4(), u32::to_be_bytes);
+            add(&mut digest, elements.v6(), u128::to_be_bytes);
         }
     }
     digest.update(emit::nft(&rules));
     emit::hexadecimal(&digest.finalize())
+}
+
+/// Adds ranges as numbers: to write half a million of them as text takes ten times as long.
+fn add<T: Bits, const N: usize>(digest: &mut Sha256, ranges: &Ranges<T>, bytes: fn(T) -> [u8; N]) {
+    for piece in ranges.as_slice().chunks(4096) {
+        let piece: Vec<u8> = piece.iter().flat_map(|&(low, high)| [low, high]).flat_map(bytes).collect();
+        digest.update(piece);
+    }
 }
 
 /// This program, as manifests name it.

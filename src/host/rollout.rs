@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock;
 use super::files::Staged;
-use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching, rules_digest};
+use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching};
 use super::kernel::{Kernel, KernelError};
 use super::netlink::NetlinkError;
 use super::prime::{PrimeError, Primed, only_tracks, prime};
@@ -233,8 +233,8 @@ impl Rollout<'_> {
             named(state.current),
             named(Some(number))
         );
-        let rules = rules_digest(&live.meaning());
-        let record = Record { made_by: "found".to_owned(), rules, confirmed: None, rolled_back: None };
+        let record =
+            Record { made_by: "found".to_owned(), rules: generation.rules, confirmed: None, rolled_back: None };
         state.generations.insert(number, record);
         state.current = Some(number);
         self.tell(state, words.clone());
@@ -258,8 +258,8 @@ impl Rollout<'_> {
         let made_by = generation.manifest.made_by.clone();
         let mut after = state.clone();
         after.last = number;
-        let rules = rules_digest(ruleset);
-        let record = Record { made_by: made_by.clone(), rules, confirmed: None, rolled_back: None };
+        let record =
+            Record { made_by: made_by.clone(), rules: generation.rules.clone(), confirmed: None, rolled_back: None };
         after.generations.insert(number, record);
         self.aim(&mut after, state, Some(number), manner);
         self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
@@ -327,7 +327,7 @@ impl Rollout<'_> {
         let ruleset = back_to.map(|number| self.ruleset(number)).transpose()?;
         let mut after = state.clone();
         self.give_up(&mut after, why);
-        let mut made = self.bring(ruleset.as_ref(), true)?;
+        let mut made = self.bring(ruleset.as_ref(), None, true)?;
         self.finish(&after, &mut made)?;
         Ok((after, made))
     }
@@ -443,7 +443,7 @@ impl Rollout<'_> {
                 });
             }
         }
-        let brought = self.bring(Some(&ruleset), true)?;
+        let brought = self.bring(Some(&ruleset), None, true)?;
         made.changed = brought.changed;
         made.warnings.extend(brought.warnings);
         if let Some(pending) = &state.pending {
@@ -507,14 +507,14 @@ impl Rollout<'_> {
         ruleset: Option<&Ruleset>,
         manner: Manner,
     ) -> Result<(Made, Staged), RolloutError> {
-        let primed = match ruleset {
-            Some(ruleset) if !self.is_unreadable => {
-                let live = self.kernel.table()?.map(Live);
-                prime(self.kernel, live.as_ref(), ruleset)?
-            }
-            _ => None,
-        };
-        let mut go_on = || {
+        let (mut primed, mut planned) = (None, None);
+        if !self.is_unreadable {
+            let live = self.kernel.table()?.map(Live);
+            primed = ruleset.map(|ruleset| prime(self.kernel, live.as_ref(), ruleset)).transpose()?.flatten();
+            // Where conntrack was prepared there is another table now.
+            planned = primed.is_none().then(|| Transition::from(live, ruleset));
+        }
+        let go_on = || {
             if let Some(primed) = &primed
                 && primed.lacks_port(manner.ssh_port)
                 && !manner.force
@@ -531,7 +531,7 @@ impl Rollout<'_> {
                 self.store.save(&on_the_way)?;
                 watcher = Some(self.watch(on_the_way.armed, delay)?);
             }
-            Ok(Made { watcher, ..self.bring(ruleset, manner.force)? })
+            Ok(Made { watcher, ..self.bring(ruleset, planned, manner.force)? })
         };
         match go_on() {
             Ok(made) => Ok((Made { primed, ..made }, staged)),
@@ -548,24 +548,34 @@ impl Rollout<'_> {
     fn take_back_priming(&mut self, state: &State) {
         if state.switching.as_ref().is_some_and(|switching| switching.from.is_none()) {
             // It accepts everything; where it stays, the next run removes it.
-            let _ = self.bring(None, false);
+            let _ = self.bring(None, None, false);
         }
     }
 
-    /// Brings the kernel to a ruleset, or to no table, and looks whether it is there.
-    fn bring(&mut self, ruleset: Option<&Ruleset>, force: bool) -> Result<Made, RolloutError> {
-        match self.try_to_bring(ruleset, force) {
+    /// Brings the kernel to a ruleset, or to no table, and looks whether it is there. The way may be planned already.
+    fn bring(
+        &mut self,
+        ruleset: Option<&Ruleset>,
+        planned: Option<Transition>,
+        force: bool,
+    ) -> Result<Made, RolloutError> {
+        match self.try_to_bring(ruleset, planned, force) {
             // A large set was taken for one that it is not; from now on all of it is read.
             Err(RolloutError::Kernel(KernelError::Netlink(
                 NetlinkError::Missing { .. } | NetlinkError::Exists { .. },
-            ))) => self.try_to_bring(ruleset, force),
+            ))) => self.try_to_bring(ruleset, None, force),
             brought => brought,
         }
     }
 
-    fn try_to_bring(&mut self, ruleset: Option<&Ruleset>, force: bool) -> Result<Made, RolloutError> {
+    fn try_to_bring(
+        &mut self,
+        ruleset: Option<&Ruleset>,
+        planned: Option<Transition>,
+        force: bool,
+    ) -> Result<Made, RolloutError> {
         let mut made = Made::default();
-        let transition = match Transition::plan(self.kernel, ruleset) {
+        let transition = match planned.map_or_else(|| Transition::plan(self.kernel, ruleset), Ok) {
             Ok(transition) => transition,
             Err(KernelError::Unreadable(_)) if force => {
                 made.changed = true;

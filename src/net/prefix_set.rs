@@ -7,7 +7,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use super::prefix::{Family, Prefix, PrefixError};
-use super::ranges::Ranges;
+use super::ranges::{Bits, Ranges};
 
 /// A set of prefixes: sorted, disjoint and minimal.
 ///
@@ -120,6 +120,12 @@ impl PrefixSet {
         self.v4.iter().len() + self.v6.iter().len()
     }
 
+    /// How many prefixes make up the set: as many as [`PrefixSet::prefixes`] gives, in a fraction of the time.
+    pub fn prefix_count(&self) -> usize {
+        let v4: usize = self.v4.iter().map(|(low, high)| low.blocks_to(high)).sum();
+        v4 + self.v6.iter().map(|(low, high)| low.blocks_to(high)).sum::<usize>()
+    }
+
     /// All addresses one by one, v4 first, in order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let v4 = self.v4.iter().flat_map(|(low, high)| low..=high).map(|bits| Ipv4Addr::from_bits(bits).into());
@@ -203,6 +209,19 @@ mod tests {
         assert_eq!(set("0.0.0.0/0").difference(&set("255.255.255.255")).prefixes().count(), 32);
         assert_eq!(set("::/0").difference(&set("::")).prefixes().count(), 128);
         assert_eq!(set("255.255.255.254/31, 0.0.0.0").ranges().count(), 2);
+        let odd = [
+            "0.0.0.0/0",
+            "255.255.255.255",
+            "0.0.0.0",
+            "::/0",
+            "10.0.0.0/8, 11.0.0.0/9, 11.128.0.0/31",
+            "::1, ::2/127, ::4",
+        ];
+        for text in odd {
+            let (within, without) = (set(text), set("0.0.0.0/0, ::/0").difference(&set(text)));
+            assert_eq!(within.prefix_count(), within.prefixes().count(), "{text}");
+            assert_eq!(without.prefix_count(), without.prefixes().count(), "all but {text}");
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub trait Bits: Copy + Ord + fmt::Debug {
     fn next(self) -> Option<Self>;
     /// The value before, unless this is the smallest.
     fn previous(self) -> Option<Self>;
+    /// How many aligned blocks of powers of two make up the values up to `high`, which is not below this one.
+    fn blocks_to(self, high: Self) -> usize;
 }
 
 macro_rules! bits {
@@ -22,6 +24,19 @@ macro_rules! bits {
             const MAX: Self = <$type>::MAX;
             fn next(self) -> Option<Self> { self.checked_add(1) }
             fn previous(self) -> Option<Self> { self.checked_sub(1) }
+            fn blocks_to(self, high: Self) -> usize {
+                let (mut low, mut count) = (self, 1);
+                loop {
+                    // As large as its place allows, and no larger than what is left.
+                    let largest = (high - low).checked_add(1).map_or(Self::BITS, Self::ilog2);
+                    let block = (1 as Self).checked_shl(largest.min(low.trailing_zeros()));
+                    match block.and_then(|size| low.checked_add(size)).filter(|next| *next <= high) {
+                        Some(next) => low = next,
+                        None => return count,
+                    }
+                    count += 1;
+                }
+            }
         })+
     };
 }

@@ -11,10 +11,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::host::netlink::{Connection, NetlinkError, SetRef};
 use crate::live::plain_name;
 use crate::net::{Bits, PrefixSet, Ranges};
-use crate::ruleset::{Ruleset, Set};
+use crate::ruleset::{Ruleset, Set, SetKind};
 
 /// Ranges of a set whose ends are asked for, and ranges that it has and another one that is as large has not.
-const SAMPLES: usize = 256;
+const SAMPLES: usize = 128;
 
 /// The large sets of rulesets that are known.
 #[derive(Debug, Default)]
@@ -33,7 +33,10 @@ impl Recalled {
         for (name, set) in ruleset.sets.iter().filter(|(_, set)| set.is_large()) {
             let known = self.0.entry(name.clone()).or_default();
             if !known.iter().any(|known| known.set == *set) {
-                let elements = set.kind.elements(&set.elements).count();
+                let elements = match set.kind {
+                    SetKind::Prefixes => set.elements.prefix_count(),
+                    SetKind::Hosts => set.elements.addresses().count(),
+                };
                 known.push(Known { set: set.clone(), elements });
             }
         }
