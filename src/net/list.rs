@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::decimal::plain_v4;
-use super::{Prefix, PrefixError, PrefixSet, parse_address};
+use super::{Plain, Prefix, PrefixError, PrefixSet, parse_address};
 
 /// Problems that are reported; a file of another kind has one in each line.
 const MOST_PROBLEMS: usize = 20;
@@ -75,11 +74,19 @@ impl ListReader {
             self.read(&line);
             bytes = &bytes[end + 1..];
         }
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+        loop {
+            // By far the most lines, and many times as many a second this way.
+            while let Some(plain) = Plain::read(bytes)
+                && bytes.get(plain.length) == Some(&b'\n')
+            {
+                self.line += 1;
+                self.v4.push((plain.low, plain.high));
+                bytes = &bytes[plain.length + 1..];
+            }
+            let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return self.keep(bytes) };
             self.read(&bytes[..end]);
             bytes = &bytes[end + 1..];
         }
-        self.keep(bytes);
     }
 
     /// Keeps the beginning of a line; no more of it than a message shows, where it is no entry any more.
@@ -98,10 +105,6 @@ impl ListReader {
         let entry = entry.trim_ascii();
         if entry.is_empty() {
             return;
-        }
-        // By far the most, and fifty times as many a second this way.
-        if let Some(range) = plain_v4(entry) {
-            return self.v4.push(range);
         }
         match other(entry) {
             Ok((IpAddr::V4(low), IpAddr::V4(high))) => self.v4.push((low.to_bits(), high.to_bits())),

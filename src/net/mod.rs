@@ -9,7 +9,7 @@ mod prefix_set;
 mod ranges;
 mod traffic;
 
-pub use decimal::plain_v4;
+pub use decimal::Plain;
 pub use domain_name::{DomainName, DomainNameError};
 pub use list::{ListError, ListProblems, ListReader};
 pub use packet::{CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport, Verdict};

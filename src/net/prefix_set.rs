@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
-use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::prefix::{Family, Prefix, PrefixError};
-use super::ranges::{Bits, Ranges};
+use super::ranges::Ranges;
 
 /// A set of prefixes: sorted, disjoint and minimal.
 ///
@@ -120,12 +120,6 @@ impl PrefixSet {
         self.v4.iter().len() + self.v6.iter().len()
     }
 
-    /// How many prefixes make up the set: as many as [`PrefixSet::prefixes`] gives, in a fraction of the time.
-    pub fn prefix_count(&self) -> usize {
-        let v4: usize = self.v4.iter().map(|(low, high)| low.blocks_to(high)).sum();
-        v4 + self.v6.iter().map(|(low, high)| low.blocks_to(high)).sum::<usize>()
-    }
-
     /// All addresses one by one, v4 first, in order.
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let v4 = self.v4.iter().flat_map(|(low, high)| low..=high).map(|bits| Ipv4Addr::from_bits(bits).into());
@@ -135,13 +129,10 @@ impl PrefixSet {
 
     /// The fewest prefixes that make up the set, v4 first, in order.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix> + '_ {
-        let v4 = self.v4.iter().flat_map(|(low, high)| {
-            Ipv4Subnets::new(Ipv4Addr::from_bits(low), Ipv4Addr::from_bits(high), 0).map(Prefix::from)
-        });
-        let v6 = self.v6.iter().flat_map(|(low, high)| {
-            Ipv6Subnets::new(Ipv6Addr::from_bits(low), Ipv6Addr::from_bits(high), 0).map(Prefix::from)
-        });
-        v4.chain(v6)
+        // A block's exponent is at most the number of bits.
+        let v4 = self.v4.blocks().filter_map(|(low, block)| Ipv4Net::new(low.into(), 32 - block as u8).ok());
+        let v6 = self.v6.blocks().filter_map(|(low, block)| Ipv6Net::new(low.into(), 128 - block as u8).ok());
+        v4.map(Prefix::from).chain(v6.map(Prefix::from))
     }
 }
 
@@ -209,19 +200,6 @@ mod tests {
         assert_eq!(set("0.0.0.0/0").difference(&set("255.255.255.255")).prefixes().count(), 32);
         assert_eq!(set("::/0").difference(&set("::")).prefixes().count(), 128);
         assert_eq!(set("255.255.255.254/31, 0.0.0.0").ranges().count(), 2);
-        let odd = [
-            "0.0.0.0/0",
-            "255.255.255.255",
-            "0.0.0.0",
-            "::/0",
-            "10.0.0.0/8, 11.0.0.0/9, 11.128.0.0/31",
-            "::1, ::2/127, ::4",
-        ];
-        for text in odd {
-            let (within, without) = (set(text), set("0.0.0.0/0, ::/0").difference(&set(text)));
-            assert_eq!(within.prefix_count(), within.prefixes().count(), "{text}");
-            assert_eq!(without.prefix_count(), without.prefixes().count(), "all but {text}");
-        }
     }
 
     #[test]

@@ -13,8 +13,11 @@ pub trait Bits: Copy + Ord + fmt::Debug {
     fn next(self) -> Option<Self>;
     /// The value before, unless this is the smallest.
     fn previous(self) -> Option<Self>;
-    /// How many aligned blocks of powers of two make up the values up to `high`, which is not below this one.
-    fn blocks_to(self, high: Self) -> usize;
+    /// The largest block that begins here and does not reach behind `high`: the exponent of its size. A block has a power
+    /// of two of values, and begins at a multiple of its size.
+    fn block(self, high: Self) -> u32;
+    /// The first value behind a block that begins here, unless it has the largest value.
+    fn behind(self, block: u32) -> Option<Self>;
 }
 
 macro_rules! bits {
@@ -24,18 +27,11 @@ macro_rules! bits {
             const MAX: Self = <$type>::MAX;
             fn next(self) -> Option<Self> { self.checked_add(1) }
             fn previous(self) -> Option<Self> { self.checked_sub(1) }
-            fn blocks_to(self, high: Self) -> usize {
-                let (mut low, mut count) = (self, 1);
-                loop {
-                    // As large as its place allows, and no larger than what is left.
-                    let largest = (high - low).checked_add(1).map_or(Self::BITS, Self::ilog2);
-                    let block = (1 as Self).checked_shl(largest.min(low.trailing_zeros()));
-                    match block.and_then(|size| low.checked_add(size)).filter(|next| *next <= high) {
-                        Some(next) => low = next,
-                        None => return count,
-                    }
-                    count += 1;
-                }
+            fn block(self, high: Self) -> u32 {
+                (high - self).checked_add(1).map_or(Self::BITS, Self::ilog2).min(self.trailing_zeros())
+            }
+            fn behind(self, block: u32) -> Option<Self> {
+                self.checked_add((1 as Self).checked_shl(block)?)
             }
         })+
     };
@@ -178,15 +174,41 @@ impl<T: Bits> Ranges<T> {
 
     /// The ranges of this set that are no ranges of the other; linear.
     pub fn changed_ranges(&self, other: &Self) -> Self {
-        if Arc::ptr_eq(&self.0, &other.0) {
+        /// Where two large sets differ in few ranges, most of the way is walked in steps of so many.
+        const STEP: usize = 256;
+        let (mut mine, mut theirs) = (self.as_slice(), other.as_slice());
+        if std::ptr::eq(mine, theirs) {
             return Self::default();
         }
-        let mut others = other.iter().peekable();
-        let changed = self.iter().filter(|range| {
-            while others.next_if(|other| other < range).is_some() {}
-            others.peek() != Some(range)
-        });
-        Self::of(changed.collect())
+        let mut changed = Vec::new();
+        while let Some((range, rest)) = mine.split_first() {
+            match (mine.get(..STEP), theirs.get(..STEP)) {
+                (Some(one), Some(other)) if one == other => {
+                    (mine, theirs) = (&mine[STEP..], &theirs[STEP..]);
+                    continue;
+                }
+                _ => {}
+            }
+            let skipped = theirs.iter().take_while(|other| *other < range).count();
+            theirs = &theirs[skipped..];
+            mine = rest;
+            match theirs.split_first() {
+                Some((other, behind)) if other == range => theirs = behind,
+                _ => changed.push(*range),
+            }
+        }
+        Self::of(changed)
+    }
+
+    /// The fewest blocks that make up the set, in order: the first value of each, and the exponent of its size.
+    pub fn blocks(&self) -> impl Iterator<Item = (T, u32)> + '_ {
+        let (mut ranges, mut rest) = (self.0.iter(), None);
+        std::iter::from_fn(move || {
+            let (low, high) = rest.take().or_else(|| ranges.next().copied())?;
+            let block = low.block(high);
+            rest = low.behind(block).filter(|next| *next <= high).map(|next| (next, high));
+            Some((low, block))
+        })
     }
 
     /// Whether both sets share a value.
@@ -235,6 +257,43 @@ mod tests {
                 assert_eq!(left.changed_ranges(right), changed.collect());
                 assert_eq!(left.is_subset(right), left_values.iter().all(r));
                 assert_eq!(left.overlaps(right), left_values.iter().any(r));
+            }
+        }
+    }
+
+    #[test]
+    fn large_sets_differ_where_they_differ() {
+        let many = |without: &[u16]| -> Ranges<u16> {
+            (0..3000u16)
+                .filter(|value| !without.contains(value))
+                .map(|value| (value * 20, value * 20 + value % 9))
+                .collect()
+        };
+        let all = many(&[]);
+        for missing in [&[][..], &[0], &[2999], &[255], &[256], &[257, 258, 1500], &[0, 1, 2, 511, 512, 2560]] {
+            let less = many(missing);
+            let expected: Vec<u16> = missing.iter().map(|value| value * 20).collect();
+            let changed = all.changed_ranges(&less);
+            assert_eq!(changed.iter().map(|(low, _)| low).collect::<Vec<_>>(), expected);
+            assert_eq!(less.changed_ranges(&all), Ranges::default());
+        }
+    }
+
+    #[test]
+    fn blocks_are_the_subnets_that_another_library_finds() {
+        let ends = [0, 1, 2, 3, 4, 7, 8, 9, 255, 256, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, u32::MAX];
+        for (index, low) in ends.into_iter().enumerate() {
+            for high in ends[index..].iter().copied() {
+                let set: Ranges<u32> = [(low, high)].into_iter().collect();
+                let found: Vec<(u32, u32)> = set.blocks().collect();
+                let subnets = ipnet::Ipv4Subnets::new(low.into(), high.into(), 0);
+                let expected = subnets.map(|net| (net.network().to_bits(), 32 - u32::from(net.prefix_len())));
+                assert_eq!(found, expected.collect::<Vec<_>>(), "{low}-{high}");
+                let v6: Ranges<u128> =
+                    [(u128::from(low) << 96, (u128::from(high) << 96) + (u128::MAX >> 32))].into_iter().collect();
+                let shifted: Vec<(u128, u32)> =
+                    found.iter().map(|(low, block)| (u128::from(*low) << 96, block + 96)).collect();
+                assert_eq!(v6.blocks().collect::<Vec<_>>(), shifted);
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Reading, malformed, quoted, unknown};
-use crate::net::{Bits, Family, PrefixSet, Ranges, plain_v4};
+use crate::net::{Bits, Family, Plain, PrefixSet, Ranges};
 use crate::ruleset::SetKind;
 use crate::source::Span;
 
@@ -37,18 +37,19 @@ impl<T> Element<T> {
 impl Elements {
     /// Adds what nft text has for an element: `10.0.0.1`, `10.0.0.0/8`, `10.0.0.1-10.0.0.9`.
     pub fn push(&mut self, text: &str, span: Span) -> Reading<()> {
-        // By far the most.
-        if let Some((low, high)) = plain_v4(text.as_bytes()) {
-            let ends = (Ipv4Addr::from_bits(low).into(), Ipv4Addr::from_bits(high).into());
-            self.add(ends, low == high && !text.ends_with("/32"), span);
-            Ok(())
-        } else if let Some((address, length)) = text.split_once('/') {
+        if let Some((address, length)) = text.split_once('/') {
             self.push_prefix(address, length, span)
         } else if let Some((low, high)) = text.split_once('-') {
             self.push_range(low, high, span)
         } else {
             self.push_address(text, span)
         }
+    }
+
+    /// Adds an element that is as it should be.
+    pub fn push_plain(&mut self, plain: Plain, start: usize) {
+        let ends = (Ipv4Addr::from_bits(plain.low).into(), Ipv4Addr::from_bits(plain.high).into());
+        self.add(ends, plain.is_address, Span { start, end: start + plain.length });
     }
 
     fn add(&mut self, ends: (IpAddr, IpAddr), is_address: bool, span: Span) {

@@ -34,7 +34,7 @@ impl Recalled {
             let known = self.0.entry(name.clone()).or_default();
             if !known.iter().any(|known| known.set == *set) {
                 let elements = match set.kind {
-                    SetKind::Prefixes => set.elements.prefix_count(),
+                    SetKind::Prefixes => set.elements.v4().blocks().count() + set.elements.v6().blocks().count(),
                     SetKind::Hosts => set.elements.addresses().count(),
                 };
                 known.push(Known { set: set.clone(), elements });

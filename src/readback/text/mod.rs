@@ -190,26 +190,28 @@ fn set<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<SetForm<'a>> {
 
 /// Reads elements up to the closing brace. There may be a million of them, so nothing here is kept as text.
 fn elements(tokens: &mut Tokens<'_>) -> Reading<Elements> {
-    let mut elements = Elements::default();
+    let (mut elements, mut is_empty) = (Elements::default(), true);
     loop {
+        // By far the most.
+        while let Some((plain, start)) = tokens.plain_element() {
+            elements.push_plain(plain, start);
+            is_empty = false;
+        }
+        // A comma may end the list.
+        if !is_empty && tokens.skip(b'}') {
+            return Ok(elements);
+        }
         let element = tokens.element()?;
         elements.push(element.value, element.span)?;
-        if tokens.skip(b',') {
-            // A comma may end the list.
-            match tokens.skip(b'}') {
-                true => return Ok(elements),
-                false => continue,
-            }
-        }
+        is_empty = false;
         let mut behind = tokens.next_over_lines()?;
         if behind.value == Token::Word("comment") {
             tokens.text("a comment")?;
             behind = tokens.next_over_lines()?;
         }
         match behind.value {
-            Token::Mark('}') => return Ok(elements),
-            Token::Mark(',') if tokens.skip(b'}') => return Ok(elements),
             Token::Mark(',') => {}
+            Token::Mark('}') => return Ok(elements),
             Token::Word(word) => {
                 let message = format!("{} behind an element", quoted(word));
                 return Err(unknown(behind.span, message, "edgeward's elements are addresses, prefixes and ranges"));

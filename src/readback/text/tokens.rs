@@ -6,6 +6,7 @@ use super::super::form::Word;
 use super::super::names::plain_text;
 use super::super::{Reading, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
+use crate::net::Plain;
 use crate::source::{Span, Spanned};
 
 /// A token.
@@ -112,6 +113,15 @@ impl<'a> Tokens<'a> {
     pub fn next_over_lines(&mut self) -> Reading<Spanned<Token<'a>>> {
         self.skip_blanks_and_lines();
         self.next()
+    }
+
+    /// An element of a set with the comma behind it, where it is a plain one; and where it begins.
+    pub fn plain_element(&mut self) -> Option<(Plain, usize)> {
+        self.skip_blanks_and_lines();
+        let (start, rest) = (self.at, &self.text.as_bytes()[self.at..]);
+        let plain = Plain::read(rest).filter(|plain| rest.get(plain.length) == Some(&b','))?;
+        self.at += plain.length + 1;
+        Some((plain, start))
     }
 
     /// The next element of a set, up to a blank, comma or brace. Its colons are no marks.
