@@ -1,6 +1,7 @@
 //! `edgeward apply`.
 
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use super::diff::{Compared, summary};
@@ -93,11 +94,17 @@ impl Order<'_> {
 
     /// Brings the kernel to the policy.
     pub(super) fn carry_out(&self, store: &Store) -> Result<(), Failure> {
-        let (ruleset, text) = self.ruleset()?;
         let mut kernel = self.kernel.kernel();
         let force = self.guard.force;
         let mut rollout = rollout::rollout(store, &mut kernel);
-        let state = rollout::settle(&mut rollout, force)?;
+        // What the last run left has to be made good whatever comes next, and where sets are large both take a while.
+        let (proved, settled) = thread::scope(|scope| {
+            let proved = scope.spawn(|| self.ruleset());
+            let settled = rollout::settle(&mut rollout, force);
+            (proved.join(), settled)
+        });
+        let (ruleset, text) = proved.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let state = settled?;
         let name = &self.bound.loaded.intent.name;
         // A refresh keeps what is pending pending; whoever applies has to say what is to become of it.
         let confirm_within = match (&state.pending, self.guard.confirm_within) {

@@ -2,9 +2,8 @@
 
 use super::rollout::{self, StateArguments};
 use super::{Failure, render};
-use crate::host::generations::Pending;
 use crate::host::kernel::Real;
-use crate::host::rollout::{is_from_before, is_over, named};
+use crate::host::rollout::{is_unsettled, named};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,8 +21,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut state = store.state()?;
     let was_pending = state.pending.clone();
     // Whoever can say this word need not wait for the kernel, unless there is something to make good.
-    let is_unsettled = |pending: &Pending| is_over(pending) || is_from_before(pending);
-    if state.switching.is_some() || state.pending.as_ref().is_some_and(is_unsettled) {
+    if is_unsettled(&state) {
         state = rollout::settle(&mut rollout, true)?;
     }
     if state.pending.is_some() {

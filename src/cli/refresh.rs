@@ -8,6 +8,7 @@ use super::resolve;
 use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
 use super::{Failure, PolicyTarget, load_catalog, load_policy, render};
 use crate::diag::Severity;
+use crate::host::rollout::is_unsettled;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,10 +33,10 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let catalog = load_catalog(folder)?;
     let loaded = load_policy(&arguments.policy, &catalog, arguments.target.target, Severity::Warning)?;
     // What was left pending or half done comes first: it may be why DNS does not answer.
-    let mut kernel = arguments.kernel.kernel();
-    let store = arguments.state.hold()?;
-    rollout::settle(&mut rollout::rollout(&store, &mut kernel), arguments.guard.force)?;
-    let store = store.release();
+    if is_unsettled(&arguments.state.look().state()?) {
+        let mut kernel = arguments.kernel.kernel();
+        rollout::settle(&mut rollout::rollout(&arguments.state.hold()?, &mut kernel), arguments.guard.force)?;
+    }
     let resolved = resolve::update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, false)?;
     render::output(&resolved.changes())?;
     // Names that failed keep their addresses, and are no reason to keep the others from their new ones.
@@ -45,9 +46,8 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         (Err(_), Some(failed)) | (Err(failed), None) => return Err(failed),
     };
     if failed.is_none() || resolved.answered() {
-        let Arguments { guard, kernel, .. } = arguments;
-        let store = store.hold_again(rollout::PATIENCE)?;
-        Order { bound: &bound, catalog: &catalog, verb: "refresh", guard, kernel }.carry_out(&store)?;
+        let Arguments { guard, kernel, state, .. } = arguments;
+        Order { bound: &bound, catalog: &catalog, verb: "refresh", guard, kernel }.carry_out(&state.hold()?)?;
     } else {
         render::note("no name was answered; the rules stay as they are");
     }

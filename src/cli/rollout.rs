@@ -13,7 +13,7 @@ use crate::host::watch::Watcher;
 use crate::policy::syntax::parse_duration;
 
 /// A run holds the folder for the time of a change, some seconds at most where sets are large.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Less is no time to type a word; more is no guard.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(7 * 86_400);

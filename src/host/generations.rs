@@ -124,20 +124,6 @@ impl Store {
         Ok(Self { held, ..Self::look(&folder) })
     }
 
-    /// Lets go of the folder, and keeps what was read of it.
-    #[must_use]
-    pub fn release(self) -> Self {
-        Self { held: None, ..self }
-    }
-
-    /// Holds the folder again, as [`Store::hold`] does.
-    ///
-    /// # Errors
-    /// Another run holds it all the time.
-    pub fn hold_again(self, patience: Duration) -> Result<Self, StoreError> {
-        Ok(Self { rulesets: self.rulesets, ..Self::hold(&self.folder, patience)? })
-    }
-
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder

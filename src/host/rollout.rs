@@ -654,8 +654,14 @@ fn pending(armed: u64, generation: u64, back_to: Option<u64>, delay: Duration) -
     Pending { armed, generation, back_to, deadline, deadline_since_boot, boot }
 }
 
+/// Whether the last run has left something to make good: a change half way, or one whose time is over.
+pub fn is_unsettled(state: &State) -> bool {
+    let is_to_go = |pending: &Pending| is_over(pending) || is_from_before(pending);
+    state.switching.is_some() || state.pending.as_ref().is_some_and(is_to_go)
+}
+
 /// Whether the machine was started anew since a change was armed, as far as the kernel tells.
-pub fn is_from_before(pending: &Pending) -> bool {
+fn is_from_before(pending: &Pending) -> bool {
     matches!((&pending.boot, clock::boot_id()), (Some(then), Some(now)) if *then != now)
 }
 
