@@ -127,6 +127,7 @@ const OUTSIDE: &[&[&str]] = &[
 /// What of it is no I/O, and what the program's entry hands over.
 const HARMLESS: &[(&str, &[&str])] = &[
     ("cli", &["std", "process", "ExitCode"]),
+    ("cli", &["std", "thread", "scope"]),
     ("main", &["std", "process", "ExitCode"]),
     ("main", &["std", "env", "args_os"]),
 ];

@@ -1,7 +1,6 @@
 //! `edgeward apply`.
 
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
 use super::diff::{Compared, summary};
@@ -98,7 +97,7 @@ impl Order<'_> {
         let force = self.guard.force;
         let mut rollout = rollout::rollout(store, &mut kernel);
         // What the last run left has to be made good whatever comes next, and where sets are large both take a while.
-        let (proved, settled) = thread::scope(|scope| {
+        let (proved, settled) = std::thread::scope(|scope| {
             let proved = scope.spawn(|| self.ruleset());
             let settled = rollout::settle(&mut rollout, force);
             (proved.join(), settled)

@@ -55,7 +55,7 @@ impl StateArguments {
 pub(super) struct KernelArguments {
     /// Read all elements of large sets back, and not only their number and some of them: 12 s for half a million
     #[arg(long)]
-    deep: bool,
+    pub(super) deep: bool,
 }
 
 impl KernelArguments {

@@ -64,6 +64,8 @@ struct Status {
     state: State,
     manifest: Option<Manifest>,
     standing: Standing,
+    /// Whether all elements were read.
+    deep: bool,
     counters: BTreeMap<String, Counter>,
     others: Others,
 }
@@ -71,14 +73,14 @@ struct Status {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.look();
     let mut kernel = arguments.kernel.kernel();
-    let mut status = look(&store, &mut kernel)?;
+    let mut status = look(&store, &mut kernel, arguments.kernel.deep)?;
     // A change that is on its way has reached the kernel before the records.
     for _ in 0..LOOKS {
         if status.standing != Standing::Changed {
             break;
         }
         pause(PAUSE);
-        status = look(&store, &mut kernel)?;
+        status = look(&store, &mut kernel, arguments.kernel.deep)?;
     }
     render::output(&match arguments.format {
         ListFormat::Text => text(&status),
@@ -86,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-fn look(store: &Store, kernel: &mut dyn Kernel) -> Result<Status, Failure> {
+fn look(store: &Store, kernel: &mut dyn Kernel, deep: bool) -> Result<Status, Failure> {
     let state = store.state()?;
     let recorded = state.current.map(|number| store.ruleset(number)).transpose()?;
     recorded.iter().for_each(|ruleset| kernel.recall(ruleset));
@@ -108,11 +110,11 @@ fn look(store: &Store, kernel: &mut dyn Kernel) -> Result<Status, Failure> {
     let counters = kernel.counters()?;
     let ruleset = live.map(|live| live.meaning()).or(recorded).unwrap_or_default();
     let manifest = state.current.map(|number| store.manifest(number)).transpose()?;
-    Ok(Status { state, manifest, standing, counters, others: outside::others(&ruleset) })
+    Ok(Status { state, manifest, standing, deep, counters, others: outside::others(&ruleset) })
 }
 
 fn text(status: &Status) -> String {
-    let Status { state, manifest, standing, counters, others } = status;
+    let Status { state, manifest, standing, deep, counters, others } = status;
     let current = named(state.current);
     let mut lines = vec![match standing {
         Standing::Absent => format!("no table `inet {TABLE}`: every packet is accepted"),
@@ -127,8 +129,10 @@ fn text(status: &Status) -> String {
         }
         Standing::Changed => format!(
             "{} somebody has changed the table `inet {TABLE}` since it was brought to {current}; \
-             `edgeward diff POLICY` shows what",
-            render::red("warning:")
+             `edgeward diff {}POLICY` shows what",
+            render::red("warning:"),
+            // What only all elements tell, others do not see.
+            if *deep { "--deep " } else { "" }
         ),
         Standing::Unreadable => format!(
             "{} the table `inet {TABLE}` has something in it that edgeward did not make; \
@@ -179,7 +183,7 @@ fn text(status: &Status) -> String {
 }
 
 fn document(status: &Status) -> Value {
-    let Status { state, manifest, standing, counters, others } = status;
+    let Status { state, manifest, standing, deep, counters, others } = status;
     let policy = manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
     let chain = |(hook, chain): &(crate::net::Hook, crate::host::foreign::ForeignChain)| {
         let order = match chain.order(*hook) {
@@ -198,6 +202,7 @@ fn document(status: &Status) -> Value {
     };
     json!({
         "table": standing.word(),
+        "deep": deep,
         "generation": state.current,
         "loaded-at-boot": state.confirmed,
         "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),

@@ -276,6 +276,7 @@ impl Store {
     /// The folder cannot be read or written to.
     pub fn prune(&self, state: &State) -> Result<(), StoreError> {
         let around = self.folder.join("generations");
+        self.rulesets.borrow_mut().retain(|number, _| state.generations.contains_key(number));
         let known: BTreeSet<String> = state.generations.keys().map(u64::to_string).collect();
         for name in files::names_in(&around).map_err(io_error("read", &around))? {
             let is_ours = name.parse::<u64>().is_ok() || name.starts_with(files::UNFINISHED);
