@@ -559,23 +559,27 @@ impl Rollout<'_> {
         planned: Option<Transition>,
         force: bool,
     ) -> Result<Made, RolloutError> {
-        match self.try_to_bring(ruleset, planned, force) {
-            // A large set was taken for one that it is not; from now on all of it is read.
+        let planned = planned.map_or_else(|| Transition::plan(self.kernel, ruleset), Ok);
+        match self.carry_through(ruleset, planned, force) {
+            // A large set is not what it was taken for. From now on all of it is read.
             Err(RolloutError::Kernel(KernelError::Netlink(
                 NetlinkError::Missing { .. } | NetlinkError::Exists { .. },
-            ))) => self.try_to_bring(ruleset, None, force),
+            ))) => {
+                let planned = Transition::plan_anew(self.kernel, ruleset);
+                self.carry_through(ruleset, planned, force)
+            }
             brought => brought,
         }
     }
 
-    fn try_to_bring(
+    fn carry_through(
         &mut self,
         ruleset: Option<&Ruleset>,
-        planned: Option<Transition>,
+        planned: Result<Transition, KernelError>,
         force: bool,
     ) -> Result<Made, RolloutError> {
         let mut made = Made::default();
-        let transition = match planned.map_or_else(|| Transition::plan(self.kernel, ruleset), Ok) {
+        let transition = match planned {
             Ok(transition) => transition,
             Err(KernelError::Unreadable(_)) if force => {
                 made.changed = true;

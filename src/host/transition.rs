@@ -28,13 +28,25 @@ impl Transition {
         Ok(Self::from(kernel.table()?.map(Live), wanted))
     }
 
+    /// As [`Transition::plan`], by way of [`Live::plan_anew`].
+    ///
+    /// # Errors
+    /// The table cannot be read.
+    pub fn plan_anew(kernel: &mut dyn Kernel, wanted: Option<&Ruleset>) -> Result<Self, KernelError> {
+        Ok(Self::with(kernel.table()?.map(Live), wanted, Live::plan_anew))
+    }
+
     /// As [`Transition::plan`], from a table that has been read.
     pub fn from(before: Option<Live>, wanted: Option<&Ruleset>) -> Self {
+        Self::with(before, wanted, Live::plan)
+    }
+
+    fn with(before: Option<Live>, wanted: Option<&Ruleset>, plan: fn(&Live, bool, &Ruleset) -> Plan) -> Self {
         let plan = match (&before, wanted) {
             (None, None) => Plan::default(),
-            (Some(live), None) => live.plan(true, &Ruleset::default()),
-            (None, Some(wanted)) => Live::default().plan(false, wanted),
-            (Some(live), Some(wanted)) => live.plan(true, wanted),
+            (Some(live), None) => plan(live, true, &Ruleset::default()),
+            (None, Some(wanted)) => plan(&Live::default(), false, wanted),
+            (Some(live), Some(wanted)) => plan(live, true, wanted),
         };
         let removes = before.is_some() && wanted.is_none();
         Self { before, plan, removes }

@@ -116,13 +116,27 @@ impl Live {
     /// The steps to a ruleset. What is made gets a number that nothing of the table has: chains always, sets where their
     /// name is taken.
     pub fn plan(&self, exists: bool, wanted: &Ruleset) -> Plan {
+        self.plan_with(exists, wanted, few_come)
+    }
+
+    /// As [`Live::plan`], without a doubt about the elements that a set of prefixes has in the kernel: it is made anew
+    /// where it is not what is wanted. Somebody else may have put the same addresses there as other elements.
+    pub fn plan_anew(&self, exists: bool, wanted: &Ruleset) -> Plan {
+        self.plan_with(exists, wanted, |_, _| false)
+    }
+
+    fn plan_with(&self, exists: bool, wanted: &Ruleset, few_come: fn(&PrefixSet, &PrefixSet) -> bool) -> Plan {
         let now = self.meaning();
         let wanted = wanted.clone().without_notes();
         let same_rules = now.chains == sorted_like(&wanted, &now).chains && now.counters == wanted.counters;
         let changed_only_elements = || {
             let names = |ruleset: &Ruleset| ruleset.sets.keys().cloned().collect::<Vec<_>>();
             names(&now) == names(&wanted)
-                && now.sets.values().zip(wanted.sets.values()).all(|(old, new)| old == new || is_updated(old, new))
+                && now
+                    .sets
+                    .values()
+                    .zip(wanted.sets.values())
+                    .all(|(old, new)| old == new || is_updated(old, new, few_come))
         };
         // Every set of the meaning is one that rules look into, so it has a live name; and both have the same sets here.
         let reached = self.reached();
@@ -231,7 +245,7 @@ const MOST_CHANGED: usize = 1024;
 /// A hash always is. Intervals only where there are so many that to fill them all takes seconds, and where nothing that
 /// comes shares an address with what goes: before January 2026 the kernel takes what is still to come for what is there
 /// while it looks for the interval of an address, and misses the interval that goes (commit 7e43e0a1141d).
-fn is_updated(old: &Set, new: &Set) -> bool {
+fn is_updated(old: &Set, new: &Set, few_come: fn(&PrefixSet, &PrefixSet) -> bool) -> bool {
     match (old.kind, new.kind) {
         _ if old.family != new.family => false,
         (SetKind::Hosts, SetKind::Hosts) => true,
