@@ -96,7 +96,17 @@ fn no_packet_is_lost_or_passed() {
     need_namespaces!();
     let _turn = turn();
     let topology = site::topology();
-    judge_changes(&topology, &mut Program::new(&topology, EDGEWARD), changes(CHANGES[0]));
+    judge_changes(&topology, &mut Program::new(&topology, EDGEWARD, None), changes(CHANGES[0]));
+}
+
+/// With a list of `EDGEWARD_PREFIXES`: rules change beside it, single elements of it, and all of it.
+#[test]
+fn no_packet_is_lost_or_passed_where_a_set_is_large() {
+    need_namespaces!();
+    let _turn = turn();
+    let more = std::env::var("EDGEWARD_PREFIXES").map_or(60_000, |number| number.parse().unwrap());
+    let topology = site::topology();
+    judge_changes(&topology, &mut Program::new(&topology, EDGEWARD, Some(more)), changes(ROUND.len()));
 }
 
 /// The same without the program around it, in a fraction of the time.

@@ -113,11 +113,33 @@ impl Policy {
 
     /// The policy file.
     pub fn yaml(self) -> String {
-        let mut peers = String::new();
+        self.text(&self.prefixes(",\n  "), "")
+    }
+
+    /// The policy file, with its prefixes in a list beside it.
+    pub fn yaml_with_list(self, list: &str) -> String {
+        self.text("", &format!(", peers-file: {list}"))
+    }
+
+    /// The list: its prefixes, and `more` that no packet comes from. Lists of different numbers differ in one line.
+    pub fn list(self, more: u32, number: u32) -> String {
+        let mut list = self.prefixes("\n");
+        for index in (0..=more).filter(|index| *index != number) {
+            let _ = writeln!(list, "{}/{}", Ipv4Addr::from(0x8000_0000 + index * 1024), 24 + index % 9);
+        }
+        list
+    }
+
+    fn prefixes(self, behind: &str) -> String {
+        let mut prefixes = String::new();
         for index in (0..PREFIXES).filter(|index| self.permits(*index)) {
             let (low, length) = prefix(index);
-            let _ = write!(peers, "{}/{length},\n  ", Ipv4Addr::from(low));
+            let _ = write!(prefixes, "{}/{length}{behind}", Ipv4Addr::from(low));
         }
+        prefixes
+    }
+
+    fn text(self, peers: &str, list: &str) -> String {
         let [push, mirror] = NAMES;
         let own = match self {
             Policy::A => {
@@ -140,7 +162,7 @@ impl Policy {
              dns: {{servers: [192.168.0.53]}}\n\
              resolve: {{linger: 1s}}\n\
              allow:\n\
-             - {{id: in, direction: inbound, peers: [{peers}{push}], {ports}}}\n\
+             - {{id: in, direction: inbound, peers: [{peers}{push}]{list}, {ports}}}\n\
              - {{id: out, direction: outbound, peers: [64.0.0.0/16, {mirror}], {ports}}}\n\
              {own}"
         )

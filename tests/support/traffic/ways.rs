@@ -130,16 +130,25 @@ pub struct Program<'a> {
     path: &'a str,
     folder: tempfile::TempDir,
     servers: [DnsServer; SERVERS],
+    /// How many prefixes there are besides, in lists, of which each refresh changes one.
+    more: Option<u32>,
+    refreshed: u32,
 }
 
 impl<'a> Program<'a> {
     /// Starts the DNS servers on the host's own loopback, and puts the first ruleset in force.
-    pub fn new(topology: &'a Topology, path: &'a str) -> Self {
+    pub fn new(topology: &'a Topology, path: &'a str, more: Option<u32>) -> Self {
         let servers = std::array::from_fn(|server| serve(topology, server));
-        let program = Self { topology, path, folder: tempfile::tempdir().unwrap(), servers };
+        let folder = tempfile::tempdir().unwrap();
+        let program = Self { topology, path, folder, servers, more, refreshed: 0 };
         for policy in [Policy::A, Policy::B] {
-            fs::write(program.policy(policy), policy.yaml()).unwrap();
+            let text = match more {
+                None => policy.yaml(),
+                Some(_) => policy.yaml_with_list(&program.list(policy)),
+            };
+            fs::write(program.policy(policy), text).unwrap();
         }
+        program.write_lists();
         program.run("resolve", Policy::A, &["--server", &program.server(0)]);
         program.run("apply", Policy::A, &["--state-dir", &program.file("state")]);
         program
@@ -151,6 +160,17 @@ impl<'a> Program<'a> {
 
     fn policy(&self, policy: Policy) -> PathBuf {
         self.folder.path().join(format!("{policy:?}.yaml"))
+    }
+
+    fn list(&self, policy: Policy) -> String {
+        self.file(&format!("{policy:?}.txt"))
+    }
+
+    fn write_lists(&self) {
+        for policy in [Policy::A, Policy::B] {
+            let list = self.more.map(|more| policy.list(more, self.refreshed));
+            list.into_iter().for_each(|list| fs::write(self.list(policy), list).unwrap());
+        }
     }
 
     fn server(&self, number: usize) -> String {
@@ -177,6 +197,8 @@ impl Way for Program<'_> {
         match step {
             Step::Apply(policy) => self.run("apply", policy, &["--state-dir", &state]),
             Step::Refresh(policy, server) => {
+                self.refreshed += 1;
+                self.write_lists();
                 self.run("refresh", policy, &["--state-dir", &state, "--server", &self.server(server)]);
             }
             Step::Rollback(_) => edgeward(self.topology, self.path, &["rollback", "--state-dir", &state]),
