@@ -36,8 +36,10 @@ lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
-bench: ## Measures the hot functions
+bench: system iprange build ## Measures functions, packets, and whole processes beside nft and iprange (needs python3)
 	$(CARGO) bench --locked --bench hot
+	$(CARGO) bench --locked --bench packets $(RUN_AS_ROOT)
+	$(AS_ROOT) python3 benches/processes.py $(BINARY)
 
 audit: ## Checks the dependencies (CHECKS="bans licenses sources" where there is no internet)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked

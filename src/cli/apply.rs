@@ -97,12 +97,8 @@ impl Order<'_> {
         let force = self.guard.force;
         let mut rollout = rollout::rollout(store, &mut kernel);
         // What the last run left has to be made good whatever comes next, and where sets are large both take a while.
-        let (proved, settled) = std::thread::scope(|scope| {
-            let proved = scope.spawn(|| self.ruleset());
-            let settled = rollout::settle(&mut rollout, force);
-            (proved.join(), settled)
-        });
-        let (ruleset, text) = proved.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (proved, settled) = meanwhile(|| self.ruleset(), || rollout::settle(&mut rollout, force));
+        let (ruleset, text) = proved?;
         let state = settled?;
         let name = &self.bound.loaded.intent.name;
         // A refresh keeps what is pending pending; whoever applies has to say what is to become of it.
@@ -143,15 +139,26 @@ impl Order<'_> {
         let generation = manifest::generation(self.bound, self.catalog, text, rules, self.verb, facts);
         let manner = Manner { confirm_within, force, ssh_port: ssh_port(&self.bound.loaded.policy) };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let (state, made) = rollout.apply(&state, generation, &ruleset, manner)?;
+        let flows = || before.as_ref().map(|before| super::diff::flows(before, &ruleset));
+        let (flows, applied) = meanwhile(flows, || rollout.apply(&state, generation, &ruleset, manner));
+        let (state, made) = applied?;
         rollout::tell(&made);
-        let what = match &before {
+        let what = match flows {
             None => "these are the first rules".to_owned(),
             Some(_) if !made.changed => "the rules were in force already".to_owned(),
-            Some(before) => super::diff::flows(before, &ruleset),
+            Some(flows) => flows,
         };
         report(&format!("generation {number} of `{name}` is in force: {what}"), &state, &made.watcher)
     }
+}
+
+/// Does one thing while another is done, which reads and counts only.
+fn meanwhile<T: Send, U>(other: impl FnOnce() -> T + Send, own: impl FnOnce() -> U) -> (T, U) {
+    std::thread::scope(|scope| {
+        let other = scope.spawn(other);
+        let own = own();
+        (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), own)
+    })
 }
 
 fn report(sentence: &str, state: &State, watcher: &Option<crate::host::watch::Watcher>) -> Result<(), Failure> {

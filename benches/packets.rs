@@ -1,0 +1,160 @@
+//! What the rules cost a packet that opens a flow: `make bench`, as root.
+//!
+//! A veth pair delivers a packet within the system call that sends it, so the time of the sender is all there is: to
+//! send, to cross, to be judged, and to be put where a program reads it.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark speaks")]
+
+#[path = "../tests/support/mod.rs"]
+#[macro_use]
+mod support;
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use edgeward::catalog::Catalog;
+use edgeward::emit;
+use edgeward::lower::lower;
+use edgeward::resolution::Resolution;
+use support::netns::{Hook, Probe, Proto, Side, Topology};
+use support::random::intent;
+use support::traffic::flood::{Flood, StopOnDrop};
+use support::traffic::judge::{Fate, Judge, Stream};
+use support::traffic::site;
+
+const PREFIXES: u32 = 100_000;
+const ROUNDS: usize = 5;
+const PORT: u16 = 5000;
+
+const EMPTY: &str = "table inet edgeward {
+    chain input { type filter hook input priority filter; policy accept; }
+    chain output { type filter hook output priority filter; policy accept; }
+}";
+/// What any stateful firewall has.
+const STATEFUL: &str = "table inet edgeward {
+    chain input { type filter hook input priority filter; policy accept; ct state established,related accept; }
+    chain output { type filter hook output priority filter; policy accept; ct state established,related accept; }
+}";
+
+fn low(index: u32) -> u32 {
+    0x2000_0000 + index * 1024
+}
+
+/// A host that permits a port to many prefixes.
+fn wide() -> String {
+    let mut peers = String::new();
+    for index in 0..PREFIXES {
+        write!(peers, "{}/{}, ", Ipv4Addr::from(low(index)), 24 + index % 9).unwrap();
+    }
+    let text = format!(
+        "version: 1\nname: wide\ntarget: edge-host\nregion: cn-hangzhou\nconnection: express-connect\n\
+         cni: flannel-vxlan\ncluster: {{kind: registered, version: '1.30', api-server: 192.168.0.10}}\n\
+         networks: {{vpc: [10.0.0.0/8], hosts: [192.168.0.0/24], pods: [172.20.0.0/16]}}\n\
+         management: {{from: [192.168.0.0/28]}}\ndns: {{servers: [192.168.0.53]}}\n\
+         allow:\n- {{id: in, direction: inbound, peers: [{peers}], ports: [udp/5000, tcp/5000]}}\n"
+    );
+    let declared = intent(&text, &Catalog::embedded().unwrap());
+    emit::nft(&lower(&declared.bind(&Resolution::default()).unwrap()))
+}
+
+/// A packet for each of some prefixes. The addresses are in no order that a cache could follow.
+fn flood(places: std::ops::Range<u32>, sport: Option<u16>) -> Flood {
+    let stream = Stream { dscp: 1, name: "opens a flow", hook: Hook::Input, fate: Fate::Allowed };
+    let from = |index: u32| {
+        let probe = Probe::new(Hook::Input, Proto::Udp, Ipv4Addr::from(low(index)), site::HOST, PORT);
+        sport.map_or(probe, |sport| probe.sport(sport))
+    };
+    let probes: Vec<Probe> = places.map(|place| from(place * 7919 % PREFIXES)).collect();
+    let mut flood = Flood::default();
+    flood.add(&stream, &probes);
+    flood
+}
+
+/// Sends each packet of a flood; says how many nanoseconds one takes.
+fn timed(flood: &Flood, host: &Topology) -> f64 {
+    let begin = Instant::now();
+    flood.once(host);
+    begin.elapsed().as_nanos() as f64 / flood.len() as f64
+}
+
+fn hosts(rulesets: &[(&str, String)]) -> Vec<Topology> {
+    let host = |(_, text): &(&str, String)| {
+        let host = site::topology();
+        host.load(text).unwrap();
+        host
+    };
+    rulesets.iter().map(host).collect()
+}
+
+/// Packets that end behind the rules: nothing is measured but their way there.
+fn to_the_rules(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
+    let hosts = hosts(rulesets);
+    let stream = Stream { dscp: 1, name: "opens a flow", hook: Hook::Input, fate: Fate::Allowed };
+    let judges: Vec<Judge<'_>> = hosts.iter().map(|host| Judge::new(host, vec![stream])).collect();
+    let flood = flood(0..PREFIXES, None);
+    let rounds = (0..=ROUNDS).map(|_| hosts.iter().map(|host| timed(&flood, host)).collect()).skip(1).collect();
+    for (judge, (name, _)) in judges.iter().zip(rulesets) {
+        let tally = judge.tally();
+        assert_eq!((tally.lost(), tally.packets()), (0, (ROUNDS as u64 + 1) * u64::from(PREFIXES)), "{name}: {tally}");
+    }
+    rounds
+}
+
+/// Packets that reach a program, as the first of a flow does: conntrack keeps it, and the program reads it.
+fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
+    let hosts = hosts(rulesets);
+    let (stop, heard) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let listen = |host: &Topology| {
+            let socket = host.within(Side::UnderTest, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap());
+            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            let (stop, heard) = (&stop, &heard);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    heard.fetch_add(u64::from(socket.recv(&mut [0; 64]).is_ok()), Ordering::Relaxed);
+                }
+            });
+        };
+        hosts.iter().for_each(listen);
+        let _stops = StopOnDrop(&stop);
+        // Each prefix opens one flow; conntrack has no room for a million.
+        let part = PREFIXES / ROUNDS as u32;
+        let warm_up = flood(0..part, Some(999));
+        hosts.iter().for_each(|host| warm_up.once(host));
+        let round = |round| {
+            let flood = flood(round * part..(round + 1) * part, None);
+            hosts.iter().map(|host| timed(&flood, host)).collect()
+        };
+        let rounds = (0..ROUNDS as u32).map(round).collect();
+        thread::sleep(Duration::from_millis(100));
+        let sent = (ROUNDS as u64 + 1) * u64::from(part) * hosts.len() as u64;
+        let heard = heard.load(Ordering::Relaxed);
+        assert!(heard > sent / 10 * 9, "{heard} of {sent} packets were heard");
+        rounds
+    })
+}
+
+fn main() {
+    // What `cargo test --benches` and its like pass.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    need_namespaces!();
+    let rulesets =
+        [("empty, accept", EMPTY.to_owned()), ("stateful, accept", STATEFUL.to_owned()), ("100,000 prefixes", wide())];
+    for (what, rounds) in
+        [("to a program", to_a_program(&rulesets)), ("to the end of the rules", to_the_rules(&rulesets))]
+    {
+        println!("A packet that opens a flow, {what}:");
+        let mut first = None;
+        for (index, (name, _)) in rulesets.iter().enumerate() {
+            let mut times: Vec<f64> = rounds.iter().map(|round| round[index]).collect();
+            times.sort_by(f64::total_cmp);
+            let median = times[ROUNDS / 2];
+            println!("  {name:<18} {median:>6.0} ns, {:.2}", median / *first.get_or_insert(median));
+        }
+    }
+}
