@@ -10,7 +10,7 @@
 mod support;
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ use edgeward::catalog::Catalog;
 use edgeward::emit;
 use edgeward::lower::lower;
 use edgeward::resolution::Resolution;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
 use support::netns::{Hook, Probe, Proto, Side, Topology};
 use support::random::intent;
 use support::traffic::flood::{Flood, StopOnDrop};
@@ -111,6 +112,8 @@ fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
         let listen = |host: &Topology| {
             let socket = host.within(Side::UnderTest, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap());
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+            // The reader may have to wait for a processor.
+            sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20).unwrap();
             let (stop, heard) = (&stop, &heard);
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
@@ -137,18 +140,65 @@ fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
     })
 }
 
+/// TCP connections from as many addresses, opened and closed again.
+fn connections(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
+    const CONNECTIONS: u32 = 2000;
+    let hosts = hosts(rulesets);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for host in &hosts {
+            let listener = host.within(Side::UnderTest, || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap());
+            let stop = &stop;
+            scope.spawn(move || listener.incoming().take_while(|_| !stop.load(Ordering::Relaxed)).for_each(drop));
+        }
+        let connect = |from: u32| {
+            let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+            bind(&socket, &SocketAddr::new(Ipv4Addr::from(from).into(), 0)).unwrap();
+            rustix::net::connect(&socket, &SocketAddr::new(site::HOST.into(), PORT)).unwrap();
+        };
+        let open = |host: &Topology, round: u32| {
+            host.within(Side::Outside, || {
+                let begin = Instant::now();
+                let places = round * CONNECTIONS..(round + 1) * CONNECTIONS;
+                places.for_each(|place| connect(low(place * 7919 % PREFIXES)));
+                begin.elapsed().as_nanos() as f64 / f64::from(CONNECTIONS)
+            })
+        };
+        let rounds = (0..=ROUNDS as u32).map(|round| hosts.iter().map(|host| open(host, round)).collect());
+        let rounds = rounds.skip(1).collect();
+        stop.store(true, Ordering::Relaxed);
+        // Who waits for the next connection sees then that there is to be none.
+        hosts.iter().for_each(|host| host.within(Side::Outside, || connect(low(0))));
+        rounds
+    })
+}
+
 fn main() {
     // What `cargo test --benches` and its like pass.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
     need_namespaces!();
-    let rulesets =
-        [("empty, accept", EMPTY.to_owned()), ("stateful, accept", STATEFUL.to_owned()), ("100,000 prefixes", wide())];
-    for (what, rounds) in
-        [("to a program", to_a_program(&rulesets)), ("to the end of the rules", to_the_rules(&rulesets))]
-    {
-        println!("A packet that opens a flow, {what}:");
+    let wide = wide();
+    // The least that nftables can do with the same set.
+    let set = wide.split("set in_v4 {").nth(1).and_then(|rest| rest.split("\n\t}").next()).unwrap();
+    let least = format!(
+        "table inet edgeward {{\nset in_v4 {{ {set}\n}}\nchain input {{\n\
+         type filter hook input priority filter; policy drop\n\
+         ct state established,related accept\nip saddr @in_v4 accept\n}}\n}}\n"
+    );
+    let rulesets = [
+        ("empty, accept", EMPTY.to_owned()),
+        ("stateful, accept", STATEFUL.to_owned()),
+        ("one rule, 100,000", least),
+        ("100,000 prefixes", wide),
+    ];
+    for (what, rounds) in [
+        ("A TCP connection", connections(&rulesets)),
+        ("A packet that opens a flow, to a program", to_a_program(&rulesets)),
+        ("A packet that opens a flow, to the end of the rules", to_the_rules(&rulesets)),
+    ] {
+        println!("{what}:");
         let mut first = None;
         for (index, (name, _)) in rulesets.iter().enumerate() {
             let mut times: Vec<f64> = rounds.iter().map(|round| round[index]).collect();

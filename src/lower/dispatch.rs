@@ -87,7 +87,10 @@ pub(super) fn inline(permit: &Permit) -> Vec<Rule> {
     }
     let with_ports = permit.ports().into_iter().filter(|(_, ports)| !ports.is_empty()).map(|(transport, ports)| {
         let port = Match::Port(transport, permit.service_end(), ports);
-        permit.rule(permit.transport_matches(transport).into_iter().chain([port]))
+        let rule = permit.rule([]);
+        // Every packet comes by here, and to look at a port costs less than to look into a set.
+        let matches = [port].into_iter().chain(permit.transport_matches(transport)).chain(rule.matches).collect();
+        Rule { matches, ..rule }
     });
     with_ports.chain(permit.portless().into_iter().map(|(_, rule)| rule)).collect()
 }

@@ -9,28 +9,27 @@ use crate::source::Span;
 
 /// Elements as they were written, in any order, of either family.
 ///
-/// Whether they suit the set is asked at the end: its type and flags may stand behind them. There may be half a million
-/// of them, so each takes no more than it has to: 16 bytes of IPv4.
+/// Whether they suit the set is asked at the end: its type and flags may stand behind them.
 #[derive(Default)]
 pub struct Elements {
-    v4: Vec<Element<u32>>,
-    v6: Vec<Element<u128>>,
+    v4: Written<u32>,
+    v6: Written<u128>,
 }
 
-struct Element<T> {
-    low: T,
-    high: T,
-    /// Where it stands; a text has less than 4 GiB, and an element less than 64 KiB.
-    start: u32,
-    length: u16,
-    /// Whether it was written as a lone address.
-    is_address: bool,
+/// The elements of a family. There may be half a million of them, so each takes no more than it has to: 13 bytes of IPv4.
+struct Written<T> {
+    ranges: Vec<(T, T)>,
+    /// Where each begins; a text has less than 4 GiB.
+    starts: Vec<u32>,
+    /// The bytes that each takes; the longest has 79.
+    lengths: Vec<u8>,
+    /// The first that was not written as a lone address.
+    other: Option<Span>,
 }
 
-impl<T> Element<T> {
-    fn span(&self) -> Span {
-        let start = self.start as usize;
-        Span { start, end: start + usize::from(self.length) }
+impl<T> Default for Written<T> {
+    fn default() -> Self {
+        Self { ranges: Vec::new(), starts: Vec::new(), lengths: Vec::new(), other: None }
     }
 }
 
@@ -53,15 +52,9 @@ impl Elements {
     }
 
     fn add(&mut self, ends: (IpAddr, IpAddr), is_address: bool, span: Span) {
-        let start = u32::try_from(span.start).unwrap_or(u32::MAX);
-        let length = u16::try_from(span.end.saturating_sub(span.start)).unwrap_or(u16::MAX);
         match ends {
-            (IpAddr::V4(low), IpAddr::V4(high)) => {
-                self.v4.push(Element { low: low.to_bits(), high: high.to_bits(), start, length, is_address });
-            }
-            (IpAddr::V6(low), IpAddr::V6(high)) => {
-                self.v6.push(Element { low: low.to_bits(), high: high.to_bits(), start, length, is_address });
-            }
+            (IpAddr::V4(low), IpAddr::V4(high)) => self.v4.push((low.to_bits(), high.to_bits()), is_address, span),
+            (IpAddr::V6(low), IpAddr::V6(high)) => self.v6.push((low.to_bits(), high.to_bits()), is_address, span),
             // Both ends were made of one address, or seen to be of one family.
             _ => {}
         }
@@ -120,35 +113,52 @@ impl Elements {
     /// (1.0.6: “conflicting intervals specified”).
     pub fn suit(self, family: Family, kind: SetKind) -> Reading<PrefixSet> {
         let stranger = match family {
-            Family::V4 => self.v6.first().map(Element::span),
-            Family::V6 => self.v4.first().map(Element::span),
+            Family::V4 => self.v6.span(0),
+            Family::V6 => self.v4.span(0),
         };
         if let Some(span) = stranger {
             let message = format!("an element of a set of {} addresses is of the other family", family.name());
             return Err(malformed(span, message, "give each family a set of its own"));
         }
-        Ok((joined(self.v4, kind)?, joined(self.v6, kind)?).into())
+        Ok((self.v4.joined(kind)?, self.v6.joined(kind)?).into())
     }
 }
 
-fn joined<T: Bits>(mut elements: Vec<Element<T>>, kind: SetKind) -> Reading<Ranges<T>> {
-    if kind == SetKind::Hosts
-        && let Some(element) = elements.iter().find(|element| !element.is_address)
-    {
-        let help = "write `flags interval` into the set, or addresses one by one";
-        return Err(malformed(element.span(), "a set without intervals has single addresses only", help));
+impl<T: Bits> Written<T> {
+    fn push(&mut self, range: (T, T), is_address: bool, span: Span) {
+        self.ranges.push(range);
+        self.starts.push(u32::try_from(span.start).unwrap_or(u32::MAX));
+        self.lengths.push(u8::try_from(span.end.saturating_sub(span.start)).unwrap_or(u8::MAX));
+        if !is_address {
+            self.other.get_or_insert(span);
+        }
     }
-    let ends = |element: &Element<T>| (element.low, element.high);
-    if !elements.is_sorted_by_key(ends) {
-        elements.sort_unstable_by_key(ends);
+
+    fn span(&self, index: usize) -> Option<Span> {
+        let start = *self.starts.get(index)? as usize;
+        Some(Span { start, end: start + usize::from(*self.lengths.get(index)?) })
     }
-    elements.dedup_by_key(|element| ends(element));
-    if let Some(pair) = elements.windows(2).find(|pair| pair[1].low <= pair[0].high) {
-        let span = pair[0].span().max(pair[1].span());
-        let help = "leave out the smaller one, or cut them so that no address is in both";
-        return Err(malformed(span, "an element shares addresses with another one of its set", help));
+
+    /// The elements as ranges, each address once.
+    fn joined(self, kind: SetKind) -> Reading<Ranges<T>> {
+        if let (SetKind::Hosts, Some(span)) = (kind, self.other) {
+            let help = "write `flags interval` into the set, or addresses one by one";
+            return Err(malformed(span, "a set without intervals has single addresses only", help));
+        }
+        // As edgeward writes them.
+        if self.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0) {
+            return Ok(self.ranges.into_iter().collect());
+        }
+        let mut order: Vec<usize> = (0..self.ranges.len()).collect();
+        order.sort_unstable_by_key(|index| self.ranges[*index]);
+        order.dedup_by_key(|index| self.ranges[*index]);
+        let clash = order.windows(2).find(|pair| self.ranges[pair[1]].0 <= self.ranges[pair[0]].1);
+        if let Some(span) = clash.and_then(|pair| self.span(pair[0]).max(self.span(pair[1]))) {
+            let help = "leave out the smaller one, or cut them so that no address is in both";
+            return Err(malformed(span, "an element shares addresses with another one of its set", help));
+        }
+        Ok(order.into_iter().map(|index| self.ranges[index]).collect())
     }
-    Ok(elements.iter().map(ends).collect())
 }
 
 /// A number without sign and leading zeros: nft takes `022` for eighteen, and a reader should not have to know.
