@@ -10,7 +10,8 @@
 mod support;
 
 use std::fmt::Write;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,8 +62,8 @@ fn wide() -> String {
     emit::nft(&lower(&declared.bind(&Resolution::default()).unwrap()))
 }
 
-/// A packet for each of some prefixes. The addresses are in no order that a cache could follow.
-fn flood(places: std::ops::Range<u32>, sport: Option<u16>) -> Flood {
+/// A packet for each of some places, among prefixes in no order that a cache could follow.
+fn flood(places: impl Iterator<Item = u32>, sport: Option<u16>) -> Flood {
     let stream = Stream { dscp: 1, name: "opens a flow", hook: Hook::Input, fate: Fate::Allowed };
     let from = |index: u32| {
         let probe = Probe::new(Hook::Input, Proto::Udp, Ipv4Addr::from(low(index)), site::HOST, PORT);
@@ -91,12 +92,11 @@ fn hosts(rulesets: &[(&str, String)]) -> Vec<Topology> {
 }
 
 /// Packets that end behind the rules: nothing is measured but their way there.
-fn to_the_rules(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
+fn to_the_rules(rulesets: &[(&str, String)], flood: &Flood) -> Vec<Vec<f64>> {
     let hosts = hosts(rulesets);
     let stream = Stream { dscp: 1, name: "opens a flow", hook: Hook::Input, fate: Fate::Allowed };
     let judges: Vec<Judge<'_>> = hosts.iter().map(|host| Judge::new(host, vec![stream])).collect();
-    let flood = flood(0..PREFIXES, None);
-    let rounds = (0..=ROUNDS).map(|_| hosts.iter().map(|host| timed(&flood, host)).collect()).skip(1).collect();
+    let rounds = (0..=ROUNDS).map(|_| hosts.iter().map(|host| timed(flood, host)).collect()).skip(1).collect();
     for (judge, (name, _)) in judges.iter().zip(rulesets) {
         let tally = judge.tally();
         assert_eq!((tally.lost(), tally.packets()), (0, (ROUNDS as u64 + 1) * u64::from(PREFIXES)), "{name}: {tally}");
@@ -155,6 +155,8 @@ fn connections(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
             let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
             bind(&socket, &SocketAddr::new(Ipv4Addr::from(from).into(), 0)).unwrap();
             rustix::net::connect(&socket, &SocketAddr::new(site::HOST.into(), PORT)).unwrap();
+            // Until the other side has closed it.
+            let _ = TcpStream::from(socket).read(&mut [0]);
         };
         let open = |host: &Topology, round: u32| {
             host.within(Side::Outside, || {
@@ -196,15 +198,22 @@ fn main() {
     for (what, rounds) in [
         ("A TCP connection", connections(&rulesets)),
         ("A packet that opens a flow, to a program", to_a_program(&rulesets)),
-        ("A packet that opens a flow, to the end of the rules", to_the_rules(&rulesets)),
+        ("The same, to the end of the rules", to_the_rules(&rulesets, &flood(0..PREFIXES, None))),
+        // A port that was used is free again at once, for conntrack keeps none of them.
+        ("The same, all from one address", to_the_rules(&rulesets, &flood((0..PREFIXES).map(|_| 0), None))),
     ] {
-        println!("{what}:");
-        let mut first = None;
+        println!("{what} (of the first, of the second):");
+        let mut medians = Vec::new();
         for (index, (name, _)) in rulesets.iter().enumerate() {
             let mut times: Vec<f64> = rounds.iter().map(|round| round[index]).collect();
             times.sort_by(f64::total_cmp);
             let median = times[ROUNDS / 2];
-            println!("  {name:<18} {median:>6.0} ns, {:.2}", median / *first.get_or_insert(median));
+            medians.push(median);
+            println!(
+                "  {name:<18} {median:>6.0} ns, {:.2}, {:.2}",
+                median / medians[0],
+                median / medians[index.min(1)]
+            );
         }
     }
 }
