@@ -17,7 +17,6 @@ use crate::yaml::AddressOrName;
 /// The flow of the catalog to the API server.
 const API_SERVER: &str = "api-server";
 const DNS: u16 = 53;
-const SSH: u16 = 22;
 /// Where clients' ports begin (RFC 6335); no row of the catalog names a source port above it.
 const CLIENT: u16 = 49152;
 
@@ -62,12 +61,6 @@ fn opening(hook: Hook, transport: Transport, from: SocketAddr, to: SocketAddr) -
     };
     let (source, destination) = (from.ip(), to.ip());
     Packet { hook, loopback: false, source, destination, payload, state: CtState::New }
-}
-
-/// The port that SSH is managed by.
-pub fn ssh_port(policy: &Policy) -> u16 {
-    let management = policy.management.as_ref();
-    management.and_then(|section| section.value.ssh_port.as_ref()).map_or(SSH, |port| port.0)
 }
 
 /// What a policy's operator depends on: `management.from`, `dns.servers`, `cluster.api-server`.
@@ -116,7 +109,7 @@ pub fn needs(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution
             let ends = [prefix.value.net().network(), prefix.value.net().broadcast()];
             for from in &ends[..if ends[0] == ends[1] { 1 } else { 2 }] {
                 let Some(host) = host_like(*from) else { continue };
-                let to = SocketAddr::new(host, ssh_port(policy));
+                let to = SocketAddr::new(host, policy.ssh_port());
                 let packet = opening(Hook::Input, Transport::Tcp, SocketAddr::new(*from, CLIENT), to);
                 needs.push(Need { what: format!("SSH from `management.from` ({})", prefix.value), packet });
             }

@@ -306,6 +306,27 @@ fn generations_are_kept_and_forgotten() {
 }
 
 #[test]
+fn a_number_that_has_no_next_is_damage() {
+    let [one, ..] = rulesets(5);
+    let folder = tempfile::tempdir().unwrap();
+    let mut kernel = Memory { flows: host().flows, ..Memory::default() };
+    apply(&hold(folder.path()), &mut kernel, &one).unwrap();
+    let path = folder.path().join("state.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for field in ["last", "armed"] {
+        let count = if field == "last" { 1 } else { 0 };
+        let damaged = text.replacen(&format!("\"{field}\": {count}"), &format!("\"{field}\": {}", u64::MAX), 1);
+        assert_ne!(damaged, text);
+        std::fs::write(&path, damaged).unwrap();
+        assert!(hold(folder.path()).state().unwrap_err().to_string().contains("is damaged"), "{field}");
+    }
+    // Nor is a folder with such a name a generation.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(folder.path().join("generations").join(u64::MAX.to_string())).unwrap();
+    assert!(apply(&hold(folder.path()), &mut kernel, &one).unwrap().last < 10);
+}
+
+#[test]
 fn boot_takes_an_older_generation_where_the_last_is_damaged() {
     let [one, answers, other] = rulesets(7);
     let folder = tempfile::tempdir().unwrap();

@@ -10,7 +10,6 @@ use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
 use super::{Failure, compile, load_catalog, manifest, render};
 use crate::catalog::Catalog;
 use crate::emit;
-use crate::guard::ssh_port;
 use crate::host::clock;
 use crate::host::generations::{Record, State, Store, rules_digest};
 use crate::host::operator;
@@ -117,7 +116,11 @@ impl Order<'_> {
             if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
                 let number = pending.generation;
                 let (state, made) = rollout.extend(&state, delay)?;
-                return report(&format!("generation {number} of `{name}` is in force already"), &state, &made.watcher);
+                return rollout::report(
+                    &format!("generation {number} of `{name}` is in force already"),
+                    &state,
+                    made.watcher.as_ref(),
+                );
             }
             if confirm_within.is_some() {
                 rollout.acknowledge(&state)?;
@@ -137,7 +140,7 @@ impl Order<'_> {
         let number = state.last + 1;
         let facts = (number, operator::name(), clock::now());
         let generation = manifest::generation(self.bound, self.catalog, text, rules, self.verb, facts);
-        let manner = Manner { confirm_within, force, ssh_port: ssh_port(&self.bound.loaded.policy) };
+        let manner = Manner { confirm_within, force, ssh_port: self.bound.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
         let flows = || before.as_ref().map(|before| super::diff::flows(before, &ruleset));
         let (flows, applied) = meanwhile(flows, || rollout.apply(&state, generation, &ruleset, manner));
@@ -148,7 +151,7 @@ impl Order<'_> {
             Some(_) if !made.changed => "the rules were in force already".to_owned(),
             Some(flows) => flows,
         };
-        report(&format!("generation {number} of `{name}` is in force: {what}"), &state, &made.watcher)
+        rollout::report(&format!("generation {number} of `{name}` is in force: {what}"), &state, made.watcher.as_ref())
     }
 }
 
@@ -159,17 +162,6 @@ fn meanwhile<T: Send, U>(other: impl FnOnce() -> T + Send, own: impl FnOnce() ->
         let own = own();
         (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), own)
     })
-}
-
-fn report(sentence: &str, state: &State, watcher: &Option<crate::host::watch::Watcher>) -> Result<(), Failure> {
-    let mut text = format!("{sentence}\n");
-    if let Some(pending) = &state.pending {
-        text.push_str(&format!("{}\n", rollout::deadline(pending)));
-    }
-    if let Some(watcher) = watcher {
-        text.push_str(&format!("{}\n", rollout::watcher(watcher)));
-    }
-    render::output(&text)
 }
 
 /// Whether the kernel, and boot, have a ruleset already.

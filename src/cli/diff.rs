@@ -18,7 +18,7 @@ use crate::net::{Packet, PrefixSet};
 use crate::ruleset::{Difference, Effect, Ruleset, differences};
 use crate::space::PacketBox;
 
-pub(super) use compared::{Compared, kept_list};
+pub(super) use compared::Compared;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::rollout::StateArguments;
-use super::{Failure, ListFormat, render};
+use super::{Failure, ListFormat, manifest, render};
 use crate::host::generations::{Record, State, Store};
 
 #[derive(Debug, clap::Args)]
@@ -76,9 +76,7 @@ fn document(store: &Store, state: &State) -> Value {
             "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),
             "by": manifest.as_ref().map(|manifest| &manifest.by),
             "made-by": record.made_by,
-            "policy": policy.map(|policy| json!({
-                "name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode,
-            })),
+            "policy": policy.map(manifest::summary),
             "in-force": state.current == Some(*number),
             "pending": state.pending.as_ref().is_some_and(|pending| pending.generation == *number),
             "loaded-at-boot": state.confirmed == Some(*number),

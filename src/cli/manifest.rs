@@ -68,6 +68,11 @@ pub(super) fn generation(
     Generation::new(manifest, ruleset, rules, Some(source.text.to_string()), lockfile)
 }
 
+/// A generation's policy in a listing.
+pub(super) fn summary(policy: &PolicyFacts) -> Value {
+    json!({"name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode})
+}
+
 /// The parts of an end; `null` where it is every address.
 fn end(lines: &Lines, end: &End<Declared>, resolution: &Resolution) -> Value {
     match end {

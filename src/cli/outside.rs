@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::render;
-use crate::guard::{Need, Session, denied, needs, ssh_port};
+use crate::guard::{Need, Session, denied, needs};
 use crate::host::foreign::{self, Flushes, ForeignChain};
 use crate::host::sessions::{self, Connection, Sockets};
 use crate::intent::{Declared, Intent};
 use crate::net::{Hook, Transport, Verdict};
-use crate::policy::syntax::Policy;
+use crate::policy::syntax::{Policy, SSH_PORT};
 use crate::resolution::Resolution;
 use crate::ruleset::{Ruleset, TABLE};
 use crate::site::Target;
@@ -39,9 +39,9 @@ pub(super) struct Purpose<'a> {
 /// Looks at what rules would do to this host's connections, and to what its operator depends on.
 pub(super) fn prospect(ruleset: &Ruleset, purpose: Option<&Purpose<'_>>) -> Prospect {
     let mut prospect = Prospect::default();
-    let target = match ruleset.chains.iter().any(|chain| chain.base.is_some_and(|base| base.hook == Hook::Forward)) {
-        true => Target::IdcGateway,
-        false => Target::EdgeHost,
+    let target = match ruleset.base_chain(Hook::Forward) {
+        Some(_) => Target::IdcGateway,
+        None => Target::EdgeHost,
     };
     if let Some(Purpose { policy, intent, resolution }) = purpose {
         let needs = needs(policy, intent, resolution);
@@ -53,7 +53,7 @@ pub(super) fn prospect(ruleset: &Ruleset, purpose: Option<&Purpose<'_>>) -> Pros
         prospect.notes.push("this gateway's own connections are not judged, and so not in danger".to_owned());
         return prospect;
     }
-    let port = purpose.map_or(22, |purpose| ssh_port(purpose.policy));
+    let port = purpose.map_or(SSH_PORT, |purpose| purpose.policy.ssh_port());
     match sessions::sockets() {
         Ok(sockets) => own_connections(ruleset, &sockets, port, &mut prospect),
         Err(error) => prospect.dangers.push(format!("the connections of this host are not known: {error}")),
@@ -175,13 +175,18 @@ pub(super) fn others(ruleset: &Ruleset) -> Others {
     others
 }
 
-/// A chain of others in a sentence.
-pub(super) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
-    let when = match chain.order(hook) {
+/// When a chain of others sees packets: `before` edgeward, `after` or `beside` it.
+pub(super) fn when(hook: Hook, chain: &ForeignChain) -> &'static str {
+    match chain.order(hook) {
         Some(Ordering::Less) => "before",
         Some(Ordering::Greater) => "after",
         _ => "beside",
-    };
+    }
+}
+
+/// A chain of others in a sentence.
+pub(super) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
+    let when = when(hook, chain);
     let policy = if chain.drops { "drop" } else { "accept" };
     let owner = match &chain.owners[..] {
         [] => String::new(),

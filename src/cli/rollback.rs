@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use super::diff::kept_list;
 use super::outside::{self, Purpose};
 use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
-use super::{Failure, Loaded, apply, load_catalog, load_with, render};
-use crate::diag::{Problems, Severity};
-use crate::guard::ssh_port;
-use crate::host::generations::{LOCKFILE, POLICY, State, Store};
+use super::{Failure, Loaded, apply, load_catalog, render};
+use crate::host::generations::{State, Store};
 use crate::host::rollout::{Manner, named};
+use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
 
 #[derive(Debug, clap::Args)]
@@ -58,21 +56,18 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         return render::output(&format!("nothing to change: generation {number} is in force\n"));
     }
     let ruleset = store.ruleset(number)?;
-    let (loaded, resolution) = purpose(&store, number, folder)?;
-    let purpose = loaded.as_ref().map(|loaded| Purpose {
+    let kept = purpose(&store, number, folder)?;
+    let purpose = kept.as_ref().map(|(loaded, resolution)| Purpose {
         policy: &loaded.policy,
         intent: &loaded.intent,
-        resolution: &resolution,
+        resolution,
     });
     apply::judge(&outside::prospect(&ruleset, purpose.as_ref()), force)?;
-    let port = loaded.as_ref().map_or(22, |loaded| ssh_port(&loaded.policy));
+    let port = purpose.map_or(SSH_PORT, |purpose| purpose.policy.ssh_port());
     let manner = Manner { confirm_within: arguments.guard.confirm_within, force, ssh_port: port };
     let (state, made) = rollout.back(&state, Some(number), manner)?;
     rollout::tell(&made);
-    let mut text = format!("generation {number} is in force again\n");
-    text.extend(state.pending.iter().map(|pending| rollout::deadline(pending) + "\n"));
-    text.extend(made.watcher.iter().map(|watcher| rollout::watcher(watcher) + "\n"));
-    render::output(&text)
+    rollout::report(&format!("generation {number} is in force again"), &state, made.watcher.as_ref())
 }
 
 fn in_force(state: &State) -> String {
@@ -89,20 +84,11 @@ fn previous(state: &State) -> Option<u64> {
 }
 
 /// What the generation's operator depends on; nothing where it has no policy, or one of another time.
-fn purpose(store: &Store, number: u64, folder: Option<&Path>) -> Result<(Option<Loaded>, Resolution), Failure> {
-    let manifest = store.manifest(number)?;
-    let Some(facts) = manifest.policy else { return Ok((None, Resolution::default())) };
-    let resolution = store.text(number, LOCKFILE).ok();
-    let resolution = resolution.and_then(|source| Resolution::parse(&source, &mut Problems::default()));
-    let catalog = load_catalog(folder)?;
-    let target = facts.target.parse().ok();
-    let ruleset = store.ruleset(number)?;
-    let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
-    match load_with(store.text(number, POLICY)?, &catalog, target, Severity::Error, &mut lists) {
-        Ok(loaded) => Ok((Some(loaded), resolution.unwrap_or_default())),
-        Err(_) => {
-            render::warning("this version does not take the generation's policy: only live sessions were checked");
-            Ok((None, Resolution::default()))
-        }
+fn purpose(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<(Loaded, Resolution)>, Failure> {
+    let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
+    let kept = rollout::kept_policy(store, number, &facts.target, &load_catalog(folder)?);
+    if kept.is_none() {
+        render::warning("this version does not take the generation's policy: only live sessions were checked");
     }
+    Ok(kept)
 }

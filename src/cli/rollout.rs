@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Failure, render};
-use crate::diag::Severity;
-use crate::host::generations::{Pending, State, Store, StoreError};
+use super::{Failure, Loaded, load_with, render};
+use crate::catalog::Catalog;
+use crate::diag::{Problems, Severity};
+use crate::host::generations::{LOCKFILE, POLICY, Pending, State, Store, StoreError};
 use crate::host::kernel::{Kernel, KernelError, Real};
 use crate::host::operator;
 use crate::host::rollout::{Made, Rollout, RolloutError, left, named};
 use crate::host::watch::Watcher;
-use crate::policy::syntax::parse_duration;
+use crate::net::{Family, PrefixSet};
+use crate::policy::syntax::{PeersList, parse_duration};
+use crate::resolution::Resolution;
+use crate::ruleset::Ruleset;
 
 /// A run holds the folder for the time of a change, some seconds at most where sets are large.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -153,6 +157,36 @@ pub(super) fn tell(made: &Made) {
             connection.peer
         ));
     }
+}
+
+/// Says what is in force now, what is pending, and who watches.
+pub(super) fn report(sentence: &str, state: &State, watcher: Option<&Watcher>) -> Result<(), Failure> {
+    let mut text = format!("{sentence}\n");
+    text.extend(state.pending.iter().map(|pending| deadline(pending) + "\n"));
+    text.extend(watcher.map(|watcher| self::watcher(watcher) + "\n"));
+    render::output(&text)
+}
+
+/// The policy of a generation with its answers, as this version and catalog take it; lists are kept as the sets that they
+/// became.
+pub(super) fn kept_policy(store: &Store, number: u64, target: &str, catalog: &Catalog) -> Option<(Loaded, Resolution)> {
+    let mut source = store.text(number, POLICY).ok()?;
+    source.name = format!("generation {number}: {POLICY}");
+    let ruleset = store.ruleset(number).ok()?;
+    let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
+    let loaded = load_with(source, catalog, target.parse().ok(), Severity::Error, &mut lists).ok()?;
+    let resolution = match store.text(number, LOCKFILE) {
+        Ok(source) => Resolution::parse(&source, &mut Problems::default())?,
+        Err(_) => Resolution::default(),
+    };
+    Some((loaded, resolution))
+}
+
+/// The prefixes of a flow of the operator's, as a generation's ruleset has them.
+fn kept_list(ruleset: &Ruleset, id: &str) -> PeersList {
+    let sets = Family::BOTH.map(|family| ruleset.sets.get(&format!("{id}_{}", family.name())));
+    let addresses = PrefixSet::union_of(sets.into_iter().flatten().map(|set| &set.elements));
+    PeersList { addresses, ..PeersList::default() }
 }
 
 /// What is pending, and until when.

@@ -7,14 +7,13 @@ use serde_json::{Value, json};
 
 use super::outside::{self, Others};
 use super::rollout::{self, KernelArguments, StateArguments};
-use super::{Failure, ListFormat, render};
-use crate::host::clock;
+use super::{Failure, ListFormat, manifest, render};
+use crate::host::clock::{self, pause};
 use crate::host::generations::{Manifest, State, Store};
 use crate::host::kernel::{Kernel, KernelError};
 use crate::host::netlink::Counter;
 use crate::host::rollout::{is_over, named};
 use crate::host::transition::means;
-use crate::host::watch::pause;
 use crate::live::Live;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
 
@@ -186,15 +185,10 @@ fn document(status: &Status) -> Value {
     let Status { state, manifest, standing, deep, counters, others } = status;
     let policy = manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
     let chain = |(hook, chain): &(crate::net::Hook, crate::host::foreign::ForeignChain)| {
-        let order = match chain.order(*hook) {
-            Some(std::cmp::Ordering::Less) => "before",
-            Some(std::cmp::Ordering::Greater) => "after",
-            _ => "beside",
-        };
         json!({
             "family": chain.family, "table": chain.table, "chain": chain.chain, "hook": chain.hook,
             "priority": chain.priority, "policy": if chain.drops { "drop" } else { "accept" }, "owners": chain.owners,
-            "order": order,
+            "order": outside::when(*hook, chain),
         })
     };
     let count = |(name, counter): (&String, &Counter)| {
@@ -207,9 +201,7 @@ fn document(status: &Status) -> Value {
         "loaded-at-boot": state.confirmed,
         "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),
         "by": manifest.as_ref().map(|manifest| &manifest.by),
-        "policy": policy.map(|policy| json!({
-            "name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode,
-        })),
+        "policy": policy.map(manifest::summary),
         "pending": state.pending.as_ref().map(|pending| json!({
             "generation": pending.generation, "back-to": pending.back_to, "deadline": pending.deadline.to_string(),
             "seconds-left": crate::host::rollout::left(pending).as_secs(),

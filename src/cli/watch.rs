@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Failure, rollout};
+use crate::host::clock::pause;
 use crate::host::generations::{Pending, Store};
 use crate::host::kernel::Real;
 use crate::host::rollout::{is_over, left};
-use crate::host::watch::{pause, stand_alone};
+use crate::host::watch::stand_alone;
 
 /// How often it looks whether the change is still pending.
 const TICK: Duration = Duration::from_secs(1);

@@ -26,3 +26,8 @@ pub fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned())
 }
+
+/// Waits.
+pub fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

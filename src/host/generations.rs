@@ -38,6 +38,9 @@ const REFRESHES_KEPT: usize = 5;
 /// Events that are kept.
 const EVENTS_KEPT: usize = 200;
 
+/// No number of a generation or of an arming is larger; nobody lives to see it reached.
+const LARGEST_NUMBER: u64 = u64::MAX / 2;
+
 /// The files of a generation.
 pub const POLICY: &str = "policy.yaml";
 /// Its answers of DNS.
@@ -146,11 +149,14 @@ impl Store {
         let path = self.state_file();
         match files::read_if_there(&path)? {
             None => self.recovered(),
-            Some(source) => serde_json::from_str(&source.text).map_err(|error| StoreError::Damaged {
-                path,
-                why: error.to_string(),
-                help: "the rules in the kernel stay; move the folder away and apply the policy anew",
-            }),
+            Some(source) => {
+                let state = serde_json::from_str(&source.text).map_err(|error| error.to_string());
+                state.and_then(State::checked).map_err(|why| StoreError::Damaged {
+                    path,
+                    why,
+                    help: "the rules in the kernel stay; move the folder away and apply the policy anew",
+                })
+            }
         }
     }
 
@@ -160,7 +166,7 @@ impl Store {
         let mut state = State::default();
         let around = self.folder.join("generations");
         for name in files::names_in(&around).map_err(io_error("read", &around))? {
-            let Ok(number) = name.parse::<u64>() else { continue };
+            let Some(number) = name.parse::<u64>().ok().filter(|number| *number <= LARGEST_NUMBER) else { continue };
             // Numbers are never given twice, whatever has become of the files.
             state.last = state.last.max(number);
             if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
@@ -305,6 +311,15 @@ pub struct Generation {
 }
 
 impl State {
+    /// The state, where the next numbers can be given.
+    fn checked(self) -> Result<Self, String> {
+        let largest = self.generations.keys().copied().chain([self.last, self.armed]).max();
+        match largest.filter(|number| *number > LARGEST_NUMBER) {
+            Some(number) => Err(format!("{number} is no number that edgeward gives")),
+            None => Ok(self),
+        }
+    }
+
     /// Forgets the oldest generations, as far as nothing refers to them, and the oldest events.
     pub fn forget(&mut self) {
         let needed = self.needed();

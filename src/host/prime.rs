@@ -19,7 +19,7 @@ use super::netlink::OpenFlow;
 use super::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
 use crate::live::{Change, Live};
 use crate::net::{CtState, Hook, Transport};
-use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset};
+use crate::ruleset::{Action, Base, Match, Rule, Ruleset};
 
 /// How long conntrack is given to see both sides of a connection, where it cannot be told of it.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -70,8 +70,7 @@ fn tracking_rule() -> Rule {
 fn tracking(wanted: &Ruleset) -> Vec<Change> {
     let hooks = [Hook::Input, Hook::Output, Hook::Forward];
     let chains = hooks.into_iter().filter_map(|hook| {
-        let is_judged = |chain: &&Chain| chain.base.is_some_and(|base| base.hook == hook);
-        let chain = wanted.chains.iter().find(is_judged)?;
+        let chain = wanted.base_chain(hook)?;
         Some((chain.name.clone(), Base { hook, drops: false }))
     });
     let mut changes = vec![Change::AddTable];
@@ -94,7 +93,7 @@ pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, wanted: &Ruleset) -
     if is_tracking || !tracks(wanted) {
         return Ok(None);
     }
-    let forwards = wanted.chains.iter().any(|chain| chain.base.is_some_and(|base| base.hook == Hook::Forward));
+    let forwards = wanted.base_chain(Hook::Forward).is_some();
     // Somebody else's rules may have it at work already.
     let flows = kernel.flows()?.unwrap_or_default();
     let is_at_work = match forwards {

@@ -115,8 +115,3 @@ pub fn stand_alone() -> io::Result<()> {
     out.write_all(READY)?;
     out.flush()
 }
-
-/// Waits.
-pub fn pause(time: Duration) {
-    thread::sleep(time);
-}

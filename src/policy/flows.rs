@@ -14,8 +14,6 @@ use crate::site::{ClusterKind, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName};
 
-const SSH_PORT: u16 = 22;
-
 /// What a gateway of the policy answers for.
 pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
     let [hosts, pods]: [Vec<Part>; 2] =
@@ -118,8 +116,7 @@ impl<'a> Builder<'a> {
             Direction::Outbound => &[Side::Outbound],
             Direction::Both => &[Side::Inbound, Side::Outbound],
         };
-        let ssh_port = self.policy.management.as_ref().and_then(|section| section.value.ssh_port);
-        let traffic = row.traffic(self.site.version, ssh_port.map_or(SSH_PORT, |port| port.0));
+        let traffic = row.traffic(self.site.version, self.policy.ssh_port());
         let from_ports = (!row.from_ports.is_empty()).then(|| {
             row.from_ports.iter().fold(PortSet::default(), |all, word| match &word.traffic {
                 Some(Traffic::Some { tcp, udp, .. }) => all.union(tcp).union(udp),

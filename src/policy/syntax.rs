@@ -236,7 +236,16 @@ scalar!(PeersFile, {
     good.then(|| PeersFile { path: text.to_owned(), list: None })
 });
 
+/// The port of SSH, where a policy does not say another.
+pub const SSH_PORT: u16 = 22;
+
 impl Policy {
+    /// The port that SSH is managed by.
+    pub fn ssh_port(&self) -> u16 {
+        let management = self.management.as_ref();
+        management.and_then(|section| section.value.ssh_port).map_or(SSH_PORT, |port| port.0)
+    }
+
     /// Reads the files with peers: `read` gets the id of the row and the path, and says what is wrong with a file.
     pub fn read_lists(
         &mut self,

@@ -114,10 +114,8 @@ impl Ruleset {
 
     /// The base chain at a hook, and whether its policy is drop.
     fn entry(&self, hook: Hook) -> Option<(&Chain, bool)> {
-        self.chains.iter().find_map(|chain| {
-            let base = chain.base.filter(|base| base.hook == hook)?;
-            Some((chain, base.drops))
-        })
+        let chain = self.base_chain(hook)?;
+        Some((chain, chain.base?.drops))
     }
 
     /// Sends packets through a chain. Each rule is reported with those packets for which its matches hold; those

@@ -204,6 +204,11 @@ impl Ruleset {
         self.rules().filter_map(|rule| rule.counter.clone()).collect()
     }
 
+    /// The chain that packets enter at a hook, if there is one.
+    pub fn base_chain(&self, hook: Hook) -> Option<&Chain> {
+        self.chains.iter().find(|chain| chain.base.is_some_and(|base| base.hook == hook))
+    }
+
     /// The chain with a name.
     pub fn chain(&self, name: &str) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.name == name)

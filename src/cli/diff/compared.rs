@@ -3,19 +3,17 @@
 use std::path::Path;
 
 use super::super::lock::{Bound, LockArguments};
-use super::super::{Failure, load_catalog, load_policy, load_with, render, rollout};
+use super::super::{Failure, load_catalog, load_policy, render, rollout};
 use super::Arguments;
 use crate::catalog::Catalog;
-use crate::diag::{Problems, Severity};
+use crate::diag::Severity;
 use crate::host::files;
-use crate::host::generations::{LOCKFILE, POLICY, RULESET, Store};
+use crate::host::generations::{RULESET, Store};
 use crate::host::kernel::Kernel;
 use crate::host::transition::means;
 use crate::intent::{Declared, Intent};
 use crate::live::Live;
 use crate::lower::lower;
-use crate::net::{Family, PrefixSet};
-use crate::policy::syntax::PeersList;
 use crate::resolution::Resolution;
 use crate::ruleset::{Difference, Ruleset, SetKind, TABLE, differences};
 use crate::source::Source;
@@ -167,27 +165,11 @@ impl Compared {
     }
 }
 
-/// The policy of a generation, as this version and catalog take it.
+/// The policy of a generation, bound to its answers.
 fn stored(store: &Store, number: u64, target: &str, catalog: &Catalog) -> Option<Bound> {
-    let mut source = store.text(number, POLICY).ok()?;
-    source.name = format!("generation {number}: {POLICY}");
-    // Lists are kept as the sets that they became.
-    let ruleset = store.ruleset(number).ok()?;
-    let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
-    let loaded = load_with(source, catalog, target.parse().ok(), Severity::Error, &mut lists).ok()?;
-    let resolution = match store.text(number, LOCKFILE) {
-        Ok(source) => Resolution::parse(&source, &mut Problems::default())?,
-        Err(_) => Resolution::default(),
-    };
-    let resolved = loaded.intent.bind(&resolution.with_required(&loaded.intent, &resolution)).ok()?;
+    let (loaded, resolution) = rollout::kept_policy(store, number, target, catalog)?;
+    let resolved = loaded.intent.bind(&resolution).ok()?;
     Some(Bound { loaded, resolution, resolved })
-}
-
-/// The prefixes of a flow of the operator's, as a generation's ruleset has them.
-pub(in crate::cli) fn kept_list(ruleset: &Ruleset, id: &str) -> PeersList {
-    let sets = Family::BOTH.map(|family| ruleset.sets.get(&format!("{id}_{}", family.name())));
-    let addresses = sets.into_iter().flatten().fold(PrefixSet::default(), |all, set| all.union(&set.elements));
-    PeersList { addresses, ..PeersList::default() }
 }
 
 /// What an older policy became: through the catalog, through DNS, and through its edits.
