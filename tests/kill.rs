@@ -30,21 +30,13 @@ use support::random::Dice;
 const KILLS: usize = 200;
 const RUNS: usize = 800;
 
-const POLICY: &str = r#"
-version: 1
-name: registered-site
-target: edge-host
-region: cn-hangzhou
-connection: express-connect
-cni: calico-ipip
-cluster: {kind: registered, version: "1.30", api-server: 10.0.0.10}
-networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}
-management: {from: [10.0.0.0/28]}
-dns: {servers: [10.0.0.53]}
-resolve: {timeout: 500ms, attempts: 1, linger: 1s}
+const POLICY: &str = registered_policy!(
+    "registered-site",
+    "resolve: {timeout: 500ms, attempts: 1, linger: 1s}
 allow:
 - {id: mirror, direction: outbound, peers: [mirror.example.com, 10.9.0.0/16], ports: [tcp/443]}
-"#;
+"
+);
 
 struct Site {
     folder: tempfile::TempDir,

@@ -150,20 +150,12 @@ fn single_elements_are_updated_and_many_are_filled_anew() {
     assert_eq!(kept, expected);
 }
 
-const POLICY: &str = r#"
-version: 1
-name: site
-target: edge-host
-region: cn-hangzhou
-connection: express-connect
-cni: calico-ipip
-cluster: {kind: registered, version: "1.30", api-server: 10.0.0.10}
-networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}
-management: {from: [10.0.0.0/28]}
-dns: {servers: [10.0.0.53]}
-allow:
+const POLICY: &str = registered_policy!(
+    "site",
+    "allow:
 - {id: sites, direction: inbound, peers-file: sites.txt, ports: [tcp/443]}
-"#;
+"
+);
 
 /// The program on a host with a list.
 struct Site {

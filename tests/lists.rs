@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
+#[macro_use]
 mod support;
 
 use std::fs;
@@ -15,20 +16,12 @@ use ipnet::Ipv4Net;
 use iprange::IpRange;
 use support::random::Dice;
 
-const POLICY: &str = r#"
-version: 1
-name: registered-site
-target: edge-host
-region: cn-hangzhou
-connection: express-connect
-cni: calico-ipip
-cluster: {kind: registered, version: "1.30", api-server: 10.0.0.10}
-networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}
-management: {from: [10.0.0.0/28]}
-dns: {servers: [10.0.0.53]}
-allow:
+const POLICY: &str = registered_policy!(
+    "registered-site",
+    "allow:
 - {id: sites, direction: inbound, peers-file: lists/sites.txt, ports: [tcp/443]}
-"#;
+"
+);
 
 fn edgeward(arguments: &[&str], input: &str, folder: &Path) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_edgeward"))
@@ -169,5 +162,5 @@ fn a_file_of_peers_is_part_of_its_row() {
         ["explain", "site.yaml", "--from", "203.0.113.200", "--to", "10.0.0.20", "--proto", "tcp", "--dport", "443"];
     let explained = edgeward(&explained, "", folder.path());
     let said = String::from_utf8_lossy(&explained.stdout).into_owned();
-    assert!(said.starts_with("accept") && said.contains("site.yaml:13:"), "{said}");
+    assert!(said.starts_with("accept") && said.contains("site.yaml:12:"), "{said}");
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
+#[macro_use]
 mod support;
 
 use std::fs;
@@ -10,22 +11,14 @@ use std::process::{Command, Output};
 
 use support::dns_server::{DnsServer, Entry, Zone};
 
-const POLICY: &str = r#"
-version: 1
-name: registered-site
-target: edge-host
-region: cn-hangzhou
-connection: express-connect
-cni: calico-ipip
-cluster: {kind: registered, version: "1.30", api-server: 10.0.0.10}
-networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}
-management: {from: [10.0.0.0/28]}
-dns: {servers: [10.0.0.53]}
-resolve: {timeout: 200ms, attempts: 1}
+const POLICY: &str = registered_policy!(
+    "registered-site",
+    "resolve: {timeout: 200ms, attempts: 1}
 allow:
 - {id: mirror, direction: outbound, peers: [mirror.example.com, backup.example.com], ports: [tcp/443]}
 - {id: extra, direction: outbound, peers: [extra.example.com], ports: [tcp/443], optional: true}
-"#;
+"
+);
 
 struct Site {
     folder: tempfile::TempDir,

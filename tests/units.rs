@@ -21,21 +21,13 @@ const UNITS: &str = "/usr/local/lib/systemd/system";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server of its `dns` is on the machine's loopback interface.
-const POLICY: &str = r#"
-version: 1
-name: machine
-target: edge-host
-region: cn-hangzhou
-connection: express-connect
-cni: calico-ipip
-cluster: {kind: registered, version: "1.30", api-server: 10.0.0.10}
-networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}
-management: {from: [10.0.0.0/28]}
-dns: {servers: [10.0.0.53]}
-resolve: {timeout: 300ms, attempts: 1}
+const POLICY: &str = registered_policy!(
+    "machine",
+    "resolve: {timeout: 300ms, attempts: 1}
 allow:
 - {id: mirror, direction: outbound, peers: [mirror.example.com], ports: [tcp/443]}
-"#;
+"
+);
 
 /// A machine with edgeward installed and a policy, that is off.
 fn machine() -> Machine {

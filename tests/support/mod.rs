@@ -5,6 +5,22 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 pub mod bad_rulesets;
+/// A policy of an edge host in a registered cluster: its name, and what stands behind its networks.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! registered_policy {
+    ($name:literal, $more:literal) => {
+        concat!(
+            "version: 1\nname: ",
+            $name,
+            "\ntarget: edge-host\nregion: cn-hangzhou\nconnection: express-connect\ncni: calico-ipip\n\
+             cluster: {kind: registered, version: \"1.30\", api-server: 10.0.0.10}\n\
+             networks: {vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}\n\
+             management: {from: [10.0.0.0/28]}\ndns: {servers: [10.0.0.53]}\n",
+            $more
+        )
+    };
+}
+
 /// Skips a test where there are no namespaces.
 #[allow(unused_macros, reason = "each test binary uses its own part")]
 macro_rules! need_namespaces {
