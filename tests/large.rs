@@ -101,6 +101,39 @@ fn all_is_read_where_that_is_asked_for() {
     }
 }
 
+#[test]
+fn what_somebody_adds_or_takes_is_noticed_by_the_number() {
+    need_namespaces!();
+    // With and without an interval up to the top, which has no end in the kernel.
+    for top in ["224.0.0.0/3", "203.0.113.0/24"] {
+        let one = ruleset(&some(0..PREFIXES).union(&set(top)));
+        for tampering in [
+            "add element inet edgeward sites_v4 { 16.0.0.1 }",
+            &format!("delete element inet edgeward sites_v4 {{ {top} }}"),
+        ] {
+            let topology = topology();
+            topology.within(Side::UnderTest, || {
+                let kernel = &mut Real::default();
+                let transition = Transition::plan(kernel, Some(&one)).unwrap();
+                transition.fill(kernel).and_then(|()| transition.switch(kernel)).unwrap();
+            });
+            let look = || {
+                topology.within(Side::UnderTest, || {
+                    [false, true].map(|is_deep| {
+                        let mut kernel = Real::new(is_deep);
+                        kernel.recall(&one);
+                        elements(&mut kernel)
+                    })
+                })
+            };
+            assert!(look().iter().all(|found| *found == one.sets["sites_v4"].elements), "{top}");
+            topology.load(tampering).unwrap();
+            let [found, truth] = look();
+            assert!(found == truth && truth != one.sets["sites_v4"].elements, "{top}: {tampering}");
+        }
+    }
+}
+
 /// Brings a kernel to one set after the other; tells for each whether the live set is the one from before.
 fn go_through(kernel: &mut dyn Kernel, all_of: impl Fn() -> Option<Box<dyn Kernel>>) -> Vec<bool> {
     let base = some(0..PREFIXES);

@@ -12,7 +12,7 @@ use crate::host::clock::{self, pause};
 use crate::host::generations::{Manifest, State, Store};
 use crate::host::kernel::{Kernel, KernelError};
 use crate::host::netlink::Counter;
-use crate::host::rollout::{is_over, named};
+use crate::host::rollout::{arrived, is_over, named, recall};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
@@ -61,6 +61,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 struct Status {
     state: State,
+    /// The generation that the kernel has got to, as far as the records know.
+    current: Option<u64>,
     manifest: Option<Manifest>,
     standing: Standing,
     /// Whether all elements were read.
@@ -89,13 +91,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn look(store: &Store, kernel: &mut dyn Kernel, deep: bool) -> Result<Status, Failure> {
     let state = store.state()?;
-    let recorded = state.current.map(|number| store.ruleset(number)).transpose()?;
-    recorded.iter().for_each(|ruleset| kernel.recall(ruleset));
+    recall(store, kernel, &state);
     let (live, readable) = match kernel.table() {
         Ok(table) => (table.map(Live), true),
         Err(KernelError::Unreadable(_)) => (None, false),
         Err(error) => return Err(error.into()),
     };
+    let current = arrived(store, &state, live.as_ref());
+    let recorded = current.map(|number| store.ruleset(number)).transpose()?;
     let standing = match (&live, &recorded) {
         _ if !readable => Standing::Unreadable,
         (None, None) => Standing::Absent,
@@ -108,13 +111,13 @@ fn look(store: &Store, kernel: &mut dyn Kernel, deep: bool) -> Result<Status, Fa
     };
     let counters = kernel.counters()?;
     let ruleset = live.map(|live| live.meaning()).or(recorded).unwrap_or_default();
-    let manifest = state.current.map(|number| store.manifest(number)).transpose()?;
-    Ok(Status { state, manifest, standing, deep, counters, others: outside::others(&ruleset) })
+    let manifest = current.map(|number| store.manifest(number)).transpose()?;
+    Ok(Status { state, current, manifest, standing, deep, counters, others: outside::others(&ruleset) })
 }
 
 fn text(status: &Status) -> String {
-    let Status { state, manifest, standing, deep, counters, others } = status;
-    let current = named(state.current);
+    let Status { state, current: number, manifest, standing, deep, counters, others } = status;
+    let current = named(*number);
     let mut lines = vec![match standing {
         Standing::Absent => format!("no table `inet {TABLE}`: every packet is accepted"),
         Standing::AsApplied => format!("{current} is in force, as it was applied"),
@@ -123,7 +126,7 @@ fn text(status: &Status) -> String {
              `edgeward boot` loads what was confirmed last",
             render::red("warning:")
         ),
-        Standing::Changed if state.current.is_none() => {
+        Standing::Changed if number.is_none() => {
             format!("{} the table `inet {TABLE}` was not applied by edgeward", render::red("warning:"))
         }
         Standing::Changed => format!(
@@ -182,7 +185,7 @@ fn text(status: &Status) -> String {
 }
 
 fn document(status: &Status) -> Value {
-    let Status { state, manifest, standing, deep, counters, others } = status;
+    let Status { state, current, manifest, standing, deep, counters, others } = status;
     let policy = manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
     let chain = |(hook, chain): &(crate::net::Hook, crate::host::foreign::ForeignChain)| {
         json!({
@@ -197,7 +200,7 @@ fn document(status: &Status) -> Value {
     json!({
         "table": standing.word(),
         "deep": deep,
-        "generation": state.current,
+        "generation": current,
         "loaded-at-boot": state.confirmed,
         "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),
         "by": manifest.as_ref().map(|manifest| &manifest.by),

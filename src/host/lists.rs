@@ -47,6 +47,18 @@ fn shown(path: &Path, problems: &ListProblems) -> String {
     lines.chain(more).collect::<Vec<_>>().join("\n")
 }
 
+/// Reads a list from a file, and from nothing that might never end.
+///
+/// # Errors
+/// As [`read`]; it is no regular file.
+pub fn read_file(path: &Path) -> Result<List, ListFileError> {
+    let io = |error| ListFileError::Io(path.to_owned(), error);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(io(io::Error::other("this is no regular file")));
+    }
+    read(path)
+}
+
 /// Reads a list; `-` is standard input.
 ///
 /// # Errors

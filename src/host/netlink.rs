@@ -293,6 +293,7 @@ impl From<&Refusal> for NetlinkError {
         match refusal.errno {
             Errno::PERM => NetlinkError::NotPermitted,
             Errno::NOMEM | Errno::NOBUFS => NetlinkError::NoMemory,
+            Errno::NOENT => NetlinkError::Gone,
             errno => NetlinkError::Kernel(errno.into()),
         }
     }

@@ -108,11 +108,7 @@ impl Rollout<'_> {
         let mut notes = Vec::new();
         let mut state = self.store.state()?;
         let read = state.clone();
-        let switching = state.switching.iter().flat_map(|switching| [switching.from, switching.to]);
-        for number in switching.chain([state.current]).flatten() {
-            // That it is damaged is said where it is needed.
-            let _ = self.ruleset(number);
-        }
+        recall(self.store, self.kernel, &state);
         let live = match self.kernel.table() {
             Ok(table) => table.map(Live),
             // It is replaced as a whole, and nothing can be said of it.
@@ -132,7 +128,7 @@ impl Rollout<'_> {
             None => live,
         };
         if let Some(Switching { from, to, pending }) = state.switching.take() {
-            let took_place = from != to && self.has(live.as_ref(), to) && !self.has(live.as_ref(), from);
+            let took_place = from != to && has(self.store, live.as_ref(), to) && !has(self.store, live.as_ref(), from);
             let end = if took_place { "took place" } else { "did not take place" };
             let words = format!("a change to {} was broken off, and {end}", named(to));
             if took_place {
@@ -154,7 +150,7 @@ impl Rollout<'_> {
         }
         let live = if state.current == read.current { live } else { self.kernel.table()?.map(Live) };
         match &live {
-            _ if self.has(live.as_ref(), state.current) => {}
+            _ if has(self.store, live.as_ref(), state.current) => {}
             Some(live) => notes.push(self.adopt(&mut state, live)?),
             None => {
                 let words = format!("the kernel has no table any more; it was brought to {}", named(state.current));
@@ -212,14 +208,6 @@ impl Rollout<'_> {
         let ruleset = self.store.ruleset(number)?;
         self.kernel.recall(&ruleset);
         Ok(ruleset)
-    }
-
-    /// Whether the kernel's table is a generation's.
-    fn has(&self, live: Option<&Live>, number: Option<u64>) -> bool {
-        match number {
-            None => means(live, None),
-            Some(number) => self.store.ruleset(number).is_ok_and(|ruleset| means(live, Some(&ruleset))),
-        }
     }
 
     /// Makes a generation of what somebody else has put into the kernel.
@@ -434,7 +422,7 @@ impl Rollout<'_> {
         if let Ok(Some(table)) = self.kernel.table() {
             let live = Live(table);
             let is_known =
-                means(Some(&live), Some(&ruleset)) || only_tracks(&live) || self.has(Some(&live), state.current);
+                means(Some(&live), Some(&ruleset)) || only_tracks(&live) || has(self.store, Some(&live), state.current);
             if !is_known && !means(Some(&live), None) {
                 // A disk that is full is no reason to boot without rules.
                 made.warnings.push(match self.adopt(&mut state, &live) {
@@ -634,6 +622,32 @@ impl Rollout<'_> {
 
     fn tell(&self, state: &mut State, what: String) {
         state.events.push(Event { at: clock::now(), by: self.by.clone(), what });
+    }
+}
+
+/// Tells the kernel which rulesets its table may hold, by the records.
+pub fn recall(store: &Store, kernel: &mut dyn Kernel, state: &State) {
+    let switching = state.switching.iter().flat_map(|switching| [switching.from, switching.to]);
+    let back_to = state.pending.as_ref().and_then(|pending| pending.back_to);
+    for number in switching.chain([state.current, back_to]).flatten() {
+        // That it is damaged is said where it is needed.
+        let _ = store.ruleset(number).map(|ruleset| kernel.recall(&ruleset));
+    }
+}
+
+/// Where the kernel is: at the generation that the state names, unless a change was broken off that took place.
+pub fn arrived(store: &Store, state: &State, live: Option<&Live>) -> Option<u64> {
+    match &state.switching {
+        Some(switching) if !has(store, live, state.current) && has(store, live, switching.to) => switching.to,
+        _ => state.current,
+    }
+}
+
+/// Whether the kernel's table is a generation's.
+fn has(store: &Store, live: Option<&Live>, number: Option<u64>) -> bool {
+    match number {
+        None => means(live, None),
+        Some(number) => store.ruleset(number).is_ok_and(|ruleset| means(live, Some(&ruleset))),
     }
 }
 

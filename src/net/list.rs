@@ -6,6 +6,10 @@ use super::{Plain, Prefix, PrefixError, PrefixSet, parse_address};
 
 /// Problems that are reported; a file of another kind has one in each line.
 const MOST_PROBLEMS: usize = 20;
+/// Nothing is read of a line behind so many bytes. Only a comment may reach there.
+const LONGEST_LINE: usize = 4096;
+/// What some programs begin a text with.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// What a message shows of a line.
 const LONGEST: usize = 60;
 
@@ -47,7 +51,7 @@ pub struct ListReader {
     v6: Vec<(u128, u128)>,
     /// The number of the line that is read, from 0.
     line: u64,
-    /// The beginning of a line whose end is still to come.
+    /// The beginning of a line whose end is still to come: at most [`LONGEST_LINE`] and one byte more.
     rest: Vec<u8>,
     problems: Vec<(u64, ListError)>,
     /// Problems that are not reported.
@@ -89,17 +93,20 @@ impl ListReader {
         }
     }
 
-    /// Keeps the beginning of a line; no more of it than a message shows, where it is no entry any more.
+    /// Keeps the beginning of a line, as far as it matters.
     fn keep(&mut self, bytes: &[u8]) {
-        const LONGEST_LINE: usize = 4096;
-        let room = LONGEST_LINE.saturating_sub(self.rest.len());
+        let room = (LONGEST_LINE + 1).saturating_sub(self.rest.len());
         self.rest.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn read(&mut self, line: &[u8]) {
         self.line += 1;
+        let line = if self.line == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
+        let (line, is_cut) = (&line[..line.len().min(LONGEST_LINE)], line.len() > LONGEST_LINE);
         let entry = match line.iter().position(|byte| *byte == b'#') {
             Some(comment) => &line[..comment],
+            // What stands behind is not known, or could be an end of a range.
+            None if is_cut => return self.wrong(ListError::TooLong(shown(line.trim_ascii()))),
             None => line,
         };
         let entry = entry.trim_ascii();
@@ -213,6 +220,7 @@ mod tests {
         }
         assert_eq!(read("").unwrap(), (PrefixSet::default(), 0));
         assert_eq!(read("0.0.0.0/0\n").unwrap().0, "0.0.0.0/0".parse().unwrap());
+        assert_eq!(read("\u{feff}10.0.0.0/8\n").unwrap().1, 1);
     }
 
     #[test]
@@ -233,6 +241,18 @@ mod tests {
         assert!(wrong("10.0.0.2-::1").contains("two families"));
         assert!(wrong("mirror.example.com").contains("is not an IP address"));
         assert!(wrong(&"1".repeat(5000)).contains("longer than any entry"));
+        for size in [1, 5000, 300_000] {
+            let blanks = " ".repeat(5000);
+            for text in [format!("10.0.0.1{blanks}garbage"), format!("{blanks}10.0.0.1"), format!("10.0.0.1{blanks}")] {
+                let mut list = ListReader::default();
+                text.as_bytes().chunks(size).for_each(|bytes| list.push(bytes));
+                let wrong = list.finish().unwrap_err().first;
+                assert!(matches!(wrong[..], [(1, ListError::TooLong(_))]), "{size}: {wrong:?}");
+            }
+            let mut list = ListReader::default();
+            format!("10.0.0.1 #{blanks}x").as_bytes().chunks(size).for_each(|bytes| list.push(bytes));
+            assert_eq!(list.finish().unwrap().1, 1);
+        }
         let problems = read(&"x\n".repeat(30)).unwrap_err();
         assert_eq!((problems.first.len(), problems.more), (20, 10));
     }

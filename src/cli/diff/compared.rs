@@ -10,6 +10,7 @@ use crate::diag::Severity;
 use crate::host::files;
 use crate::host::generations::{RULESET, Store};
 use crate::host::kernel::Kernel;
+use crate::host::rollout::{arrived, recall};
 use crate::host::transition::means;
 use crate::intent::{Declared, Intent};
 use crate::live::Live;
@@ -107,9 +108,9 @@ impl Compared {
         bound: &Bound,
         new: &Ruleset,
     ) -> Result<Self, Failure> {
-        let current = store.state()?.current;
-        let recorded = current.map(|number| store.ruleset(number));
-        recorded.iter().flatten().chain([new]).for_each(|ruleset| kernel.recall(ruleset));
+        let state = store.state()?;
+        recall(store, kernel, &state);
+        kernel.recall(new);
         let live = kernel.table()?.map(Live);
         let is_empty = |live: &Live| live.meaning() == Ruleset::default();
         let Some(live) = live.filter(|live| !is_empty(live)) else {
@@ -117,10 +118,10 @@ impl Compared {
             return Ok(against_ruleset(Source::new("kernel", ""), Ruleset::default(), new.clone(), &catalog.digest));
         };
         let first = live.meaning();
-        let (Some(number), Some(recorded)) = (current, recorded) else {
+        let Some(number) = arrived(store, &state, Some(&live)) else {
             return Ok(against_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
         };
-        let recorded = recorded?;
+        let recorded = store.ruleset(number)?;
         let mut compared = Self::with_generation(store, number, catalog, bound, new.clone())?;
         if means(Some(&live), Some(&recorded)) {
             compared.name = format!("kernel (generation {number})");

@@ -61,6 +61,9 @@ pub enum NetlinkError {
     /// The kernel has no memory for it (ENOMEM, ENOBUFS).
     #[error("the kernel has no memory for the change; nothing was changed")]
     NoMemory,
+    /// What was there a moment ago is not there (ENOENT).
+    #[error("somebody else changes the table `inet {TABLE}` at the same time; try again")]
+    Gone,
     /// Tables were changed during every attempt to read a list.
     #[error("the kernel's tables are changed faster than they can be read; try again")]
     Torn,
