@@ -151,6 +151,13 @@ fn a_file_of_peers_is_part_of_its_row() {
     let text = String::from_utf8_lossy(&compiled.stdout).into_owned();
     assert!(compiled.status.success(), "{compiled:?}");
     assert!(text.contains("203.0.113.0/24\n") && text.contains("2001:db8::1\n"), "{text}");
+    // A file that may never end is none.
+    let pipe = folder.path().join("lists/pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    fs::write(folder.path().join("pipe.yaml"), POLICY.replace("sites.txt", "pipe")).unwrap();
+    let refused = edgeward(&["compile", "pipe.yaml"], "", folder.path());
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("no regular file"), "{refused:?}");
     // The same as if the policy had it.
     let written = POLICY.replace("peers-file: lists/sites.txt", "peers: [203.0.113.0/24, \"2001:db8::1\"]");
     fs::write(folder.path().join("written.yaml"), written).unwrap();

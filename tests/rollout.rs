@@ -15,7 +15,7 @@ use edgeward::host::clock;
 use edgeward::host::generations::{Generation, Manifest, PROGRAM, State, Store, Version, rules_digest};
 use edgeward::host::kernel::{Kernel, KernelError, Memory, Real};
 use edgeward::host::netlink::{Counter, OpenFlow, SetChange, SetRef};
-use edgeward::host::rollout::{Manner, Rollout, RolloutError};
+use edgeward::host::rollout::{Manner, Rollout, RolloutError, arrived};
 use edgeward::host::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
 use edgeward::host::transition::{Transition, means};
 use edgeward::live::{Change, Live};
@@ -120,6 +120,9 @@ fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Rules
     let found: Vec<bool> = candidates.iter().map(|wanted| means(live.as_ref(), *wanted)).collect();
     let only_tracks = live.as_ref().is_some_and(edgeward::host::prime::only_tracks);
     assert!(found.contains(&true) || only_tracks, "neither the old rules nor the new");
+    // Who only looks sees which.
+    let there = arrived(&store, &store.state().unwrap(), live.as_ref()).map(|number| store.ruleset(number).unwrap());
+    assert!(only_tracks || means(live.as_ref(), there.as_ref()), "the records do not tell what the kernel has");
     let mut rollout = Rollout { store: &store, kernel, by: "a test".to_owned(), is_unreadable: false };
     let (state, _) = rollout.settle(false).unwrap();
     let recorded = state.current.map(|number| store.ruleset(number).unwrap());
