@@ -21,7 +21,7 @@ use edgeward::emit;
 use edgeward::lower::lower;
 use edgeward::resolution::Resolution;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
-use support::netns::{Hook, Probe, Proto, Side, Topology};
+use support::netns::{Hook, Probe, Proto, Side, Topology, Verdict};
 use support::random::intent;
 use support::traffic::flood::{Flood, StopOnDrop};
 use support::traffic::judge::{Fate, Judge, Stream};
@@ -45,14 +45,14 @@ fn low(index: u32) -> u32 {
     0x2000_0000 + index * 1024
 }
 
-/// A host that permits a port to many prefixes.
-fn wide() -> String {
+/// What a policy that permits a port to many prefixes is compiled to: of a host, or of a gateway without conntrack.
+fn wide(place: &str) -> String {
     let mut peers = String::new();
     for index in 0..PREFIXES {
         write!(peers, "{}/{}, ", Ipv4Addr::from(low(index)), 24 + index % 9).unwrap();
     }
     let text = format!(
-        "version: 1\nname: wide\ntarget: edge-host\nregion: cn-hangzhou\nconnection: express-connect\n\
+        "version: 1\nname: wide\n{place}region: cn-hangzhou\nconnection: express-connect\n\
          cni: flannel-vxlan\ncluster: {{kind: registered, version: '1.30', api-server: 192.168.0.10}}\n\
          networks: {{vpc: [10.0.0.0/8], hosts: [192.168.0.0/24], pods: [172.20.0.0/16]}}\n\
          management: {{from: [192.168.0.0/28]}}\ndns: {{servers: [192.168.0.53]}}\n\
@@ -140,6 +140,44 @@ fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
     })
 }
 
+/// Packets as the tests' oracle sends them: one after the other, and each is seen to arrive.
+fn one_by_one(hosts: &[Topology], hook: Hook) -> Vec<Vec<f64>> {
+    let part = PREFIXES / ROUNDS as u32;
+    let sent = |host: &Topology, round: u32| {
+        let places = (round * part..(round + 1) * part).map(|place| place * 7919 % PREFIXES);
+        let probe = |index| Probe::new(hook, Proto::Udp, Ipv4Addr::from(low(index)), site::HOST, PORT);
+        let probes: Vec<Probe> = places.map(probe).collect();
+        let begin = Instant::now();
+        let verdicts = host.probe_all(&probes);
+        let time = begin.elapsed().as_nanos() as f64 / f64::from(part);
+        assert!(verdicts.iter().all(|verdict| *verdict == Verdict::Accept));
+        time
+    };
+    hosts.iter().for_each(|host| {
+        sent(host, 0);
+    });
+    (0..ROUNDS as u32).map(|round| hosts.iter().map(|host| sent(host, round)).collect()).collect()
+}
+
+/// The same through gateways, which need no conntrack.
+fn through_a_gateway() -> (Vec<(&'static str, String)>, Vec<Vec<f64>>) {
+    const EMPTY: &str = "table inet edgeward {
+        chain forward { type filter hook forward priority filter; policy accept; }
+    }";
+    let rulesets = vec![
+        ("empty, accept", EMPTY.to_owned()),
+        ("100,000 prefixes", wide("target: idc-gateway\ngateway: {stateless: true}\n")),
+    ];
+    let gateway = |(_, text): &(&str, String)| {
+        let gateway = Topology::gateway(&["192.168.0.0/24"]);
+        gateway.load(text).unwrap();
+        gateway
+    };
+    let gateways: Vec<Topology> = rulesets.iter().map(gateway).collect();
+    let rounds = one_by_one(&gateways, Hook::Forward);
+    (rulesets, rounds)
+}
+
 /// TCP connections from as many addresses, opened and closed again.
 fn connections(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
     const CONNECTIONS: u32 = 2000;
@@ -181,7 +219,7 @@ fn main() {
         return;
     }
     need_namespaces!();
-    let wide = wide();
+    let wide = wide("target: edge-host\n");
     // The least that nftables can do with the same set.
     let set = wide.split("set in_v4 {").nth(1).and_then(|rest| rest.split("\n\t}").next()).unwrap();
     let least = format!(
@@ -195,25 +233,27 @@ fn main() {
         ("one rule, 100,000", least),
         ("100,000 prefixes", wide),
     ];
-    for (what, rounds) in [
-        ("A TCP connection", connections(&rulesets)),
-        ("A packet that opens a flow, to a program", to_a_program(&rulesets)),
-        ("The same, to the end of the rules", to_the_rules(&rulesets, &flood(0..PREFIXES, None))),
-        // A port that was used is free again at once, for conntrack keeps none of them.
-        ("The same, all from one address", to_the_rules(&rulesets, &flood((0..PREFIXES).map(|_| 0), None))),
-    ] {
-        println!("{what} (of the first, of the second):");
-        let mut medians = Vec::new();
-        for (index, (name, _)) in rulesets.iter().enumerate() {
-            let mut times: Vec<f64> = rounds.iter().map(|round| round[index]).collect();
-            times.sort_by(f64::total_cmp);
-            let median = times[ROUNDS / 2];
-            medians.push(median);
-            println!(
-                "  {name:<18} {median:>6.0} ns, {:.2}, {:.2}",
-                median / medians[0],
-                median / medians[index.min(1)]
-            );
-        }
+    let scattered = to_the_rules(&rulesets, &flood(0..PREFIXES, None));
+    // A port that was used is free again at once, for conntrack keeps none of them.
+    let same = to_the_rules(&rulesets, &flood((0..PREFIXES).map(|_| 0), None));
+    show("A packet that opens a flow, to the end of the rules", &rulesets, &scattered);
+    show("The same, all from one address", &rulesets, &same);
+    show("The same, to a program", &rulesets, &to_a_program(&rulesets));
+    show("The same, one after the other arrived", &rulesets, &one_by_one(&hosts(&rulesets), Hook::Input));
+    show("A TCP connection", &rulesets, &connections(&rulesets));
+    let (rulesets, rounds) = through_a_gateway();
+    show("A packet through a gateway without conntrack, one after the other arrived", &rulesets, &rounds);
+}
+
+/// Shows the medians of rounds, and how they stand to those of the first and the second ruleset.
+fn show(what: &str, rulesets: &[(&str, String)], rounds: &[Vec<f64>]) {
+    println!("{what} (of the first, of the second):");
+    let mut medians = Vec::new();
+    for (index, (name, _)) in rulesets.iter().enumerate() {
+        let mut times: Vec<f64> = rounds.iter().map(|round| round[index]).collect();
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        medians.push(median);
+        println!("  {name:<18} {median:>6.0} ns, {:.2}, {:.2}", median / medians[0], median / medians[index.min(1)]);
     }
 }

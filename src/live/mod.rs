@@ -3,9 +3,9 @@
 //! New sets and chains are made and filled while no packet meets them. One transaction then sends packets there; it is
 //! the only one that changes verdicts, and all it puts into a base chain is one `goto`. What no packet meets any more is
 //! swept away in a third. No base chain is deleted, and no set is changed that rules look into, but for the elements of
-//! sets of hosts, and single ones of large sets of prefixes. Under a flood each of these matters: where a table or a base chain is replaced, packets are lost and
-//! let through, and where a rule with a verdict map is deleted, its map is empty (kernel, `nft_map_deactivate`) while
-//! packets are still on their way through it.
+//! sets of hosts, and single ones of large sets of prefixes. Under a flood each of these matters: where a table or a base
+//! chain is replaced, packets are lost and let through, and where a rule with a verdict map is deleted, its map is empty
+//! (kernel, `nft_map_deactivate`) while packets are still on their way through it.
 
 mod change;
 
