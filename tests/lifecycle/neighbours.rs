@@ -155,7 +155,7 @@ fn a_killed_apply_leaves_the_old_rules_or_the_new() {
         apply.args(["apply", line, "--state-dir", "state"]).current_dir(host.folder.path());
         apply.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).env_remove("SSH_CONNECTION");
         let mut child = host.topology.within(Side::UnderTest, || apply.spawn()).unwrap();
-        thread::sleep(Duration::from_millis(step * 8));
+        thread::sleep(Duration::from_millis(step * step));
         // It may have ended by itself.
         let _ = child.kill();
         if child.wait().unwrap().success() {
