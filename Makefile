@@ -77,44 +77,35 @@ clean: ## Removes what was built
 	$(CARGO) clean
 	rm -rf fuzz/target
 
+# Installs the distribution's packages $(2) where one of the programs $(1) is not there.
+define require
+	@for program in $(1); do \
+		if ! PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null; then \
+			echo 'installing $(2)' && \
+			$(AS_ROOT) apt-get update -qq && \
+			$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
+				apt-get install -y -qq --no-install-recommends $(2); \
+			exit; \
+		fi; \
+	done
+endef
+
 # The DNS server that tests ask besides their own, as a program; no service is started.
 dnsmasq:
-	@if ! PATH="$$PATH:/usr/sbin:/sbin" command -v dnsmasq >/dev/null; then \
-		echo 'installing dnsmasq-base' && \
-		$(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends dnsmasq-base; \
-	fi
+	$(call require,dnsmasq,dnsmasq-base)
 
 # systemd as a program that judges units, and as PID 1 of the namespaces that they are tested in; this machine's is left
 # alone.
 systemd:
-	@if ! command -v systemd-analyze >/dev/null; then \
-		echo 'installing systemd' && \
-		$(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends systemd; \
-	fi
+	$(call require,systemd-analyze,systemd)
 
 # Another program that merges lists of prefixes, to compare with, and one whose sets are to be left alone.
 iprange:
-	@if ! PATH="$$PATH:/usr/sbin:/sbin" command -v iprange >/dev/null || \
-	    ! PATH="$$PATH:/usr/sbin:/sbin" command -v ipset >/dev/null; then \
-		echo 'installing iprange and ipset' && \
-		$(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends iprange ipset; \
-	fi
+	$(call require,iprange ipset,iprange ipset)
 
 # nft and ip, from the distribution's packages where they are not there.
 system:
-	@if ! PATH="$$PATH:/usr/sbin:/sbin" command -v nft >/dev/null || \
-	    ! PATH="$$PATH:/usr/sbin:/sbin" command -v ip >/dev/null; then \
-		echo 'installing nftables and iproute2' && \
-		$(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends nftables iproute2; \
-	fi
+	$(call require,nft ip,nftables iproute2)
 
 lint-tools:
 	@$(CARGO) fmt --version >/dev/null 2>&1 && $(CARGO) clippy --version >/dev/null 2>&1 || \
