@@ -128,6 +128,7 @@ const OUTSIDE: &[&[&str]] = &[
 const HARMLESS: &[(&str, &[&str])] = &[
     ("cli", &["std", "process", "ExitCode"]),
     ("cli", &["std", "thread", "scope"]),
+    ("cli", &["std", "thread", "Builder", "new"]),
     ("main", &["std", "process", "ExitCode"]),
     ("main", &["std", "env", "args_os"]),
 ];

@@ -155,12 +155,15 @@ impl Order<'_> {
     }
 }
 
-/// Does one thing while another is done, which reads and counts only.
-fn meanwhile<T: Send, U>(other: impl FnOnce() -> T + Send, own: impl FnOnce() -> U) -> (T, U) {
+/// Does one thing while another is done, which reads and counts only; after it where the system has no thread to spare.
+fn meanwhile<T: Send, U>(other: impl Fn() -> T + Sync, own: impl FnOnce() -> U) -> (T, U) {
     std::thread::scope(|scope| {
-        let other = scope.spawn(other);
+        let thread = std::thread::Builder::new().spawn_scoped(scope, &other);
         let own = own();
-        (other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), own)
+        match thread {
+            Ok(thread) => (thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), own),
+            Err(_) => (other(), own),
+        }
     })
 }
 
