@@ -257,10 +257,8 @@ fn load_policy(path: &Path, catalog: &Catalog, target: Option<Target>, shown: Se
 fn load_source(source: Source, catalog: &Catalog, target: Option<Target>, shown: Severity) -> Result<Loaded, Failure> {
     let folder = Path::new(&source.name).parent().unwrap_or(Path::new("")).to_owned();
     load_with(source, catalog, target, shown, &mut |_, path| {
-        let list = lists::read_file(&folder.join(path)).map_err(|error| match std::error::Error::source(&error) {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string().replace('\n', "; "),
-        })?;
+        let list = lists::read_file(&folder.join(path))
+            .map_err(|error| format!("{:#}", anyhow::Error::from(error)).replace('\n', "; "))?;
         Ok(PeersList { addresses: list.addresses, entries: list.entries, sha256: list.sha256 })
     })
 }

@@ -316,7 +316,10 @@ impl Rollout<'_> {
         let mut after = state.clone();
         self.give_up(&mut after, why);
         let mut made = self.bring(ruleset.as_ref(), None, true)?;
-        self.finish(&after, &mut made)?;
+        self.store.save(&after)?;
+        if let Err(error) = self.store.prune(&after) {
+            made.warnings.push(chain(&error));
+        }
         Ok((after, made))
     }
 
@@ -602,15 +605,6 @@ impl Rollout<'_> {
             made.warnings.push(format!("what is not needed any more stays until the next run: {}", chain(&error)));
         }
         Ok(made)
-    }
-
-    /// Writes a state down after the kernel has changed.
-    fn finish(&self, after: &State, made: &mut Made) -> Result<(), RolloutError> {
-        self.store.save(after)?;
-        if let Err(error) = self.store.prune(after) {
-            made.warnings.push(chain(&error));
-        }
-        Ok(())
     }
 
     fn watch(&self, armed: u64, delay: Duration) -> Result<Watcher, RolloutError> {

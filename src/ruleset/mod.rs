@@ -8,9 +8,7 @@ mod evaluate;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::{
-    CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Protocol, Transport, Verdict,
-};
+use crate::net::{CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Transport, Verdict};
 
 pub use diff::{Difference, Effect, differences};
 pub use evaluate::{Fate, Fates, Outcome};
@@ -229,19 +227,5 @@ impl Rule {
     /// The flow whose packets the rule counts.
     pub fn flow(&self) -> Option<&str> {
         self.counter.as_deref()?.strip_prefix(FLOW_COUNTER)
-    }
-}
-
-impl Match {
-    /// The protocol that the match implies, so that nothing else need test it.
-    pub fn implied_protocol(&self) -> Option<u8> {
-        match self {
-            Match::Port(transport, ..) => Some(transport.protocol().number()),
-            Match::Icmp(Family::V4, _) => Some(Protocol::Icmp.number()),
-            Match::Icmp(Family::V6, _) => Some(Protocol::Icmpv6.number()),
-            Match::NotOpening => Some(Protocol::Tcp.number()),
-            Match::Protocol(number) => Some(*number),
-            Match::Loopback(_) | Match::State(_) | Match::Family(_) | Match::Address(..) => None,
-        }
     }
 }
