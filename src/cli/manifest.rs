@@ -1,11 +1,12 @@
 //! Where a generation comes from, as its manifest says it.
 
+use std::path::{Path, PathBuf};
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::lock::Bound;
-use super::rollout::absolute;
 use crate::catalog::Catalog;
+use crate::cli::context::Bound;
 use crate::host::generations::{Generation, Manifest, PROGRAM, PolicyFacts, Version};
 use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
@@ -16,7 +17,7 @@ use crate::site::Mode;
 const LISTED: usize = 64;
 
 /// Makes the generation of a policy.
-pub(super) fn generation(
+pub(crate) fn generation(
     bound: &Bound,
     catalog: &Catalog,
     ruleset: String,
@@ -69,7 +70,7 @@ pub(super) fn generation(
 }
 
 /// A generation's policy in a listing.
-pub(super) fn summary(policy: &PolicyFacts) -> Value {
+pub(crate) fn summary(policy: &PolicyFacts) -> Value {
     json!({"name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode})
 }
 
@@ -133,4 +134,9 @@ impl Lines {
     fn line(&self, position: usize) -> usize {
         self.0.partition_point(|start| *start <= position)
     }
+}
+
+/// A path that means the same wherever a process stands.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

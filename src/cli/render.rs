@@ -8,7 +8,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::Failure;
+use crate::cli::failure::Failure;
 use crate::diag::{Diagnostic, Severity, legible};
 use crate::net::{Packet, Payload, PrefixSet};
 use crate::source::Source;
@@ -19,7 +19,7 @@ const LONGEST_LINE: usize = 400;
 const MOST_DIAGNOSTICS: usize = 100;
 
 /// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
-pub(super) fn output(text: &str) -> Result<(), Failure> {
+pub(crate) fn output(text: &str) -> Result<(), Failure> {
     written(std::io::stdout().lock().write_all(text.as_bytes()))
 }
 
@@ -33,7 +33,7 @@ fn written(done: std::io::Result<()>) -> Result<(), Failure> {
 }
 
 /// Writes a set of prefixes to standard output, one a line.
-pub(super) fn lines(set: &PrefixSet) -> Result<(), Failure> {
+pub(crate) fn lines(set: &PrefixSet) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let done = set.write_lines(|piece| out.write_all(piece));
     drop(out);
@@ -41,13 +41,13 @@ pub(super) fn lines(set: &PrefixSet) -> Result<(), Failure> {
 }
 
 /// A document as programs and people read it.
-pub(super) fn document(document: &Value) -> Result<String, Failure> {
+pub(crate) fn document(document: &Value) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(document).map_err(|error| Failure::System(error.into()))?;
     Ok(format!("{text}\n"))
 }
 
 /// A duration in its two largest units.
-pub(super) fn span(duration: SignedDuration) -> String {
+pub(crate) fn span(duration: SignedDuration) -> String {
     let seconds = duration.as_secs().max(0);
     let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
     let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
@@ -66,7 +66,7 @@ pub(super) fn span(duration: SignedDuration) -> String {
 }
 
 /// Shows an error without a place.
-pub(super) fn error(message: &str) {
+pub(crate) fn error(message: &str) {
     // Lines are meant here; what is between them may quote input.
     let message = message.lines().map(legible).collect::<Vec<_>>().join("\n");
     let title = Level::ERROR.primary_title(message.as_str());
@@ -74,7 +74,7 @@ pub(super) fn error(message: &str) {
 }
 
 /// Shows diagnostics with the lines they are about, from a severity up.
-pub(super) fn diagnostics(source: &Source, diagnostics: Vec<Diagnostic>, from: Severity) {
+pub(crate) fn diagnostics(source: &Source, diagnostics: Vec<Diagnostic>, from: Severity) {
     let shown: Vec<Diagnostic> = diagnostics.into_iter().filter(|d| d.code.severity() >= from).collect();
     for diagnostic in shown.iter().take(MOST_DIAGNOSTICS) {
         show_diagnostic(source, diagnostic);
@@ -120,13 +120,13 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
 }
 
 /// Shows a note without a place.
-pub(super) fn note(message: &str) {
+pub(crate) fn note(message: &str) {
     let message = legible(message);
     show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
 }
 
 /// Shows a warning without a place.
-pub(super) fn warning(message: &str) {
+pub(crate) fn warning(message: &str) {
     let message = legible(message);
     show(&[Group::with_title(Level::WARNING.primary_title(message.as_str()))]);
 }
@@ -140,27 +140,27 @@ fn painted(code: &str, text: &str) -> String {
 }
 
 /// A text in bold, where results may have colour.
-pub(super) fn bold(text: &str) -> String {
+pub(crate) fn bold(text: &str) -> String {
     painted("1", text)
 }
 
 /// A text in green, where results may have colour.
-pub(super) fn green(text: &str) -> String {
+pub(crate) fn green(text: &str) -> String {
     painted("32", text)
 }
 
 /// A text in red, where results may have colour.
-pub(super) fn red(text: &str) -> String {
+pub(crate) fn red(text: &str) -> String {
     painted("31", text)
 }
 
 /// A number of things: `1 probe`, `2 probes`.
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
 /// A packet as JSON.
-pub(super) fn packet_json(packet: &Packet) -> Value {
+pub(crate) fn packet_json(packet: &Packet) -> Value {
     let (protocol, extra) = match packet.payload {
         Payload::Tcp { sport, dport, opens } => (json!("tcp"), json!({"sport": sport, "dport": dport, "opens": opens})),
         Payload::Udp { sport, dport } => (json!("udp"), json!({"sport": sport, "dport": dport})),

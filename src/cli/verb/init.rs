@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::{Failure, load_catalog, render};
 use crate::catalog::{Catalog, OssNetwork, Region};
+use crate::cli::context::load_catalog;
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::one_of;
 use crate::site::{ClusterKind, Cni, Connection, Target};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// A region id of the catalog, `cn-hangzhou`
     #[arg(long)]
     region: String,
@@ -30,7 +32,7 @@ fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
     text.parse()
 }
 
-pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let region = catalog.region(&arguments.region).ok_or_else(|| {
         let help = catalog.suggest_region(&arguments.region);

@@ -1,17 +1,18 @@
 //! `edgeward boot`.
 
-use super::rollout::{self, StateArguments};
-use super::{Failure, render};
+use crate::cli::context::StateArguments;
+use crate::cli::failure::Failure;
+use crate::cli::{render, report};
 use crate::host::kernel::Real;
 use crate::host::rollout::named;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Some(store) = arguments.state.hold_if_there()? else {
         let folder = arguments.state.state_dir.display();
         return render::output(&format!(
@@ -20,8 +21,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut kernel = Real::default();
     let confirmed = store.state()?.confirmed;
-    let (loaded, made) = rollout::rollout(&store, &mut kernel).boot()?;
-    rollout::tell(&made);
+    let (loaded, made) = report::rollout(&store, &mut kernel).boot()?;
+    report::tell(&made);
     match loaded {
         None => render::output("no generation was ever confirmed: there is nothing to load\n"),
         Some(number) => {

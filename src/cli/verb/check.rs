@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Loaded, PolicyTarget, load_catalog, load_policy, render};
+use crate::cli::context::{Loaded, PolicyTarget, load_catalog, load_policy};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::{Problems, Severity};
 use crate::lint::lint;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The policy files
     #[arg(required = true, value_name = "POLICY")]
     policies: Vec<PathBuf>,
@@ -15,7 +17,7 @@ pub(super) struct Arguments {
     target: PolicyTarget,
 }
 
-pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let mut worst: Option<Failure> = None;
     for path in &arguments.policies {

@@ -9,8 +9,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::lock::{LockArguments, load_if_there};
-use super::{Failure, ListFormat, Loaded, load_catalog, load_policy, render};
+use crate::cli::context::{ListFormat, Loaded, LockArguments, load_catalog, load_if_there, load_policy};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::Severity;
 use crate::host::dns::{Hickory, Resolver, Settings, system_servers};
 use crate::host::{clock, files};
@@ -22,7 +23,7 @@ const DNS_PORT: u16 = 53;
 const CONCURRENCY: usize = 64;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The policy file
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
@@ -40,7 +41,7 @@ pub(super) struct Arguments {
 
 /// Who is asked.
 #[derive(Debug, clap::Args)]
-pub(super) struct ServerArguments {
+pub(crate) struct ServerArguments {
     /// Ask this server in place of the policy's `dns.servers`; may be given several times
     #[arg(long = "server", value_name = "ADDR[:PORT]", value_parser = parse_server)]
     servers: Vec<SocketAddr>,
@@ -53,7 +54,7 @@ fn parse_server(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
     let updated = update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
@@ -67,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
 }
 
 /// What became of the questions for a policy's names.
-pub(super) struct Updated {
+pub(crate) struct Updated {
     summary: Summary,
     new: Resolution,
     now: Timestamp,
@@ -76,7 +77,7 @@ pub(super) struct Updated {
 }
 
 /// Asks for the names of a policy, and writes the answers to its lockfile.
-pub(super) fn update_lockfile(
+pub(crate) fn update_lockfile(
     policy: &Path,
     loaded: &Loaded,
     lock: &LockArguments,
@@ -141,7 +142,7 @@ fn ask(chosen: &ServerArguments, loaded: &Loaded, questions: &[Question]) -> Res
 
 impl Updated {
     /// What changed, for people: addresses that came and went, and answers that were not believed.
-    pub(super) fn changes(&self) -> String {
+    pub(crate) fn changes(&self) -> String {
         let is_news = |change: &Change| {
             !change.added.is_empty()
                 || !change.expired.is_empty()
@@ -161,12 +162,12 @@ impl Updated {
     }
 
     /// Whether any name got an answer.
-    pub(super) fn answered(&self) -> bool {
+    pub(crate) fn answered(&self) -> bool {
         self.summary.values().any(Change::answered)
     }
 
     /// The end of the command: names that a flow cannot do without, and that DNS gave no address for in this run.
-    pub(super) fn failed(&self, loaded: &Loaded) -> Result<(), Failure> {
+    pub(crate) fn failed(&self, loaded: &Loaded) -> Result<(), Failure> {
         let Self { summary, new, now, offline, path } = self;
         let names = loaded.intent.names();
         let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);

@@ -1,14 +1,14 @@
-//! `edgeward apply`.
+//! Brings the kernel to a policy, for `apply` and `refresh`.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::diff::{Compared, summary};
-use super::lock::{Bound, BoundArguments};
-use super::outside::{self, Prospect, Purpose};
-use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
-use super::{Failure, compile, load_catalog, manifest, render};
 use crate::catalog::Catalog;
+use crate::cli::context::{Bound, GuardArguments, KernelArguments, StateArguments};
+use crate::cli::failure::Failure;
+use crate::cli::preflight::{Prospect, Purpose, judge};
+use crate::cli::verb::compile;
+use crate::cli::verb::diff::{Compared, flows, summary};
+use crate::cli::{manifest, preflight, render, report};
 use crate::emit;
 use crate::host::clock;
 use crate::host::generations::{Record, State, Store, rules_digest};
@@ -20,44 +20,18 @@ use crate::lower::lower;
 use crate::ruleset::Ruleset;
 use crate::source::Source;
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
-    #[command(flatten)]
-    policy: BoundArguments,
-    #[command(flatten)]
-    state: StateArguments,
-    #[command(flatten)]
-    guard: GuardArguments,
-    #[command(flatten)]
-    kernel: KernelArguments,
-    /// Say what would change and what speaks against it; change nothing
-    #[arg(long)]
-    dry_run: bool,
-}
-
 /// What the kernel is to be brought to, and how.
-pub(super) struct Order<'a> {
+pub(crate) struct Order<'a> {
     /// The policy with its answers.
-    pub(super) bound: &'a Bound,
+    pub(crate) bound: &'a Bound,
     /// Its catalog.
-    pub(super) catalog: &'a Catalog,
+    pub(crate) catalog: &'a Catalog,
     /// `apply` or `refresh`.
-    pub(super) verb: &'static str,
+    pub(crate) verb: &'static str,
     /// How the change is guarded.
-    pub(super) guard: &'a GuardArguments,
+    pub(crate) guard: &'a GuardArguments,
     /// How the kernel is read.
-    pub(super) kernel: &'a KernelArguments,
-}
-
-pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
-    let catalog = load_catalog(folder)?;
-    let bound = arguments.policy.load(&catalog)?;
-    let order =
-        Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard, kernel: &arguments.kernel };
-    match arguments.dry_run {
-        true => order.rehearse(&arguments.state),
-        false => order.carry_out(&arguments.state.hold()?),
-    }
+    pub(crate) kernel: &'a KernelArguments,
 }
 
 impl Order<'_> {
@@ -71,32 +45,32 @@ impl Order<'_> {
 
     fn prospect(&self, ruleset: &Ruleset) -> Prospect {
         let Bound { loaded, resolution, .. } = self.bound;
-        outside::prospect(ruleset, Some(&Purpose { policy: &loaded.policy, intent: &loaded.intent, resolution }))
+        preflight::prospect(ruleset, Some(&Purpose { policy: &loaded.policy, intent: &loaded.intent, resolution }))
     }
 
     /// Says what would change.
-    fn rehearse(&self, state: &StateArguments) -> Result<(), Failure> {
+    pub(crate) fn rehearse(&self, state: &StateArguments) -> Result<(), Failure> {
         let (ruleset, _) = self.ruleset()?;
         let store = state.look();
         let records = store.state()?;
         let compared = Compared::with_kernel(&store, &mut self.kernel.kernel(), self.catalog, self.bound, &ruleset)?;
         render::output(&summary(&compared, self.bound))?;
         if let Some(pending) = &records.pending {
-            render::note(&rollout::deadline(pending));
+            render::note(&report::deadline(pending));
         }
         let prospect = self.prospect(&ruleset);
-        outside::tell(&outside::others(&ruleset));
+        preflight::tell(&preflight::others(&ruleset));
         judge(&prospect, self.guard.force)?;
         refuse_undone(&records, &rules_digest(&ruleset), self.verb, self.guard)
     }
 
     /// Brings the kernel to the policy.
-    pub(super) fn carry_out(&self, store: &Store) -> Result<(), Failure> {
+    pub(crate) fn carry_out(&self, store: &Store) -> Result<(), Failure> {
         let mut kernel = self.kernel.kernel();
         let force = self.guard.force;
-        let mut rollout = rollout::rollout(store, &mut kernel);
+        let mut rollout = report::rollout(store, &mut kernel);
         // What the last run left has to be made good whatever comes next, and where sets are large both take a while.
-        let (proved, settled) = meanwhile(|| self.ruleset(), || rollout::settle(&mut rollout, force));
+        let (proved, settled) = meanwhile(|| self.ruleset(), || report::settle(&mut rollout, force));
         let (ruleset, text) = proved?;
         let state = settled?;
         let name = &self.bound.loaded.intent.name;
@@ -107,7 +81,7 @@ impl Order<'_> {
                 return Err(Failure::Refused(anyhow::anyhow!(
                     "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` puts this \
                      change in its place",
-                    rollout::deadline(pending)
+                    report::deadline(pending)
                 )));
             }
             (_, given) => given,
@@ -116,7 +90,7 @@ impl Order<'_> {
             if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
                 let number = pending.generation;
                 let (state, made) = rollout.extend(&state, delay)?;
-                return rollout::report(
+                return report::report(
                     &format!("generation {number} of `{name}` is in force already"),
                     &state,
                     made.watcher.as_ref(),
@@ -135,23 +109,23 @@ impl Order<'_> {
         judge(&self.prospect(&ruleset), force)?;
         // A timer would say it again and again.
         if self.verb == "apply" {
-            outside::tell(&outside::others(&ruleset));
+            preflight::tell(&preflight::others(&ruleset));
         }
         let number = state.last + 1;
         let facts = (number, operator::name(), clock::now());
         let generation = manifest::generation(self.bound, self.catalog, text, rules, self.verb, facts);
         let manner = Manner { confirm_within, force, ssh_port: self.bound.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let flows = || before.as_ref().map(|before| super::diff::flows(before, &ruleset));
+        let flows = || before.as_ref().map(|before| flows(before, &ruleset));
         let (flows, applied) = meanwhile(flows, || rollout.apply(&state, generation, &ruleset, manner));
         let (state, made) = applied?;
-        rollout::tell(&made);
+        report::tell(&made);
         let what = match flows {
             None => "these are the first rules".to_owned(),
             Some(_) if !made.changed => "the rules were in force already".to_owned(),
             Some(flows) => flows,
         };
-        rollout::report(&format!("generation {number} of `{name}` is in force: {what}"), &state, made.watcher.as_ref())
+        report::report(&format!("generation {number} of `{name}` is in force: {what}"), &state, made.watcher.as_ref())
     }
 }
 
@@ -204,23 +178,5 @@ fn refuse_undone(state: &State, rules: &str, verb: &str, guard: &GuardArguments)
     Err(Failure::Refused(anyhow::anyhow!(
         "these are the rules of generation {number}, {}; nothing was changed. {way}",
         why.replace("{at}", &at.to_string())
-    )))
-}
-
-/// Shows what a look at the host has found; refuses rules that would lock somebody out.
-pub(super) fn judge(prospect: &Prospect, force: bool) -> Result<(), Failure> {
-    prospect.notes.iter().for_each(|note| render::note(note));
-    prospect.warnings.iter().for_each(|warning| render::warning(warning));
-    if prospect.dangers.is_empty() {
-        return Ok(());
-    }
-    if force {
-        prospect.dangers.iter().for_each(|danger| render::warning(danger));
-        return Ok(());
-    }
-    Err(Failure::Refused(anyhow::anyhow!(
-        "these rules would cut off what they must not; nothing was changed:\n  {}\n`--force` applies them all the same, \
-         and with `--confirm-within 2m` they are undone where that was a mistake",
-        prospect.dangers.join("\n  ")
     )))
 }

@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use super::outside::{self, Purpose};
-use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
-use super::{Failure, Loaded, apply, load_catalog, render};
+use crate::cli::context::{GuardArguments, KernelArguments, Loaded, StateArguments, kept_policy, load_catalog};
+use crate::cli::failure::{Failure, chosen};
+use crate::cli::preflight::Purpose;
+use crate::cli::{preflight, render, report};
 use crate::host::generations::{State, Store};
 use crate::host::rollout::{Manner, named};
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The generation to go back to [default: the one before the pending change, else the one before the present one]
     #[arg(value_name = "GEN")]
     generation: Option<u64>,
@@ -23,23 +24,23 @@ pub(super) struct Arguments {
     guard: GuardArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let Some(store) = arguments.state.hold_if_there()? else {
         let folder = arguments.state.state_dir.display();
         return Err(Failure::Usage(anyhow::anyhow!("`{folder}` is not there: nothing was applied from it")));
     };
     if let Some(number) = arguments.generation {
-        rollout::chosen(store.ruleset(number))?;
+        chosen(store.ruleset(number))?;
     }
     let mut kernel = arguments.kernel.kernel();
     let force = arguments.guard.force;
-    let mut rollout = rollout::rollout(&store, &mut kernel);
-    let state = rollout::settle(&mut rollout, force)?;
+    let mut rollout = report::rollout(&store, &mut kernel);
+    let state = report::settle(&mut rollout, force)?;
     // This would happen by itself, so there is nothing to guard.
     if let (Some(pending), None) = (&state.pending, arguments.generation) {
         let undone = named(Some(pending.generation));
         let (state, made) = rollout.undo(&state, "by hand")?;
-        rollout::tell(&made);
+        report::tell(&made);
         return render::output(&format!("{undone} is undone: {} is in force\n", in_force(&state)));
     }
     let number = match arguments.generation {
@@ -62,12 +63,12 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         intent: &loaded.intent,
         resolution,
     });
-    apply::judge(&outside::prospect(&ruleset, purpose.as_ref()), force)?;
+    preflight::judge(&preflight::prospect(&ruleset, purpose.as_ref()), force)?;
     let port = purpose.map_or(SSH_PORT, |purpose| purpose.policy.ssh_port());
     let manner = Manner { confirm_within: arguments.guard.confirm_within, force, ssh_port: port };
     let (state, made) = rollout.back(&state, Some(number), manner)?;
-    rollout::tell(&made);
-    rollout::report(&format!("generation {number} is in force again"), &state, made.watcher.as_ref())
+    report::tell(&made);
+    report::report(&format!("generation {number} is in force again"), &state, made.watcher.as_ref())
 }
 
 fn in_force(state: &State) -> String {
@@ -86,7 +87,7 @@ fn previous(state: &State) -> Option<u64> {
 /// What the generation's operator depends on; nothing where it has no policy, or one of another time.
 fn purpose(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<(Loaded, Resolution)>, Failure> {
     let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
-    let kept = rollout::kept_policy(store, number, &facts.target, &load_catalog(folder)?);
+    let kept = kept_policy(store, number, &facts.target, &load_catalog(folder)?);
     if kept.is_none() {
         render::warning("this version does not take the generation's policy: only live sessions were checked");
     }

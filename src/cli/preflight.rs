@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::render;
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::guard::{Need, Session, denied, needs};
 use crate::host::foreign::{self, Flushes, ForeignChain};
 use crate::host::sessions::{self, Connection, Sockets};
@@ -20,24 +21,24 @@ const SHOWN: usize = 20;
 
 /// What a look at this host says of rules that are to come.
 #[derive(Debug, Default)]
-pub(super) struct Prospect {
+pub(crate) struct Prospect {
     /// What they must not deny, and would.
-    pub(super) dangers: Vec<String>,
+    pub(crate) dangers: Vec<String>,
     /// What else is worth knowing.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// What was looked at, and found in order.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What of a policy the checks need; none of it for a ruleset without a policy.
-pub(super) struct Purpose<'a> {
-    pub(super) policy: &'a Policy,
-    pub(super) intent: &'a Intent<Declared>,
-    pub(super) resolution: &'a Resolution,
+pub(crate) struct Purpose<'a> {
+    pub(crate) policy: &'a Policy,
+    pub(crate) intent: &'a Intent<Declared>,
+    pub(crate) resolution: &'a Resolution,
 }
 
 /// Looks at what rules would do to this host's connections, and to what its operator depends on.
-pub(super) fn prospect(ruleset: &Ruleset, purpose: Option<&Purpose<'_>>) -> Prospect {
+pub(crate) fn prospect(ruleset: &Ruleset, purpose: Option<&Purpose<'_>>) -> Prospect {
     let mut prospect = Prospect::default();
     let target = match ruleset.base_chain(Hook::Forward) {
         Some(_) => Target::IdcGateway,
@@ -129,15 +130,15 @@ fn own_connections(ruleset: &Ruleset, sockets: &Sockets, port: u16, prospect: &m
 
 /// Others who judge the same packets.
 #[derive(Debug, Default)]
-pub(super) struct Others {
+pub(crate) struct Others {
     /// Base chains at the hooks of a ruleset, with the hook.
-    pub(super) chains: Vec<(Hook, ForeignChain)>,
+    pub(crate) chains: Vec<(Hook, ForeignChain)>,
     /// Sentences about units, legacy tables, and what could not be looked at.
-    pub(super) warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Looks for others who judge the packets that a ruleset judges.
-pub(super) fn others(ruleset: &Ruleset) -> Others {
+pub(crate) fn others(ruleset: &Ruleset) -> Others {
     let mut others = Others::default();
     let hooks: Vec<Hook> = ruleset.chains.iter().filter_map(|chain| Some(chain.base?.hook)).collect();
     match foreign::chains(TABLE) {
@@ -176,7 +177,7 @@ pub(super) fn others(ruleset: &Ruleset) -> Others {
 }
 
 /// When a chain of others sees packets: `before` edgeward, `after` or `beside` it.
-pub(super) fn when(hook: Hook, chain: &ForeignChain) -> &'static str {
+pub(crate) fn when(hook: Hook, chain: &ForeignChain) -> &'static str {
     match chain.order(hook) {
         Some(Ordering::Less) => "before",
         Some(Ordering::Greater) => "after",
@@ -185,7 +186,7 @@ pub(super) fn when(hook: Hook, chain: &ForeignChain) -> &'static str {
 }
 
 /// A chain of others in a sentence.
-pub(super) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
+pub(crate) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
     let when = when(hook, chain);
     let policy = if chain.drops { "drop" } else { "accept" };
     let owner = match &chain.owners[..] {
@@ -200,11 +201,29 @@ pub(super) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
 }
 
 /// Shows others who judge the same packets.
-pub(super) fn tell(others: &Others) {
+pub(crate) fn tell(others: &Others) {
     for (hook, chain) in others.chains.iter().take(SHOWN) {
         render::note(&sentence(*hook, chain));
     }
     for warning in &others.warnings {
         render::warning(warning);
     }
+}
+
+/// Shows what a look at the host has found; refuses rules that would lock somebody out.
+pub(crate) fn judge(prospect: &Prospect, force: bool) -> Result<(), Failure> {
+    prospect.notes.iter().for_each(|note| render::note(note));
+    prospect.warnings.iter().for_each(|warning| render::warning(warning));
+    if prospect.dangers.is_empty() {
+        return Ok(());
+    }
+    if force {
+        prospect.dangers.iter().for_each(|danger| render::warning(danger));
+        return Ok(());
+    }
+    Err(Failure::Refused(anyhow::anyhow!(
+        "these rules would cut off what they must not; nothing was changed:\n  {}\n`--force` applies them all the same, \
+         and with `--confirm-within 2m` they are undone where that was a mistake",
+        prospect.dangers.join("\n  ")
+    )))
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, Loaded, PolicyTarget, load_policy, render};
 use crate::catalog::Catalog;
+use crate::cli::context::{Loaded, PolicyTarget, load_policy};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::{Problems, Severity};
 use crate::explain::Meaning;
 use crate::host::files;
@@ -12,21 +14,21 @@ use crate::resolution::Resolution;
 
 /// Which lockfile.
 #[derive(Debug, clap::Args)]
-pub(super) struct LockArguments {
+pub(crate) struct LockArguments {
     /// The lockfile with the addresses of names [default: the policy's name with `.lock.yaml`]
     #[arg(long, value_name = "FILE")]
-    pub(super) lock: Option<PathBuf>,
+    pub(crate) lock: Option<PathBuf>,
 }
 
 impl LockArguments {
     /// `policies/edge.yaml` has the lockfile `policies/edge.lock.yaml`.
-    pub(super) fn path(&self, policy: &Path) -> PathBuf {
+    pub(crate) fn path(&self, policy: &Path) -> PathBuf {
         self.lock.clone().unwrap_or_else(|| policy.with_extension("lock.yaml"))
     }
 
     /// Replaces the names of a policy by the addresses of its lockfile. Where the lockfile is only presumed, it may be
     /// missing, and then no name has an address.
-    pub(super) fn bind(&self, policy: &Path, loaded: Loaded) -> Result<Bound, Failure> {
+    pub(crate) fn bind(&self, policy: &Path, loaded: Loaded) -> Result<Bound, Failure> {
         let path = self.path(policy);
         let resolution = match (&self.lock, loaded.intent.names().is_empty()) {
             (None, true) => None,
@@ -40,44 +42,44 @@ impl LockArguments {
 }
 
 /// A policy with its answers.
-pub(super) struct Bound {
+pub(crate) struct Bound {
     /// The policy.
-    pub(super) loaded: Loaded,
+    pub(crate) loaded: Loaded,
     /// The answers.
-    pub(super) resolution: Resolution,
+    pub(crate) resolution: Resolution,
     /// What both mean together.
-    pub(super) resolved: Intent<Resolved>,
+    pub(crate) resolved: Intent<Resolved>,
 }
 
 impl Bound {
     /// What verdicts are explained with.
-    pub(super) fn meaning(&self) -> Meaning<'_> {
+    pub(crate) fn meaning(&self) -> Meaning<'_> {
         Meaning { declared: &self.loaded.intent, resolved: &self.resolved, resolution: &self.resolution }
     }
 }
 
 /// Which policy, for which target, with which lockfile.
 #[derive(Debug, clap::Args)]
-pub(super) struct BoundArguments {
+pub(crate) struct BoundArguments {
     /// The policy file
     #[arg(value_name = "POLICY")]
-    pub(super) policy: PathBuf,
+    pub(crate) policy: PathBuf,
     #[command(flatten)]
-    pub(super) target: PolicyTarget,
+    pub(crate) target: PolicyTarget,
     #[command(flatten)]
     lock: LockArguments,
 }
 
 impl BoundArguments {
     /// Reads, checks and binds the policy; warnings are shown.
-    pub(super) fn load(&self, catalog: &Catalog) -> Result<Bound, Failure> {
+    pub(crate) fn load(&self, catalog: &Catalog) -> Result<Bound, Failure> {
         let loaded = load_policy(&self.policy, catalog, self.target.target, Severity::Warning)?;
         self.lock.bind(&self.policy, loaded)
     }
 }
 
 /// Reads a lockfile; `None` where there is none. A damaged one is an error, and never as good as none.
-pub(super) fn load_if_there(path: &Path) -> Result<Option<Resolution>, Failure> {
+pub(crate) fn load_if_there(path: &Path) -> Result<Option<Resolution>, Failure> {
     files::read_if_there(path)?.map(|source| parse(&source)).transpose()
 }
 

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use super::super::lock::{Bound, LockArguments};
-use super::super::{Failure, load_catalog, load_policy, render, rollout};
 use super::Arguments;
 use crate::catalog::Catalog;
+use crate::cli::context::{Bound, LockArguments, kept_policy, load_catalog, load_policy};
+use crate::cli::failure::{Failure, chosen};
+use crate::cli::render;
 use crate::diag::Severity;
 use crate::host::files;
 use crate::host::generations::{RULESET, Store};
@@ -22,7 +23,7 @@ use crate::{emit, readback};
 
 /// Who or what made a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Cause {
+pub(crate) enum Cause {
     /// The policy was edited.
     Policy,
     /// The catalog changed.
@@ -38,7 +39,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Cause::Policy => "policy",
             Cause::Catalog => "catalog",
@@ -49,7 +50,7 @@ impl Cause {
         }
     }
 
-    pub(super) fn sentence(self) -> &'static str {
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Cause::Policy => "the policy says otherwise",
             Cause::Catalog => "the catalog changed",
@@ -62,22 +63,22 @@ impl Cause {
 }
 
 /// What the policy is compared with, and how it becomes what the policy means now.
-pub(in crate::cli) struct Compared {
+pub(crate) struct Compared {
     /// What messages call it.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The text that stands for it in `--format nft`, and the one that stands for the policy.
-    pub(super) texts: [String; 2],
+    pub(crate) texts: [String; 2],
     /// What it was at first.
-    pub(super) first: Ruleset,
+    pub(crate) first: Ruleset,
     /// The policy that it was compiled from, where it is known.
-    pub(super) policy: Option<Bound>,
+    pub(crate) policy: Option<Bound>,
     /// What it became for each cause; the last is the policy's.
-    pub(super) steps: Vec<(Cause, Ruleset)>,
+    pub(crate) steps: Vec<(Cause, Ruleset)>,
 }
 
 impl Compared {
     /// Compares with what the arguments name.
-    pub(super) fn with(
+    pub(crate) fn with(
         arguments: &Arguments,
         folder: Option<&Path>,
         catalog: &Catalog,
@@ -101,7 +102,7 @@ impl Compared {
     }
 
     /// Compares with the kernel's table, by way of the generation that it was brought to.
-    pub(in crate::cli) fn with_kernel(
+    pub(crate) fn with_kernel(
         store: &Store,
         kernel: &mut dyn Kernel,
         catalog: &Catalog,
@@ -140,7 +141,7 @@ impl Compared {
         bound: &Bound,
         new: Ruleset,
     ) -> Result<Self, Failure> {
-        let (first, manifest) = (rollout::chosen(store.ruleset(number))?, store.manifest(number)?);
+        let (first, manifest) = (chosen(store.ruleset(number))?, store.manifest(number)?);
         let name = format!("generation {number}");
         let texts = [store.text(number, RULESET)?.text.to_string(), emit::nft(&new)];
         let Some(facts) = manifest.policy else {
@@ -159,7 +160,7 @@ impl Compared {
     }
 
     /// The packets that fare otherwise, by step.
-    pub(super) fn differences(&self) -> Vec<Difference> {
+    pub(crate) fn differences(&self) -> Vec<Difference> {
         let versions: Vec<&Ruleset> =
             [&self.first].into_iter().chain(self.steps.iter().map(|(_, ruleset)| ruleset)).collect();
         differences(&versions)
@@ -168,7 +169,7 @@ impl Compared {
 
 /// The policy of a generation, bound to its answers.
 fn stored(store: &Store, number: u64, target: &str, catalog: &Catalog) -> Option<Bound> {
-    let (loaded, resolution) = rollout::kept_policy(store, number, target, catalog)?;
+    let (loaded, resolution) = kept_policy(store, number, target, catalog)?;
     let resolved = loaded.intent.bind(&resolution).ok()?;
     Some(Bound { loaded, resolution, resolved })
 }

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::rollout::StateArguments;
-use super::{Failure, ListFormat, manifest, render};
+use crate::cli::context::{ListFormat, StateArguments};
+use crate::cli::failure::Failure;
+use crate::cli::{manifest, render};
 use crate::host::generations::{Record, State, Store};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
     /// Text or JSON
@@ -18,7 +19,7 @@ pub(super) struct Arguments {
 /// Events that the text shows; JSON has all that are kept.
 const SHOWN: usize = 20;
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.look();
     let state = store.state()?;
     render::output(&match arguments.format {

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failure, render};
-use crate::host::lists::{self, ListFileError};
+use crate::cli::failure::Failure;
+use crate::cli::render;
+use crate::host::lists;
 use crate::net::{Family, PrefixSet};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// Lists of prefixes, addresses and ranges, one a line, plain or gzip; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -22,16 +23,7 @@ pub(super) struct Arguments {
     except: Vec<PathBuf>,
 }
 
-impl From<ListFileError> for Failure {
-    fn from(error: ListFileError) -> Self {
-        match error {
-            ListFileError::Io(..) => Failure::System(error.into()),
-            ListFileError::Lines(..) => Failure::Usage(error.into()),
-        }
-    }
-}
-
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let standard_input = [PathBuf::from("-")];
     let files = if arguments.files.is_empty() { &standard_input[..] } else { &arguments.files };
     let twice = files.iter().chain(&arguments.except).filter(|path| *path == Path::new("-")).count() > 1;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::lock::BoundArguments;
-use super::{Failure, load_catalog, render};
+use crate::cli::context::{BoundArguments, load_catalog};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::Severity;
 use crate::host::files;
 use crate::intent::{Intent, Resolved};
@@ -15,7 +16,7 @@ use crate::source::Source;
 use crate::{emit, readback};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
     /// nft text or nft JSON
@@ -36,7 +37,7 @@ enum RulesetFormat {
 }
 
 /// Reads a ruleset back and proves that it is what the policy means.
-pub(super) fn proved(intent: &Intent<Resolved>, text: &Source) -> Result<(), Failure> {
+pub(crate) fn proved(intent: &Intent<Resolved>, text: &Source) -> Result<(), Failure> {
     let ruleset = readback::read(text).map_err(|diagnostic| {
         render::diagnostics(text, vec![*diagnostic], Severity::Error);
         Failure::Refused(anyhow::anyhow!("what was written cannot be read back: this is a mistake of edgeward"))
@@ -47,7 +48,7 @@ pub(super) fn proved(intent: &Intent<Resolved>, text: &Source) -> Result<(), Fai
     })
 }
 
-pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let resolved = arguments.policy.load(&catalog)?.resolved;
     let ruleset = lower(&resolved);

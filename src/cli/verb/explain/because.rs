@@ -3,8 +3,9 @@
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::super::{place, render};
 use super::{Answer, Case, would_be_denied};
+use crate::cli::context::place;
+use crate::cli::render;
 use crate::emit;
 use crate::explain::{Matched, NearMiss, Permission};
 use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
@@ -12,13 +13,13 @@ use crate::net::{CtState, Family, Packet, PortSet, Verdict};
 use crate::ruleset::Outcome;
 
 /// One reason.
-pub(super) struct Reason {
+pub(crate) struct Reason {
     /// What kind of thing it is about: a word of `docs/explain.md`.
-    pub(super) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What people read.
-    pub(super) text: String,
+    pub(crate) text: String,
     /// What programs read besides.
-    pub(super) details: Value,
+    pub(crate) details: Value,
 }
 
 fn reason(kind: &'static str, text: impl Into<String>, details: Value) -> Reason {
@@ -27,7 +28,7 @@ fn reason(kind: &'static str, text: impl Into<String>, details: Value) -> Reason
 
 impl Case<'_> {
     /// Why, from the rule to what it rests on.
-    pub(super) fn because(&self, answer: &Answer<'_>) -> Vec<Reason> {
+    pub(crate) fn because(&self, answer: &Answer<'_>) -> Vec<Reason> {
         let mut because = vec![self.decision(answer)];
         if would_be_denied(&answer.outcome) {
             let verdict = match answer.packet.state {

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::lock::{Bound, BoundArguments};
-use super::rollout::{KernelArguments, StateArguments};
-use super::{Failure, Loaded, load_catalog, place, render};
+use crate::cli::context::{Bound, BoundArguments, KernelArguments, Loaded, StateArguments, load_catalog, place};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::legible;
 use crate::intent::Origin;
 use crate::lower::lower;
@@ -18,10 +18,10 @@ use crate::net::{Packet, PrefixSet};
 use crate::ruleset::{Difference, Effect, Ruleset, differences};
 use crate::space::PacketBox;
 
-pub(super) use compared::Compared;
+pub(crate) use compared::Compared;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
     /// What the policy is compared with: `kernel`, the number of a generation, or a file with a ruleset (nft text or
@@ -64,7 +64,7 @@ fn origin_of(policy: &Bound, flow: &str, packet: &Packet) -> Option<String> {
     Some(place(source, written.or_else(row)?))
 }
 
-pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let bound = arguments.policy.load(&catalog)?;
     let new = lower(&bound.resolved);
@@ -80,12 +80,12 @@ pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
 }
 
 /// What of packets is different, for people.
-pub(super) fn summary(compared: &Compared, bound: &Bound) -> String {
+pub(crate) fn summary(compared: &Compared, bound: &Bound) -> String {
     text(compared, &compared.differences(), bound)
 }
 
 /// The flows that permit or deny more than before, in a sentence.
-pub(super) fn flows(before: &Ruleset, after: &Ruleset) -> String {
+pub(crate) fn flows(before: &Ruleset, after: &Ruleset) -> String {
     let found = differences(&[before, after]);
     let effects =
         [Effect::Allowed, Effect::Denied, Effect::Silenced, Effect::Answered, Effect::Untracked, Effect::Tracked];

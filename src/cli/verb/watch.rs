@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Failure, rollout};
+use crate::cli::failure::Failure;
+use crate::cli::report;
 use crate::host::clock::pause;
 use crate::host::generations::{Pending, Store};
 use crate::host::kernel::Real;
@@ -18,7 +19,7 @@ const ATTEMPTS: usize = 720;
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The folder with the generations
     #[arg(long, value_name = "DIR")]
     state_dir: PathBuf,
@@ -26,7 +27,7 @@ pub(super) struct Arguments {
     armed: u64,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = Store::look(&arguments.state_dir);
     // Only who stands on its own feet is relied on, and only who can read what it is to watch.
     let own = store.state()?.pending.filter(|pending| pending.armed == arguments.armed);
@@ -71,6 +72,6 @@ fn undo(arguments: &Arguments) -> Result<(), Failure> {
     if state.switching.is_none() && !state.pending.as_ref().is_some_and(is_over) {
         return Ok(());
     }
-    rollout::rollout(&store, &mut kernel).settle(true)?;
+    report::rollout(&store, &mut kernel).settle(true)?;
     Ok(())
 }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::apply::Order;
-use super::lock::LockArguments;
-use super::resolve;
-use super::rollout::{self, GuardArguments, KernelArguments, StateArguments};
-use super::{Failure, PolicyTarget, load_catalog, load_policy, render};
+use crate::cli::context::{
+    GuardArguments, KernelArguments, LockArguments, PolicyTarget, StateArguments, load_catalog, load_policy,
+};
+use crate::cli::converge::Order;
+use crate::cli::failure::Failure;
+use crate::cli::verb::resolve;
+use crate::cli::{render, report};
 use crate::diag::Severity;
 use crate::host::rollout::is_unsettled;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The policy file
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
@@ -29,13 +31,13 @@ pub(super) struct Arguments {
     guard: GuardArguments,
 }
 
-pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let loaded = load_policy(&arguments.policy, &catalog, arguments.target.target, Severity::Warning)?;
     // What was left pending or half done comes first: it may be why DNS does not answer.
     if is_unsettled(&arguments.state.look().state()?) {
         let mut kernel = arguments.kernel.kernel();
-        rollout::settle(&mut rollout::rollout(&arguments.state.hold()?, &mut kernel), arguments.guard.force)?;
+        report::settle(&mut report::rollout(&arguments.state.hold()?, &mut kernel), arguments.guard.force)?;
     }
     let resolved = resolve::update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, false)?;
     render::output(&resolved.changes())?;

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use because::Reason;
 
-use super::lock::BoundArguments;
-use super::{Failure, ListFormat, Loaded, load_catalog, render};
 use crate::catalog::Catalog;
+use crate::cli::context::{BoundArguments, ListFormat, Loaded, load_catalog};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::{Code, Problems, Severity, did_you_mean};
 use crate::explain::{Meaning, NearMiss, Permission};
 use crate::host::{clock, files};
@@ -24,7 +25,7 @@ use crate::site::{Mode, Target};
 use crate::source::Spanned;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
     /// A file of packets and what is expected of them, in place of one packet
@@ -120,7 +121,7 @@ struct Answer<'a> {
 /// How many flows are named that nearly permit a packet.
 const NEAR_MISSES: usize = 3;
 
-pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let bound = arguments.policy.load(&catalog)?;
     let ruleset = lower(&bound.resolved);

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use super::lock::{Bound, LockArguments};
-use super::{Failure, load_catalog, load_policy, render};
+use crate::cli::context::{Bound, LockArguments, load_catalog, load_policy};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::Severity;
 use crate::net::DomainName;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// The policy file
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
@@ -31,7 +32,7 @@ enum HostsFormat {
     Dnsmasq,
 }
 
-pub(super) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
     // Names without an address are an error here, too: a client must not find them elsewhere.

@@ -1,28 +1,29 @@
 //! `edgeward confirm`.
 
-use super::rollout::{self, StateArguments};
-use super::{Failure, render};
+use crate::cli::context::StateArguments;
+use crate::cli::failure::Failure;
+use crate::cli::{render, report};
 use crate::host::kernel::Real;
 use crate::host::rollout::{is_unsettled, named};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = arguments.state.state_dir.display();
     let Some(store) = arguments.state.hold_if_there()? else {
         return Err(Failure::Usage(anyhow::anyhow!("`{folder}` is not there: nothing is pending in it")));
     };
     let mut kernel = Real::default();
-    let mut rollout = rollout::rollout(&store, &mut kernel);
+    let mut rollout = report::rollout(&store, &mut kernel);
     let mut state = store.state()?;
     let was_pending = state.pending.clone();
     // Whoever can say this word need not wait for the kernel, unless there is something to make good.
     if is_unsettled(&state) {
-        state = rollout::settle(&mut rollout, true)?;
+        state = report::settle(&mut rollout, true)?;
     }
     if state.pending.is_some() {
         let state = rollout.confirm(&state)?;

@@ -4,12 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::{Failure, ListFormat, load_catalog, render};
 use crate::catalog::{Catalog, OssRow, Region};
+use crate::cli::context::{ListFormat, load_catalog};
+use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::net::Prefix;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     /// A region id, `cn-hangzhou`
     #[arg(value_name = "REGION")]
     region: Option<String>,
@@ -18,7 +20,7 @@ pub(super) struct Arguments {
     format: ListFormat,
 }
 
-pub(super) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let regions: Vec<&Region> = match &arguments.region {
         None => catalog.regions.iter().collect(),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::outside::{self, Others};
-use super::rollout::{self, KernelArguments, StateArguments};
-use super::{Failure, ListFormat, manifest, render};
+use crate::cli::context::{KernelArguments, ListFormat, StateArguments};
+use crate::cli::failure::Failure;
+use crate::cli::preflight::Others;
+use crate::cli::{manifest, preflight, render, report};
 use crate::host::clock::{self, pause};
 use crate::host::generations::{Manifest, State, Store};
 use crate::host::kernel::{Kernel, KernelError};
@@ -18,7 +19,7 @@ use crate::live::Live;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
     #[command(flatten)]
@@ -71,7 +72,7 @@ struct Status {
     others: Others,
 }
 
-pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.look();
     let mut kernel = arguments.kernel.kernel();
     let mut status = look(&store, &mut kernel, arguments.kernel.deep)?;
@@ -112,7 +113,7 @@ fn look(store: &Store, kernel: &mut dyn Kernel, deep: bool) -> Result<Status, Fa
     let counters = kernel.counters()?;
     let ruleset = live.map(|live| live.meaning()).or(recorded).unwrap_or_default();
     let manifest = current.map(|number| store.manifest(number)).transpose()?;
-    Ok(Status { state, current, manifest, standing, deep, counters, others: outside::others(&ruleset) })
+    Ok(Status { state, current, manifest, standing, deep, counters, others: preflight::others(&ruleset) })
 }
 
 fn text(status: &Status) -> String {
@@ -158,7 +159,7 @@ fn text(status: &Status) -> String {
     }
     lines.push(format!("boot loads {}", named(state.confirmed)));
     lines.extend(state.pending.as_ref().map(|pending| match is_over(pending) {
-        false => rollout::deadline(pending),
+        false => report::deadline(pending),
         true => format!(
             "{} {} is pending, and its time is over; the next command undoes it",
             render::red("warning:"),
@@ -178,7 +179,7 @@ fn text(status: &Status) -> String {
     }
     if !others.chains.is_empty() || !others.warnings.is_empty() {
         lines.push("\nothers who judge the same packets".to_owned());
-        lines.extend(others.chains.iter().map(|(hook, chain)| format!("  {}", outside::sentence(*hook, chain))));
+        lines.extend(others.chains.iter().map(|(hook, chain)| format!("  {}", preflight::sentence(*hook, chain))));
         lines.extend(others.warnings.iter().map(|warning| format!("  {} {warning}", render::red("warning:"))));
     }
     lines.join("\n") + "\n"
@@ -191,7 +192,7 @@ fn document(status: &Status) -> Value {
         json!({
             "family": chain.family, "table": chain.table, "chain": chain.chain, "hook": chain.hook,
             "priority": chain.priority, "policy": if chain.drops { "drop" } else { "accept" }, "owners": chain.owners,
-            "order": outside::when(*hook, chain),
+            "order": preflight::when(*hook, chain),
         })
     };
     let count = |(name, counter): (&String, &Counter)| {

@@ -1,0 +1,19 @@
+//! One file for each verb: its arguments, and `run`.
+
+pub(crate) mod aggregate;
+pub(crate) mod apply;
+pub(crate) mod boot;
+pub(crate) mod catalog;
+pub(crate) mod check;
+pub(crate) mod compile;
+pub(crate) mod confirm;
+pub(crate) mod diff;
+pub(crate) mod explain;
+pub(crate) mod history;
+pub(crate) mod hosts;
+pub(crate) mod init;
+pub(crate) mod refresh;
+pub(crate) mod resolve;
+pub(crate) mod rollback;
+pub(crate) mod status;
+pub(crate) mod watch;
