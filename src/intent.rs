@@ -3,6 +3,7 @@
 //! The stage is a type, so that nothing behind [`Intent::bind`] can meet an unresolved name. [`Intent::admits`] is
 //! the specification that every ruleset must agree with; it knows nothing of chains and sets.
 
+mod openings;
 mod specification;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use crate::resolution::Resolution;
 use crate::site::{Mode, Target};
 use crate::source::Span;
 
+pub use openings::{Extent, Member, MemberKind, Opening};
 pub use specification::{Aspect, Clause, Decision, Specification};
 
 /// Names as the operator and the catalog wrote them.
@@ -188,8 +190,6 @@ pub struct Flow<S: Stage> {
 pub struct Gateway<S: Stage> {
     /// The addresses of the data centre whose packets are judged.
     pub covered: S::Ends,
-    /// Those of its hosts.
-    pub hosts: S::Ends,
     /// Those of its pods.
     pub pods: S::Ends,
     /// Whether all other packets are denied, too.
@@ -274,6 +274,8 @@ pub struct Intent<S: Stage> {
     pub denials: Denials,
     /// How many denied packets are logged.
     pub log: Rate,
+    /// The addresses of the site's hosts.
+    pub hosts: S::Ends,
     /// What a gateway answers for; there exactly where the target is one.
     pub gateway: Option<Gateway<S>>,
     /// The flows, in catalog order, the operator's behind, sorted by id; those of any traffic last.
@@ -350,9 +352,9 @@ impl Intent<Declared> {
             mode: self.mode,
             denials: self.denials,
             log: self.log,
+            hosts: addresses(&self.hosts, resolution),
             gateway: self.gateway.as_ref().map(|gateway| Gateway {
                 covered: addresses(&gateway.covered, resolution),
-                hosts: addresses(&gateway.hosts, resolution),
                 pods: addresses(&gateway.pods, resolution),
                 everything: gateway.everything,
                 stateless: gateway.stateless,

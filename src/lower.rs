@@ -198,7 +198,7 @@ impl Table<'_> {
             (End::Ends(_), _) => false,
             (End::Any, _) => true,
         };
-        let local = if implied { None } else { Some(self.sets.local(flow, self.intent.gateway.as_ref())) };
+        let local = if implied { None } else { Some(self.sets.local(flow, self.intent)) };
         let peer = match &flow.peers {
             End::Any => None,
             End::Ends(addresses) => Some(self.sets.peer(flow, addresses)),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::intent::{Addresses, End, Flow, Gateway, Resolved, Side};
+use crate::intent::{Addresses, End, Flow, Intent, Resolved, Side};
 use crate::net::Family;
 use crate::ruleset::{Set, SetKind};
 
@@ -52,16 +52,10 @@ impl Sets {
         self.refer(&base, addresses, &flow.purpose)
     }
 
-    pub(super) fn local(
-        &mut self,
-        flow: &Flow<Resolved>,
-        gateway: Option<&Gateway<Resolved>>,
-    ) -> Vec<(Family, String)> {
+    pub(super) fn local(&mut self, flow: &Flow<Resolved>, intent: &Intent<Resolved>) -> Vec<(Family, String)> {
         let End::Ends(addresses) = &flow.local else { return Vec::new() };
-        match gateway {
-            Some(gateway) if *addresses == gateway.hosts => {
-                self.refer("zone_hosts", addresses, "the data centre's hosts")
-            }
+        match &intent.gateway {
+            Some(_) if *addresses == intent.hosts => self.refer("zone_hosts", addresses, "the data centre's hosts"),
             Some(gateway) if *addresses == gateway.pods => self.refer("zone_pods", addresses, "the data centre's pods"),
             _ => self.refer(&format!("{}_{}_local", flow.id, side_word(flow.side)), addresses, &flow.purpose),
         }

@@ -172,6 +172,40 @@ impl Traffic {
             || !protocols.is_disjoint(protocols2)
     }
 
+    /// The protocols with their ports and types, one by one, as operators would write them: `tcp/443`, `icmp type 8`.
+    pub fn words(&self) -> Vec<String> {
+        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return vec!["any".to_owned()] };
+        let mut words = Vec::new();
+        for (name, ports) in [("tcp", tcp), ("udp", udp)] {
+            words.extend(ports.words().into_iter().map(|ports| format!("{name}/{ports}")));
+        }
+        for (name, kinds) in [("icmp", icmp), ("icmpv6", icmpv6)] {
+            words.extend(kinds.iter().map(|range| match range {
+                (0, 255) => name.to_owned(),
+                (low, high) if low == high => format!("{name} type {low}"),
+                (low, high) => format!("{name} types {low}-{high}"),
+            }));
+        }
+        words.extend(protocols.iter().map(|&number| match number == Protocol::Ipip.number() {
+            true => "ipip".to_owned(),
+            false => format!("protocol {number}"),
+        }));
+        words
+    }
+
+    /// The only family that has such packets: messages of ICMP belong to IPv4, those of ICMPv6 to IPv6.
+    pub fn family(&self) -> Option<Family> {
+        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return None };
+        if !(tcp.is_empty() && udp.is_empty() && protocols.is_empty()) {
+            return None;
+        }
+        match (icmp.is_empty(), icmpv6.is_empty()) {
+            (false, true) => Some(Family::V4),
+            (true, false) => Some(Family::V6),
+            _ => None,
+        }
+    }
+
     /// Whether a packet is of this traffic, sent towards the ports.
     pub fn admits(&self, packet: &Packet) -> bool {
         let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return true };
@@ -190,23 +224,7 @@ impl Traffic {
 impl fmt::Display for Traffic {
     /// Shows what operators would write, with commas between.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return f.write_str("any") };
-        let mut words = Vec::new();
-        for (name, ports) in [("tcp", tcp), ("udp", udp)] {
-            words.extend(ports.words().into_iter().map(|ports| format!("{name}/{ports}")));
-        }
-        for (name, kinds) in [("icmp", icmp), ("icmpv6", icmpv6)] {
-            words.extend(kinds.iter().map(|range| match range {
-                (0, 255) => name.to_owned(),
-                (low, high) if low == high => format!("{name} type {low}"),
-                (low, high) => format!("{name} types {low}-{high}"),
-            }));
-        }
-        words.extend(protocols.iter().map(|&number| match number == Protocol::Ipip.number() {
-            true => "ipip".to_owned(),
-            false => format!("protocol {number}"),
-        }));
-        f.write_str(&words.join(", "))
+        f.write_str(&self.words().join(", "))
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::flows::{Builder, gateway, operators_flows};
+use super::flows::{Builder, gateway, operators_flows, parts};
 use super::syntax::{Allow, Networks, Policy};
 use super::zones::{prefixes, zone, zone_field};
 use crate::catalog::{Catalog, Region, Zone};
@@ -62,6 +62,7 @@ pub fn check(
             forward: policy.deny.forward.map_or(Verdict::Reject, Verdict::from),
         },
         log: policy.log.rate.unwrap_or(LOG_RATE),
+        hosts: parts(policy, Zone::Hosts),
         gateway,
         flows,
     })

@@ -16,9 +16,8 @@ use crate::yaml::{AddressOrName, PrefixOrName};
 
 /// What a gateway of the policy answers for.
 pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
-    let [hosts, pods]: [Vec<Part>; 2] =
-        [Zone::Hosts, Zone::Pods].map(|name| zone(policy, name).into_iter().map(written).collect());
-    let mut covered: Vec<Part> = hosts.clone();
+    let mut covered = parts(policy, Zone::Hosts);
+    let pods = parts(policy, Zone::Pods);
     if site.routed {
         covered.extend_from_slice(&pods);
     }
@@ -28,7 +27,12 @@ pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
     if everything && site.cluster == ClusterKind::Registered {
         covered.push(machine(&policy.cluster.api_server));
     }
-    Gateway { covered, hosts, pods, everything, stateless: policy.gateway.stateless.unwrap_or(false) }
+    Gateway { covered, pods, everything, stateless: policy.gateway.stateless.unwrap_or(false) }
+}
+
+/// The prefixes of a zone as parts of an end.
+pub(super) fn parts(policy: &Policy, name: Zone) -> Vec<Part> {
+    zone(policy, name).into_iter().map(written).collect()
 }
 
 fn written(prefix: Spanned<Prefix>) -> Part {
@@ -142,11 +146,7 @@ impl<'a> Builder<'a> {
     fn local(&mut self, row: &FlowRow, problems: &mut Problems) -> End<Declared> {
         let on_host = self.site.target == Target::EdgeHost;
         if row.local.is_empty() {
-            return if on_host {
-                End::Any
-            } else {
-                End::Ends(zone(self.policy, Zone::Hosts).into_iter().map(written).collect())
-            };
+            return if on_host { End::Any } else { End::Ends(parts(self.policy, Zone::Hosts)) };
         }
         if on_host && row.local.iter().any(|end| end.zone == Some(Zone::Hosts)) {
             return End::Any;
@@ -169,7 +169,7 @@ impl<'a> Builder<'a> {
         let flow = &row.id.value;
         if let Some(first) = end.zone {
             let second = end.r#else.filter(|_| zone(self.policy, first).is_empty());
-            let parts: Vec<Part> = zone(self.policy, second.unwrap_or(first)).into_iter().map(written).collect();
+            let parts = parts(self.policy, second.unwrap_or(first));
             if parts.is_empty() {
                 self.empty(row, second.unwrap_or(first), problems);
             }
@@ -295,7 +295,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
         },
         local: match target {
             Target::EdgeHost => End::Any,
-            Target::IdcGateway => End::Ends(zone(policy, Zone::Hosts).into_iter().map(written).collect()),
+            Target::IdcGateway => End::Ends(parts(policy, Zone::Hosts)),
         },
         peers: End::Ends(peers.chain(listed).collect()),
         traffic: row.ports.value.iter().fold(Traffic::none(), |all, traffic| all.union(traffic)),

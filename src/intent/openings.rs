@@ -1,0 +1,251 @@
+//! What is open, conversation by conversation: the list that reports, routes and other devices' rules are made from.
+//!
+//! An opening has both ends as they were written, with the addresses that the lockfile has for their names, and the
+//! origin of every part. It knows nothing of chains and sets, and a test holds it against [`Intent::specification`].
+
+use std::net::IpAddr;
+
+use super::{Declared, End, Flow, Intent, Origin, Part, PartKind, Side, addresses};
+use crate::net::{DomainName, Family, PortSet, PrefixSet, Traffic};
+use crate::resolution::{NameRecord, Resolution, Seen};
+
+/// A conversation that is open, begun by one side.
+#[derive(Clone, Debug)]
+pub struct Opening<'a> {
+    /// The id of its flow.
+    pub flow: &'a str,
+    /// What it is for; empty where nobody wrote it.
+    pub purpose: &'a str,
+    /// Who begins.
+    pub side: Side,
+    /// The end at the host or in the data centre.
+    pub local: Extent<'a>,
+    /// The other end.
+    pub peers: Extent<'a>,
+    /// Protocols and destination ports.
+    pub traffic: &'a Traffic,
+    /// Source ports, where they are fixed.
+    pub from_ports: Option<&'a PortSet>,
+    /// The family, where the conversation exists in one only.
+    pub family: Option<Family>,
+    /// Whether replies belong to a connection. The packets of an untracked flow are permitted regardless of what
+    /// conntrack says, and each direction has an opening of its own.
+    pub tracked: bool,
+    /// Where the flow comes from.
+    pub origin: &'a Origin,
+}
+
+/// The addresses of one end.
+#[derive(Clone, Debug)]
+pub enum Extent<'a> {
+    /// The host itself, regardless of its address; the policy lists these for its hosts.
+    Host(Vec<Member<'a>>),
+    /// Every address except these.
+    AllBut(PrefixSet),
+    /// These.
+    Members(Vec<Member<'a>>),
+}
+
+/// A part of an end, with its addresses.
+#[derive(Clone, Debug)]
+pub struct Member<'a> {
+    /// What it is.
+    pub kind: MemberKind<'a>,
+    /// Where it comes from.
+    pub origin: &'a Origin,
+}
+
+/// What a part of an end is.
+#[derive(Clone, Debug)]
+pub enum MemberKind<'a> {
+    /// Prefixes of the policy or the catalog; at least one.
+    Prefixes(PrefixSet),
+    /// A name.
+    Name {
+        /// The name.
+        name: &'a DomainName,
+        /// Whether the compile goes on where it has no address.
+        optional: bool,
+        /// What the lockfile has of it.
+        record: Option<&'a NameRecord>,
+        /// Its addresses that are open, in order; none where it has no answer.
+        addresses: Vec<(IpAddr, Seen)>,
+    },
+}
+
+impl Member<'_> {
+    /// The addresses of the part.
+    pub fn addresses(&self) -> PrefixSet {
+        match &self.kind {
+            MemberKind::Prefixes(set) => set.clone(),
+            MemberKind::Name { addresses, .. } => addresses.iter().map(|(address, _)| *address).collect(),
+        }
+    }
+}
+
+impl<'a> Extent<'a> {
+    /// The parts; none where it is every address except some.
+    pub fn members(&self) -> &[Member<'a>] {
+        match self {
+            Extent::Host(members) | Extent::Members(members) => members,
+            Extent::AllBut(_) => &[],
+        }
+    }
+
+    fn is_void(&self) -> bool {
+        matches!(self, Extent::Members(members) if members.is_empty())
+    }
+}
+
+impl Intent<Declared> {
+    /// What is open, in the order of the flows: one item for each flow and direction. Names have the addresses of the
+    /// resolution; those without an answer are listed without address.
+    ///
+    /// A gateway that covers hosts only decides on packets with one end inside, and its openings hold nothing else:
+    /// peers that are inside are left out, and a flow without other peers is no opening. A flow whose local end is
+    /// partly outside of what the gateway covers gives two items where it also has peers inside.
+    pub fn openings<'a>(&'a self, resolution: &'a Resolution) -> impl Iterator<Item = Opening<'a>> {
+        let crossed = self.gateway.as_ref().filter(|gateway| !gateway.everything).map(|gateway| Covered {
+            parts: &gateway.covered,
+            addresses: addresses(&gateway.covered, resolution).all(),
+        });
+        self.flows.iter().flat_map(move |flow| {
+            let ends = Ends { intent: self, flow, resolution, family: flow.family.or(flow.traffic.family()) };
+            let pairs = match &crossed {
+                None => vec![(ends.local(), ends.peers())],
+                Some(covered) => vec![
+                    (ends.local().inside(covered, true), ends.peers().outside(covered, true)),
+                    (ends.local().outside(covered, false), ends.peers().inside(covered, false)),
+                ],
+            };
+            pairs.into_iter().filter(|(local, peers)| !local.is_void() && !peers.is_void()).map(
+                move |(local, peers)| Opening {
+                    flow: &flow.id,
+                    purpose: &flow.purpose,
+                    side: flow.side,
+                    local,
+                    peers,
+                    traffic: &flow.traffic,
+                    from_ports: flow.from_ports.as_ref(),
+                    family: ends.family,
+                    tracked: !flow.untracked,
+                    origin: &flow.origin,
+                },
+            )
+        })
+    }
+}
+
+/// What a gateway covers.
+struct Covered<'a> {
+    parts: &'a [Part],
+    addresses: PrefixSet,
+}
+
+/// The ends of a flow as extents.
+struct Ends<'a> {
+    intent: &'a Intent<Declared>,
+    flow: &'a Flow<Declared>,
+    resolution: &'a Resolution,
+    family: Option<Family>,
+}
+
+impl<'a> Ends<'a> {
+    fn local(&self) -> Extent<'a> {
+        match (&self.flow.local, &self.intent.gateway) {
+            (End::Any, None) => Extent::Host(self.members(&self.intent.hosts)),
+            (end, _) => self.extent(end),
+        }
+    }
+
+    fn peers(&self) -> Extent<'a> {
+        self.extent(&self.flow.peers)
+    }
+
+    fn extent(&self, end: &'a End<Declared>) -> Extent<'a> {
+        match end {
+            End::Any => Extent::AllBut(PrefixSet::default()),
+            End::Ends(parts) => Extent::Members(self.members(parts)),
+        }
+    }
+
+    fn members(&self, parts: &'a [Part]) -> Vec<Member<'a>> {
+        let of_family = |address: &IpAddr| self.family.is_none_or(|family| family == Family::of(*address));
+        let member = |part: &'a Part| {
+            let kind = match &part.kind {
+                PartKind::Prefixes(set) => {
+                    MemberKind::Prefixes(self.family.map_or_else(|| set.clone(), |family| set.only(family)))
+                }
+                PartKind::Name { name, optional } => {
+                    let record = self.resolution.names.get(name);
+                    let known = record.into_iter().flat_map(|record| &record.addresses);
+                    let addresses = known.map(|(address, seen)| (*address, *seen));
+                    let addresses = addresses.filter(|(address, _)| of_family(address)).collect();
+                    MemberKind::Name { name, optional: *optional, record, addresses }
+                }
+            };
+            Member { kind, origin: &part.origin }
+        };
+        parts.iter().map(member).filter(|member| member.is_listed(true)).collect()
+    }
+}
+
+impl<'a> Member<'a> {
+    /// Whether it belongs into a list: a name without address does where names are kept.
+    fn is_listed(&self, keep_names: bool) -> bool {
+        match &self.kind {
+            MemberKind::Prefixes(set) => !set.is_empty(),
+            MemberKind::Name { addresses, .. } => keep_names || !addresses.is_empty(),
+        }
+    }
+
+    /// The part with those of its addresses only that are, or are not, in a set.
+    fn narrowed(self, set: &PrefixSet, inside: bool) -> Self {
+        let kind = match self.kind {
+            MemberKind::Prefixes(own) => MemberKind::Prefixes(match (inside, own.overlaps(set)) {
+                (true, _) => own.intersection(set),
+                (false, true) => own.difference(set),
+                (false, false) => own,
+            }),
+            MemberKind::Name { name, optional, record, addresses } => {
+                let addresses = addresses.into_iter().filter(|(address, _)| set.contains(*address) == inside).collect();
+                MemberKind::Name { name, optional, record, addresses }
+            }
+        };
+        Self { kind, ..self }
+    }
+}
+
+impl<'a> Extent<'a> {
+    /// What of it a gateway covers. Names without such an address stay where they are to be kept.
+    fn inside(self, covered: &Covered<'a>, keep_names: bool) -> Self {
+        match self {
+            Extent::Host(members) => Extent::Host(members),
+            Extent::Members(members) => Extent::Members(narrowed(members, &covered.addresses, true, keep_names)),
+            Extent::AllBut(except) => {
+                let parts = covered.parts.iter().filter_map(|part| match &part.kind {
+                    PartKind::Prefixes(set) => {
+                        Some(Member { kind: MemberKind::Prefixes(set.difference(&except)), origin: &part.origin })
+                    }
+                    // Only a gateway that covers everything covers a name, and its openings are not narrowed.
+                    PartKind::Name { .. } => None,
+                });
+                Extent::Members(parts.filter(|member| member.is_listed(keep_names)).collect())
+            }
+        }
+    }
+
+    /// What of it a gateway does not cover.
+    fn outside(self, covered: &Covered<'a>, keep_names: bool) -> Self {
+        match self {
+            Extent::Host(members) => Extent::Host(members),
+            Extent::Members(members) => Extent::Members(narrowed(members, &covered.addresses, false, keep_names)),
+            Extent::AllBut(except) => Extent::AllBut(except.union(&covered.addresses)),
+        }
+    }
+}
+
+fn narrowed<'a>(members: Vec<Member<'a>>, set: &PrefixSet, inside: bool, keep_names: bool) -> Vec<Member<'a>> {
+    let members = members.into_iter().map(|member| member.narrowed(set, inside));
+    members.filter(|member| member.is_listed(keep_names)).collect()
+}
