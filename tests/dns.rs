@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgeward::host::dns::{CONCURRENCY, Hickory, Resolver, Settings, Table};
+use edgeward::host::dns::{CONCURRENCY, FixedAnswers, Hickory, Resolver, Settings};
 use edgeward::net::Family;
 use edgeward::resolution::{Answer, Question, Reply};
 use hickory_net::proto::op::ResponseCode;
@@ -505,11 +505,11 @@ fn settings_without_sense_are_refused() {
 fn the_fake_answers_from_its_table() {
     let known = addresses(&["192.0.2.1"], 60, &[]);
     let table = [(v4("a.example.test"), known.clone()), (v4("b.example.test"), Reply::Timeout)];
-    let table = Table(table.into_iter().collect());
+    let table = FixedAnswers(table.into_iter().collect());
     let questions = [v4("a.example.test"), v6("a.example.test"), v4("b.example.test"), v4("c.example.test")];
     let mut heard = Vec::new();
     let answers = table.ask(&questions, &mut |count| heard.push(count));
-    let by = |reply| Answer { reply, server: Some(Table::SERVER) };
+    let by = |reply| Answer { reply, server: Some(FixedAnswers::SERVER) };
     let silent = Answer { reply: Reply::Timeout, server: None };
     assert_eq!(answers, [by(known), by(Reply::NoData), silent, by(Reply::NxDomain)]);
     assert_eq!(heard, [1, 2, 3, 4]);

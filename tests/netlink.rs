@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use edgeward::host::netlink::{Connection, Counter, NetlinkError, SetChange, SetRef};
+use edgeward::host::netlink::{Counter, NetlinkError, NetlinkSocket, SetChange, SetRef};
 use edgeward::net::{Family, Prefix, PrefixSet};
 use edgeward::ruleset::SetKind;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -69,9 +69,9 @@ impl Host {
     /// Speaks to the kernel in the namespace.
     fn speak<T: Send>(
         &self,
-        work: impl FnOnce(&mut Connection) -> Result<T, NetlinkError> + Send,
+        work: impl FnOnce(&mut NetlinkSocket) -> Result<T, NetlinkError> + Send,
     ) -> Result<T, NetlinkError> {
-        self.0.within(Side::UnderTest, || work(&mut Connection::open()?))
+        self.0.within(Side::UnderTest, || work(&mut NetlinkSocket::open()?))
     }
 
     fn change(&self, set: SetRef<'_>, from: &PrefixSet, to: &PrefixSet) -> Result<(), NetlinkError> {
@@ -363,7 +363,7 @@ fn what_is_not_there_has_a_name() {
     assert!(is_no_set(host.change(v4("a"), &nothing, &nothing).unwrap_err()));
     assert!(is_no_set(host.speak(|kernel| kernel.elements(v4("a"))).unwrap_err()));
     assert!(is_no_set(host.speak(|kernel| kernel.has(v4("a"), "10.0.0.1".parse().unwrap())).unwrap_err()));
-    assert!(host.speak(Connection::counters).unwrap().is_empty());
+    assert!(host.speak(NetlinkSocket::counters).unwrap().is_empty());
     host.load("delete table inet edgeward");
     // A table of another family is another table.
     host.load("table ip edgeward { counter a { }\nset a { type ipv4_addr; flags interval; }; }");
@@ -371,7 +371,7 @@ fn what_is_not_there_has_a_name() {
     let is_no_table = |error| matches!(error, NetlinkError::NoTable);
     assert!(is_no_table(host.change(v4("a"), &nothing, &some).unwrap_err()));
     assert!(is_no_table(host.speak(|kernel| kernel.elements(v4("a"))).unwrap_err()));
-    assert!(is_no_table(host.speak(Connection::counters).unwrap_err()));
+    assert!(is_no_table(host.speak(NetlinkSocket::counters).unwrap_err()));
     assert_eq!(host.listed(&["ruleset"]), before);
 }
 
@@ -399,7 +399,7 @@ fn counters_are_told_as_nft_tells_them() {
         (0..count).map(|n| format!("counter flow_{n} {{ packets {n} bytes {}; }}\n", n << 30)).collect();
     host.load(&format!("table inet edgeward {{ {counters} quota flow_quota {{ over 5 bytes }}\n}}"));
     host.load("table inet foreign { counter flow_1 { packets 7 bytes 7; }\n}");
-    let read = host.speak(Connection::counters).unwrap();
+    let read = host.speak(NetlinkSocket::counters).unwrap();
     assert_eq!(read.len(), count);
     for n in 0..count as u64 {
         assert_eq!(read[&format!("flow_{n}")], Counter { packets: n, bytes: n << 30 });
@@ -422,7 +422,7 @@ fn without_the_right_nothing_is_done() {
         drop_right();
         // A socket opened with the right does not keep it.
         assert!(is_refused(kernel.change(&[SetChange { set: v4("a"), from: &some, to: &nothing }])));
-        let mut kernel = Connection::open()?;
+        let mut kernel = NetlinkSocket::open()?;
         assert!(is_refused(kernel.change(&[SetChange { set: v4("a"), from: &some, to: &nothing }])));
         assert!(is_refused(kernel.has(v4("a"), "10.0.0.1".parse().unwrap()).map(|_| ())));
         assert!(is_refused(kernel.elements(v4("a")).map(|_| ())));
@@ -548,8 +548,8 @@ fn large_change_names_its_limit() {
     let text = format!("table inet edgeward {{ {} }}", declared(set, &nothing));
     assert!(Command::new("nft").arg(text).status().unwrap().success());
     let system: u32 = fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap().trim().parse().unwrap();
-    let mut kernel = Connection::open().unwrap();
-    let change = |kernel: &mut Connection, to: &PrefixSet| kernel.change(&[SetChange { set, from: &nothing, to }]);
+    let mut kernel = NetlinkSocket::open().unwrap();
+    let change = |kernel: &mut NetlinkSocket, to: &PrefixSet| kernel.change(&[SetChange { set, from: &nothing, to }]);
     // The kernel doubles what is asked for; a prefix takes 64 bytes.
     let error = change(&mut kernel, &many(2 * system / 64 + 1, Family::V6)).unwrap_err();
     let NetlinkError::TooLarge { bytes, limit } = error else { panic!("{error:?}") };

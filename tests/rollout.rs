@@ -12,11 +12,11 @@ use std::time::Duration;
 use edgeward::catalog::Catalog;
 use edgeward::emit;
 use edgeward::host::clock;
-use edgeward::host::generations::{Generation, Manifest, PROGRAM, State, Store, Version, rules_digest};
+use edgeward::host::generations::{Generation, MadeBy, Manifest, PROGRAM, State, Store, Version, rules_digest};
 use edgeward::host::kernel::{Kernel, KernelError, Memory, Real};
-use edgeward::host::netlink::{Counter, OpenFlow, SetChange, SetRef};
-use edgeward::host::rollout::{Manner, Rollout, RolloutError, arrived};
-use edgeward::host::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
+use edgeward::host::netlink::{Counter, FlowEnds, SetChange, SetRef};
+use edgeward::host::rollout::{ChangeOptions, Rollout, RolloutError, generation_in_kernel};
+use edgeward::host::sessions::{LiveConnection, SessionsError, Sockets, TrackedFlow, Tuple};
 use edgeward::host::transition::{Transition, means};
 use edgeward::live::{Change, Live};
 use edgeward::lower::lower;
@@ -39,7 +39,7 @@ fn generation(number: u64, ruleset: &Ruleset) -> Generation {
         generation: number,
         made: clock::now(),
         by: "a test".to_owned(),
-        made_by: "apply".to_owned(),
+        made_by: MadeBy::Apply,
         program: PROGRAM.to_owned(),
         policy: None,
         sha256: Default::default(),
@@ -52,10 +52,10 @@ fn hold(folder: &Path) -> Store {
 }
 
 fn apply(store: &Store, kernel: &mut dyn Kernel, ruleset: &Ruleset) -> Result<State, RolloutError> {
-    let mut rollout = Rollout { store, kernel, by: "a test".to_owned(), is_unreadable: false };
-    let (state, _) = rollout.settle(false)?;
-    let made = rollout.apply(&state, generation(state.last + 1, ruleset), ruleset, Manner::default());
-    made.map(|(state, _)| state)
+    let mut rollout = Rollout::new(store, kernel, "a test".to_owned());
+    let (state, _) = rollout.recover(false)?;
+    let outcome = rollout.apply(&state, generation(state.last + 1, ruleset), ruleset, ChangeOptions::default());
+    outcome.map(|(state, _)| state)
 }
 
 /// A kernel under a process that ends, as with kill -9, before a transaction.
@@ -103,11 +103,11 @@ impl Kernel for Mortal<'_> {
         self.kernel.sockets()
     }
 
-    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+    fn flows(&mut self) -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
         self.kernel.flows()
     }
 
-    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+    fn track(&mut self, flow: FlowEnds) -> Result<(), KernelError> {
         self.step();
         self.kernel.track(flow)
     }
@@ -121,14 +121,15 @@ fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Rules
     let only_tracks = live.as_ref().is_some_and(edgeward::host::prime::only_tracks);
     assert!(found.contains(&true) || only_tracks, "neither the old rules nor the new");
     // Who only looks sees which.
-    let there = arrived(&store, &store.state().unwrap(), live.as_ref()).map(|number| store.ruleset(number).unwrap());
+    let there = generation_in_kernel(&store, &store.state().unwrap(), live.as_ref())
+        .map(|number| store.ruleset(number).unwrap());
     assert!(only_tracks || means(live.as_ref(), there.as_ref()), "the records do not tell what the kernel has");
-    let mut rollout = Rollout { store: &store, kernel, by: "a test".to_owned(), is_unreadable: false };
-    let (state, _) = rollout.settle(false).unwrap();
+    let mut rollout = Rollout::new(&store, kernel, "a test".to_owned());
+    let (state, _) = rollout.recover(false).unwrap();
     let recorded = state.current.map(|number| store.ruleset(number).unwrap());
     assert!(means(kernel.table.clone().map(Live).as_ref(), recorded.as_ref()), "the state is not the kernel's");
     assert_eq!(state.switching, None);
-    assert!(state.generations.values().all(|record| record.made_by != "found"), "{state:#?}");
+    assert!(state.generations.values().all(|record| record.made_by != MadeBy::Found), "{state:#?}");
     let state = apply(&store, kernel, next).unwrap();
     let live = kernel.table.clone().map(Live).unwrap();
     assert!(means(Some(&live), Some(next)));
@@ -146,7 +147,7 @@ fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Rules
 
 /// A connection from outside that is older than the rules.
 fn ssh() -> Sockets {
-    let connection = Connection {
+    let connection = LiveConnection {
         local: "10.0.0.20:22".parse().unwrap(),
         peer: "10.0.0.9:55410".parse().unwrap(),
         transport: Transport::Tcp,
@@ -166,7 +167,7 @@ fn host() -> Memory {
         ports: None,
     };
     let (original, reply) = (tuple("10.0.0.7", "10.0.0.8"), tuple("10.0.0.8", "10.0.0.7"));
-    let flow = Flow { protocol: 1, original, reply, replied: true, tcp_established: false };
+    let flow = TrackedFlow { protocol: 1, original, reply, replied: true, tcp_established: false };
     Memory { sockets: ssh(), flows: vec![flow], ..Memory::default() }
 }
 
@@ -256,15 +257,16 @@ fn a_session_that_conntrack_does_not_know_is_not_cut_off() {
     let [one, ..] = (0..).map(rulesets).find(|[one, ..]| is_edge_host(one)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = hold(folder.path());
-    let mut kernel = Memory { is_deaf: true, ..host() };
-    let manner = Manner { ssh_port: 22, ..Manner::default() };
-    let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned(), is_unreadable: false };
-    let (state, _) = rollout.settle(false).unwrap();
-    let refused = rollout.apply(&state, generation(1, &one), &one, manner);
+    let mut kernel = Memory { refuses_flows: true, ..host() };
+    let options = ChangeOptions { ssh_port: 22, ..ChangeOptions::default() };
+    let mut rollout = Rollout::new(&store, &mut kernel, "a test".to_owned());
+    let (state, _) = rollout.recover(false).unwrap();
+    let refused = rollout.apply(&state, generation(1, &one), &one, options);
     assert!(matches!(&refused, Err(RolloutError::Untracked(unknown)) if unknown.len() == 1), "{refused:?}");
     assert_eq!(rollout.store.state().unwrap().current, None);
-    let (_, made) = rollout.apply(&state, generation(1, &one), &one, Manner { force: true, ..manner }).unwrap();
-    assert_eq!(made.primed.unwrap().unknown, ssh().connections);
+    let (_, outcome) =
+        rollout.apply(&state, generation(1, &one), &one, ChangeOptions { force: true, ..options }).unwrap();
+    assert_eq!(outcome.primed.unwrap().unknown, ssh().connections);
     assert!(means(kernel.table.map(Live).as_ref(), Some(&one)));
 }
 
@@ -281,9 +283,9 @@ fn what_others_put_into_the_table_can_come_back() {
     apply(&store, &mut kernel, &one).unwrap();
     kernel.replace(&other).unwrap();
     let state = apply(&store, &mut kernel, &answers).unwrap();
-    assert_eq!((state.current, state.generations[&2].made_by.as_str()), (Some(3), "found"));
-    let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned(), is_unreadable: false };
-    rollout.back(&state, Some(2), Manner::default()).unwrap();
+    assert_eq!((state.current, state.generations[&2].made_by), (Some(3), MadeBy::Found));
+    let mut rollout = Rollout::new(&store, &mut kernel, "a test".to_owned());
+    rollout.rollback(&state, Some(2), ChangeOptions::default()).unwrap();
     assert!(means(kernel.table.map(Live).as_ref(), Some(&other)));
 }
 
@@ -340,9 +342,9 @@ fn boot_takes_an_older_generation_where_the_last_is_damaged() {
     }
     std::fs::write(folder.path().join("generations/3/ruleset.nft"), "table inet edgeward {\n").unwrap();
     kernel.table = None;
-    let mut rollout = Rollout { store: &store, kernel: &mut kernel, by: "a test".to_owned(), is_unreadable: false };
-    let (loaded, made) = rollout.boot().unwrap();
-    assert_eq!((loaded, made.warnings.len()), (Some(2), 1));
+    let mut rollout = Rollout::new(&store, &mut kernel, "a test".to_owned());
+    let (loaded, outcome) = rollout.boot().unwrap();
+    assert_eq!((loaded, outcome.warnings.len()), (Some(2), 1));
     assert!(means(kernel.table.map(Live).as_ref(), Some(&answers)));
 }
 

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::Command;
 
 use edgeward::host::foreign::{self, LegacyTables};
-use edgeward::host::sessions::{self, Connection, Flow, Sockets};
+use edgeward::host::sessions::{self, LiveConnection, Sockets, TrackedFlow};
 use edgeward::net::Hook;
 
 use support::netns::{self, Probe, Proto, Side, Topology, Verdict};
@@ -45,8 +45,8 @@ fn connect(topology: &Topology, from: (Side, &str), to: SocketAddr, listener: &T
 }
 
 /// A connection as one line, in which the ports that nobody chose are `*`.
-fn line(connection: &Connection) -> String {
-    let Connection { local, peer, transport, inbound, loopback, source } = connection;
+fn line(connection: &LiveConnection) -> String {
+    let LiveConnection { local, peer, transport, inbound, loopback, source } = connection;
     let end = |end: &SocketAddr| match end.port() {
         port if port >= 32768 => format!("{}:*", end.ip()),
         port => format!("{}:{port}", end.ip()),
@@ -270,7 +270,7 @@ fn conntrack_shows_flows_once_it_tracks() {
     assert_eq!(flows(), Some(Vec::new()));
     // From the middle of the connection.
     conversation.speak().unwrap();
-    let is_it = |flow: &&Flow| flow.protocol == 6 && [flow.original, flow.reply].iter().any(|it| is_to(it, 22));
+    let is_it = |flow: &&TrackedFlow| flow.protocol == 6 && [flow.original, flow.reply].iter().any(|it| is_to(it, 22));
     let found = flows().unwrap();
     let flow = found.iter().find(is_it).unwrap_or_else(|| panic!("{found:?}"));
     assert!(flow.replied && flow.tcp_established, "{flow:?}");

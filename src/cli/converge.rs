@@ -11,9 +11,9 @@ use crate::cli::verb::diff::{Compared, flows, summary};
 use crate::cli::{manifest, preflight, render, report};
 use crate::emit;
 use crate::host::clock;
-use crate::host::generations::{Record, State, Store, rules_digest};
+use crate::host::generations::{MadeBy, Record, State, Store, rules_digest};
 use crate::host::operator;
-use crate::host::rollout::{Manner, left, named};
+use crate::host::rollout::{ChangeOptions, named, time_left};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
@@ -26,8 +26,8 @@ pub(crate) struct Order<'a> {
     pub(crate) bound: &'a Bound,
     /// Its catalog.
     pub(crate) catalog: &'a Catalog,
-    /// `apply` or `refresh`.
-    pub(crate) verb: &'static str,
+    /// [`MadeBy::Apply`] or [`MadeBy::Refresh`].
+    pub(crate) verb: MadeBy,
     /// How the change is guarded.
     pub(crate) guard: &'a GuardArguments,
     /// How the kernel is read.
@@ -70,13 +70,15 @@ impl Order<'_> {
         let force = self.guard.force;
         let mut rollout = report::rollout(store, &mut kernel);
         // What the last run left has to be made good whatever comes next, and where sets are large both take a while.
-        let (proved, settled) = meanwhile(|| self.ruleset(), || report::settle(&mut rollout, force));
+        let (proved, recovered) = meanwhile(|| self.ruleset(), || report::recover(&mut rollout, force));
         let (ruleset, text) = proved?;
-        let state = settled?;
+        let state = recovered?;
         let name = &self.bound.loaded.intent.name;
         // A refresh keeps what is pending pending; whoever applies has to say what is to become of it.
         let confirm_within = match (&state.pending, self.guard.confirm_within) {
-            (Some(pending), None) if self.verb == "refresh" => Some(left(pending).max(Duration::from_millis(1))),
+            (Some(pending), None) if self.verb == MadeBy::Refresh => {
+                Some(time_left(pending).max(Duration::from_millis(1)))
+            }
             (Some(pending), None) => {
                 return Err(Failure::Refused(anyhow::anyhow!(
                     "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` puts this \
@@ -89,11 +91,11 @@ impl Order<'_> {
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset) {
             if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
                 let number = pending.generation;
-                let (state, made) = rollout.extend(&state, delay)?;
+                let (state, outcome) = rollout.extend(&state, delay)?;
                 return report::report(
                     &format!("generation {number} of `{name}` is in force already"),
                     &state,
-                    made.watcher.as_ref(),
+                    outcome.watcher.as_ref(),
                 );
             }
             if confirm_within.is_some() {
@@ -108,24 +110,28 @@ impl Order<'_> {
         }
         judge(&self.prospect(&ruleset), force)?;
         // A timer would say it again and again.
-        if self.verb == "apply" {
+        if self.verb == MadeBy::Apply {
             preflight::tell(&preflight::others(&ruleset));
         }
         let number = state.last + 1;
         let facts = (number, operator::name(), clock::now());
         let generation = manifest::generation(self.bound, self.catalog, text, rules, self.verb, facts);
-        let manner = Manner { confirm_within, force, ssh_port: self.bound.loaded.policy.ssh_port() };
+        let options = ChangeOptions { confirm_within, force, ssh_port: self.bound.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
         let flows = || before.as_ref().map(|before| flows(before, &ruleset));
-        let (flows, applied) = meanwhile(flows, || rollout.apply(&state, generation, &ruleset, manner));
-        let (state, made) = applied?;
-        report::tell(&made);
+        let (flows, applied) = meanwhile(flows, || rollout.apply(&state, generation, &ruleset, options));
+        let (state, outcome) = applied?;
+        report::tell(&outcome);
         let what = match flows {
             None => "these are the first rules".to_owned(),
-            Some(_) if !made.changed => "the rules were in force already".to_owned(),
+            Some(_) if !outcome.changed => "the rules were in force already".to_owned(),
             Some(flows) => flows,
         };
-        report::report(&format!("generation {number} of `{name}` is in force: {what}"), &state, made.watcher.as_ref())
+        report::report(
+            &format!("generation {number} of `{name}` is in force: {what}"),
+            &state,
+            outcome.watcher.as_ref(),
+        )
     }
 }
 
@@ -144,14 +150,14 @@ fn meanwhile<T: Send, U>(other: impl Fn() -> T + Sync, own: impl FnOnce() -> U) 
 /// Whether the kernel, and boot, have a ruleset already.
 fn is_in_force(store: &Store, state: &State, wanted: &Ruleset) -> bool {
     let Some(current) = state.current else { return false };
-    let is_policy = state.generations.get(&current).is_some_and(|record| record.made_by != "found");
+    let is_policy = state.generations.get(&current).is_some_and(|record| record.made_by != MadeBy::Found);
     let is_settled = state.confirmed == Some(current) || state.pending.is_some();
     is_policy && is_settled && store.ruleset(current).is_ok_and(|ruleset| means(Some(&Live(ruleset)), Some(wanted)))
 }
 
 /// Refuses rules that were undone because nobody confirmed them, and a timer those that somebody has gone back from:
 /// they would come back at night.
-fn refuse_undone(state: &State, rules: &str, verb: &str, guard: &GuardArguments) -> Result<(), Failure> {
+fn refuse_undone(state: &State, rules: &str, verb: MadeBy, guard: &GuardArguments) -> Result<(), Failure> {
     if guard.force || guard.confirm_within.is_some() {
         return Ok(());
     }
@@ -169,7 +175,7 @@ fn refuse_undone(state: &State, rules: &str, verb: &str, guard: &GuardArguments)
             "which was undone at {at} because nobody confirmed it",
             "Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it for good",
         ),
-        Some(_) if verb == "refresh" => (
+        Some(_) if verb == MadeBy::Refresh => (
             "which somebody went back from at {at}",
             "`edgeward apply` applies it again; or put the policy of the generation in force in its place",
         ),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
 use crate::cli::context::Bound;
-use crate::host::generations::{Generation, Manifest, PROGRAM, PolicyFacts, Version};
+use crate::host::generations::{Generation, MadeBy, Manifest, PROGRAM, PolicyFacts, Version};
 use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
@@ -22,7 +22,7 @@ pub(crate) fn generation(
     catalog: &Catalog,
     ruleset: String,
     rules: String,
-    made_by: &str,
+    made_by: MadeBy,
     (number, by, made): (u64, String, Timestamp),
 ) -> Generation {
     let (intent, source) = (&bound.loaded.intent, &bound.loaded.source);
@@ -60,7 +60,7 @@ pub(crate) fn generation(
         generation: number,
         made,
         by,
-        made_by: made_by.to_owned(),
+        made_by,
         program: PROGRAM.to_owned(),
         policy: Some(policy),
         sha256: Default::default(),

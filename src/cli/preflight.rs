@@ -8,7 +8,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::guard::{Need, Session, denied, needs};
 use crate::host::foreign::{self, Flushes, ForeignChain};
-use crate::host::sessions::{self, Connection, Sockets};
+use crate::host::sessions::{self, LiveConnection, Sockets};
 use crate::intent::{Declared, Intent};
 use crate::net::{Hook, Transport, Verdict};
 use crate::policy::syntax::{Policy, SSH_PORT};
@@ -66,8 +66,8 @@ fn danger(need: &Need, verdict: Verdict) -> String {
     format!("{} would be met with {}: {}", need.what, verdict.name(), need.packet)
 }
 
-fn session(connection: &Connection) -> Session {
-    let Connection { local, peer, transport, inbound, .. } = *connection;
+fn session(connection: &LiveConnection) -> Session {
+    let LiveConnection { local, peer, transport, inbound, .. } = *connection;
     Session { transport, local, peer, inbound: inbound.unwrap_or(false) }
 }
 
@@ -115,7 +115,7 @@ fn own_connections(ruleset: &Ruleset, sockets: &Sockets, port: u16, prospect: &m
             ports.join(", ")
         ));
     }
-    let cut: Vec<&Connection> = remote
+    let cut: Vec<&LiveConnection> = remote
         .filter(|connection| !logins.contains(&(connection.local, connection.peer)))
         .filter(|connection| ruleset.evaluate(&session(connection).opening()).verdict != Verdict::Accept)
         .collect();

@@ -7,31 +7,31 @@ use crate::cli::render;
 use crate::host::generations::{Pending, State, Store};
 use crate::host::kernel::Kernel;
 use crate::host::operator;
-use crate::host::rollout::{Made, Rollout, left, named};
+use crate::host::rollout::{Outcome, Rollout, named, time_left};
 use crate::host::watch::Watcher;
 
 /// The rules in force and their records, as the user who runs this changes them.
 pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
-    Rollout { store, kernel, by: operator::name(), is_unreadable: false }
+    Rollout::new(store, kernel, operator::name())
 }
 
 /// Makes good what the last run left, and tells of it.
-pub(crate) fn settle(rollout: &mut Rollout<'_>, force: bool) -> Result<State, Failure> {
-    let (state, notes) = rollout.settle(force)?;
+pub(crate) fn recover(rollout: &mut Rollout<'_>, force: bool) -> Result<State, Failure> {
+    let (state, notes) = rollout.recover(force)?;
     notes.iter().for_each(|note| render::note(note));
     Ok(state)
 }
 
 /// Shows what a change has brought besides the rules.
-pub(crate) fn tell(made: &Made) {
-    for warning in &made.warnings {
+pub(crate) fn tell(outcome: &Outcome) {
+    for warning in &outcome.warnings {
         render::warning(warning);
     }
-    let Some(primed) = &made.primed else { return };
-    if primed.told > 0 {
+    let Some(primed) = &outcome.primed else { return };
+    if primed.added > 0 {
         render::note(&format!(
             "conntrack was not at work here; it knows of {} now that began before",
-            render::count(primed.told, "connection")
+            render::count(primed.added, "connection")
         ));
     }
     for connection in &primed.unknown {
@@ -55,7 +55,7 @@ pub(crate) fn report(sentence: &str, state: &State, watcher: Option<&Watcher>) -
 /// What is pending, and until when.
 pub(crate) fn deadline(pending: &Pending) -> String {
     // To whole seconds, upwards: nobody who typed `2s` is told of one.
-    let left = left(pending).saturating_add(Duration::from_millis(999));
+    let left = time_left(pending).saturating_add(Duration::from_millis(999));
     let left = jiff::SignedDuration::try_from(left).unwrap_or(jiff::SignedDuration::MAX);
     format!(
         "{} is pending: {} comes back in {} ({}) unless `edgeward confirm` keeps it",

@@ -44,7 +44,7 @@ pub struct Settings {
     pub concurrency: usize,
 }
 
-/// Asks DNS; the fake for tests is [`Table`].
+/// Asks DNS; the fake for tests is [`FixedAnswers`].
 pub trait Resolver {
     /// Answers in the order of the questions; `progress` hears after each how many are answered so far.
     fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer>;
@@ -52,14 +52,14 @@ pub trait Resolver {
 
 /// The answers that a test wants; other names do not exist.
 #[derive(Clone, Debug, Default)]
-pub struct Table(pub BTreeMap<Question, Reply>);
+pub struct FixedAnswers(pub BTreeMap<Question, Reply>);
 
-impl Table {
+impl FixedAnswers {
     /// The server that is said to have answered.
     pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
 }
 
-impl Resolver for Table {
+impl Resolver for FixedAnswers {
     fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer> {
         let exists = |question: &Question| self.0.keys().any(|known| known.name == question.name);
         let answer = |(index, question): (usize, &Question)| {
@@ -139,7 +139,7 @@ impl Resolver for Hickory {
     /// # Panics
     /// Inside of another async runtime.
     fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer> {
-        let servers: Vec<Server> = self.settings.servers.iter().copied().map(Server::new).collect();
+        let servers: Vec<ServerState> = self.settings.servers.iter().copied().map(ServerState::new).collect();
         let answers = stream::iter(questions.iter().enumerate())
             .map(async |(index, question)| (index, self.settings.answer(question, &servers).await))
             .buffer_unordered(self.settings.concurrency)
@@ -157,7 +157,7 @@ impl Resolver for Hickory {
 }
 
 /// A server, and its silence during one run.
-struct Server {
+struct ServerState {
     address: SocketAddr,
     /// The timeouts since its last answer.
     timeouts: Cell<u32>,
@@ -165,7 +165,7 @@ struct Server {
     since: Cell<Instant>,
 }
 
-impl Server {
+impl ServerState {
     fn new(address: SocketAddr) -> Self {
         Self { address, timeouts: Cell::new(0), since: Cell::new(Instant::now()) }
     }
@@ -185,10 +185,10 @@ impl Server {
 
 impl Settings {
     /// Asks one server after the other until one settles the question.
-    async fn answer(&self, question: &Question, servers: &[Server]) -> Answer {
+    async fn answer(&self, question: &Question, servers: &[ServerState]) -> Answer {
         let mut failure = Answer { reply: Reply::Timeout, server: None };
         for _ in 0..self.attempts {
-            let mut left: Vec<&Server> = servers.iter().collect();
+            let mut left: Vec<&ServerState> = servers.iter().collect();
             // Silent servers come last, so that each costs a run one timeout and not one for every name.
             while let Some(next) = (0..left.len()).min_by_key(|&index| left[index].timeouts.get()) {
                 let server = left.remove(next);
@@ -209,7 +209,7 @@ impl Settings {
     ///
     /// One that was silent for as long as a question may take, to many questions, seems to be gone, and a thousand
     /// names shall not wait for it in full. It is still asked about each: perhaps only the zone that came first is dead.
-    fn patience(&self, server: &Server) -> Duration {
+    fn patience(&self, server: &ServerState) -> Duration {
         let seems_gone = server.timeouts.get() >= GONE_AFTER
             && server.since.get().elapsed() >= self.timeout * u32::from(self.attempts);
         if seems_gone { self.timeout / 8 } else { self.timeout }

@@ -29,7 +29,7 @@ use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
 
-pub use record::{Event, Manifest, Pending, PolicyFacts, Record, State, Switching, Version};
+pub use record::{Event, MadeBy, Manifest, Pending, PolicyFacts, Record, State, Switching, Version};
 
 /// Generations that are kept.
 const KEPT: usize = 20;
@@ -325,8 +325,8 @@ impl State {
         let needed = self.needed();
         loop {
             let spare = || self.generations.iter().filter(|(number, _)| !needed.contains(number));
-            let refreshes = spare().filter(|(_, record)| record.made_by == "refresh");
-            let all_refreshes = self.generations.values().filter(|record| record.made_by == "refresh").count();
+            let refreshes = spare().filter(|(_, record)| record.made_by == MadeBy::Refresh);
+            let all_refreshes = self.generations.values().filter(|record| record.made_by == MadeBy::Refresh).count();
             let oldest_refresh = refreshes.map(|(number, _)| *number).next().filter(|_| all_refreshes > REFRESHES_KEPT);
             let oldest = || spare().map(|(number, _)| *number).next().filter(|_| self.generations.len() > KEPT);
             match oldest_refresh.or_else(oldest) {
@@ -372,7 +372,7 @@ impl Generation {
             generation: number,
             made,
             by,
-            made_by: "found".to_owned(),
+            made_by: MadeBy::Found,
             program: PROGRAM.to_owned(),
             policy: None,
             sha256: BTreeMap::new(),

@@ -13,8 +13,8 @@ use std::io;
 use std::time::Duration;
 
 use super::files::Unusable;
-use super::netlink::{Connection, Counter, NetlinkError, OpenFlow, SetChange, SetRef};
-use super::sessions::{self, Flow, SessionsError, Sockets};
+use super::netlink::{Counter, FlowEnds, NetlinkError, NetlinkSocket, SetChange, SetRef};
+use super::sessions::{self, SessionsError, Sockets, TrackedFlow};
 use crate::emit;
 use crate::live::{Change, Misfit};
 use crate::net::PrefixSet;
@@ -121,19 +121,19 @@ pub trait Kernel {
     ///
     /// # Errors
     /// As [`Kernel::sockets`].
-    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError>;
+    fn flows(&mut self) -> Result<Option<Vec<TrackedFlow>>, SessionsError>;
 
     /// Tells conntrack of a connection that is open.
     ///
     /// # Errors
     /// It cannot be told.
-    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError>;
+    fn track(&mut self, flow: FlowEnds) -> Result<(), KernelError>;
 }
 
 /// The kernel of this network namespace.
 #[derive(Default)]
 pub struct Real {
-    connection: Option<Connection>,
+    connection: Option<NetlinkSocket>,
     recalled: Recalled,
     is_deep: bool,
 }
@@ -144,7 +144,7 @@ impl Real {
         Self { is_deep, ..Self::default() }
     }
 
-    fn netlink(&mut self) -> Result<&mut Connection, NetlinkError> {
+    fn netlink(&mut self) -> Result<&mut NetlinkSocket, NetlinkError> {
         connected(&mut self.connection)
     }
 
@@ -171,10 +171,10 @@ impl Real {
     }
 }
 
-fn connected(connection: &mut Option<Connection>) -> Result<&mut Connection, NetlinkError> {
+fn connected(connection: &mut Option<NetlinkSocket>) -> Result<&mut NetlinkSocket, NetlinkError> {
     match connection {
         Some(connection) => Ok(connection),
-        none => Ok(none.insert(Connection::open()?)),
+        none => Ok(none.insert(NetlinkSocket::open()?)),
     }
 }
 
@@ -230,11 +230,11 @@ impl Kernel for Real {
         sessions::sockets()
     }
 
-    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+    fn flows(&mut self) -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
         sessions::conntrack()
     }
 
-    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
+    fn track(&mut self, flow: FlowEnds) -> Result<(), KernelError> {
         Ok(self.netlink()?.track(flow)?)
     }
 }

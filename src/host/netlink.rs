@@ -1,4 +1,4 @@
-//! Elements of sets and counters of the table, over netlink: without nft.
+//! ElementList of sets and counters of the table, over netlink: without nft.
 //!
 //! nft reads every set of the host, other people's too, before it adds one element; with half a million elements
 //! that takes it longer than anybody waits. The kernel itself needs a message. What is said here is what nft says
@@ -28,10 +28,10 @@ use crate::net::{Family, PrefixSet};
 use crate::ruleset::{SetKind, TABLE};
 
 use batch::Batch;
-use channel::{Answer, Channel, Reader, Refusal};
-use elements::Elements;
+use channel::{Channel, Completion, MessageReader, Refusal};
+use elements::ElementList;
 
-pub use conntrack::OpenFlow;
+pub use conntrack::FlowEnds;
 pub use error::NetlinkError;
 
 /// How often a list is read before it is given up because somebody changes tables all the time.
@@ -83,11 +83,11 @@ pub struct Counter {
 }
 
 /// A connection to the kernel's tables.
-pub struct Connection {
+pub struct NetlinkSocket {
     channel: Channel,
 }
 
-impl Connection {
+impl NetlinkSocket {
     /// Connects to the network namespace of this thread.
     ///
     /// # Errors
@@ -110,8 +110,8 @@ impl Connection {
         let Some(batch) = Batch::new(changes, self.channel.next())? else { return Ok(()) };
         self.channel.send(batch.bytes(), batch.last())?;
         match self.channel.receive(batch.last(), &mut |_| Ok(()))? {
-            Answer::Done => Ok(()),
-            Answer::Refused(refusal) => Err(batch.explain(&refusal, changes)),
+            Completion::Done => Ok(()),
+            Completion::Refused(refusal) => Err(batch.explain(&refusal, changes)),
         }
     }
 
@@ -124,10 +124,10 @@ impl Connection {
         self.has_one(set, address)
     }
 
-    /// Whether a set agrees with some addresses about which it has, and which not; as [`Connection::has`].
+    /// Whether a set agrees with some addresses about which it has, and which not; as [`NetlinkSocket::has`].
     ///
     /// # Errors
-    /// As [`Connection::has`].
+    /// As [`NetlinkSocket::has`].
     pub fn agrees(
         &mut self,
         set: SetRef<'_>,
@@ -146,9 +146,9 @@ impl Connection {
             elements::push_address(bytes, address);
         })?;
         match answer {
-            Answer::Done => Ok(true),
-            Answer::Refused(refusal) if refusal.errno == Errno::NOENT => Ok(false),
-            Answer::Refused(refusal) => Err((&refusal).into()),
+            Completion::Done => Ok(true),
+            Completion::Refused(refusal) if refusal.errno == Errno::NOENT => Ok(false),
+            Completion::Refused(refusal) => Err((&refusal).into()),
         }
     }
 
@@ -173,7 +173,7 @@ impl Connection {
     pub fn elements(&mut self, set: SetRef<'_>) -> Result<PrefixSet, NetlinkError> {
         self.require(set)?;
         until_whole(|| {
-            let mut elements = Elements::new(set.kind);
+            let mut elements = ElementList::new(set.kind);
             self.list(wire::GET_ELEMENTS, &mut |message| elements.read(message), |bytes| {
                 elements::push_set(bytes, set);
             })?;
@@ -208,13 +208,13 @@ impl Connection {
     ///
     /// # Errors
     /// The kernel has no netlink for conntrack, or does not take the flow.
-    pub fn track(&mut self, flow: OpenFlow) -> Result<(), NetlinkError> {
+    pub fn track(&mut self, flow: FlowEnds) -> Result<(), NetlinkError> {
         let (mut bytes, number) = (Vec::new(), self.channel.next());
         conntrack::push(&mut bytes, number, flow);
         self.channel.send(&bytes, number)?;
         match self.channel.receive(number, &mut |_| Ok(()))? {
-            Answer::Done => Ok(()),
-            Answer::Refused(refusal) => Err((&refusal).into()),
+            Completion::Done => Ok(()),
+            Completion::Refused(refusal) => Err((&refusal).into()),
         }
     }
 
@@ -223,7 +223,7 @@ impl Connection {
         self.describe(set, &mut |_| {})
     }
 
-    /// As [`Connection::require`]; shows what the kernel says of the set.
+    /// As [`NetlinkSocket::require`]; shows what the kernel says of the set.
     fn describe(&mut self, set: SetRef<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), NetlinkError> {
         let mut is_expected = false;
         let mut read = |message: &[u8]| {
@@ -236,29 +236,34 @@ impl Connection {
             wire::text(bytes, SET_NAME, set.name);
         })?;
         match answer {
-            Answer::Done if is_expected => Ok(()),
-            Answer::Done => Err(NetlinkError::OtherSet { name: set.name.to_owned(), expected: expected(set) }),
-            Answer::Refused(refusal) if refusal.errno == Errno::NOENT => {
+            Completion::Done if is_expected => Ok(()),
+            Completion::Done => Err(NetlinkError::OtherSet { name: set.name.to_owned(), expected: expected(set) }),
+            Completion::Refused(refusal) if refusal.errno == Errno::NOENT => {
                 self.require_table()?;
                 Err(NetlinkError::NoSet(set.name.to_owned()))
             }
-            Answer::Refused(refusal) => Err((&refusal).into()),
+            Completion::Refused(refusal) => Err((&refusal).into()),
         }
     }
 
     fn require_table(&mut self) -> Result<(), NetlinkError> {
         match self.ask(wire::GET_TABLE, 0, &mut |_| Ok(()), |bytes| wire::text(bytes, TABLE_NAME, TABLE))? {
-            Answer::Done => Ok(()),
-            Answer::Refused(refusal) if refusal.errno == Errno::NOENT => Err(NetlinkError::NoTable),
-            Answer::Refused(refusal) => Err((&refusal).into()),
+            Completion::Done => Ok(()),
+            Completion::Refused(refusal) if refusal.errno == Errno::NOENT => Err(NetlinkError::NoTable),
+            Completion::Refused(refusal) => Err((&refusal).into()),
         }
     }
 
     /// Asks for a list.
-    fn list(&mut self, kind: u16, each: Reader<'_>, question: impl FnOnce(&mut Vec<u8>)) -> Result<(), NetlinkError> {
+    fn list(
+        &mut self,
+        kind: u16,
+        each: MessageReader<'_>,
+        question: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NetlinkError> {
         match self.ask(kind, wire::ALL, each, question)? {
-            Answer::Done => Ok(()),
-            Answer::Refused(refusal) => Err((&refusal).into()),
+            Completion::Done => Ok(()),
+            Completion::Refused(refusal) => Err((&refusal).into()),
         }
     }
 
@@ -267,9 +272,9 @@ impl Connection {
         &mut self,
         kind: u16,
         flags: u16,
-        each: Reader<'_>,
+        each: MessageReader<'_>,
         question: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Answer, NetlinkError> {
+    ) -> Result<Completion, NetlinkError> {
         let (mut bytes, number) = (Vec::new(), self.channel.next());
         wire::message(&mut bytes, kind, flags | wire::ACKNOWLEDGE, number, question);
         self.channel.send(&bytes, number)?;

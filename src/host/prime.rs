@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use super::clock;
 use super::kernel::{Kernel, KernelError};
-use super::netlink::OpenFlow;
-use super::sessions::{Connection, Flow, SessionsError, Sockets, Tuple};
+use super::netlink::FlowEnds;
+use super::sessions::{LiveConnection, SessionsError, Sockets, TrackedFlow, Tuple};
 use crate::live::{Change, Live};
 use crate::net::{CtState, Hook, Transport};
 use crate::ruleset::{Action, Base, Match, Rule, Ruleset};
@@ -42,9 +42,9 @@ pub enum PrimeError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Primed {
     /// How many connections conntrack knows that it did not know before.
-    pub told: usize,
+    pub added: usize,
     /// The connections that it does not know, for all that was tried.
-    pub unknown: Vec<Connection>,
+    pub unknown: Vec<LiveConnection>,
 }
 
 /// Whether rules rely on what conntrack knows.
@@ -116,8 +116,8 @@ pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, wanted: &Ruleset) -
 
 fn wait_for_forwarded(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
     thread::sleep(FORWARDED);
-    let told = kernel.flows()?.map_or(0, |flows| flows.len());
-    Ok(Primed { told, unknown: Vec::new() })
+    let added = kernel.flows()?.map_or(0, |flows| flows.len());
+    Ok(Primed { added, unknown: Vec::new() })
 }
 
 /// Tells conntrack of the connections of this host, and waits for those that it does not take.
@@ -134,14 +134,14 @@ fn tell(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
             None => untracked.clone(),
         };
         if unknown.is_empty() || clock::since_boot() >= deadline {
-            return Ok(Primed { told: untracked.len().saturating_sub(unknown.len()), unknown });
+            return Ok(Primed { added: untracked.len().saturating_sub(unknown.len()), unknown });
         }
         thread::sleep(PAUSE);
     }
 }
 
 /// The connections, those over loopback aside, that rules would not find established.
-fn missing(sockets: &Sockets, flows: &[Flow]) -> Vec<Connection> {
+fn missing(sockets: &Sockets, flows: &[TrackedFlow]) -> Vec<LiveConnection> {
     let ends = |tuple: &Tuple| {
         let (source, destination) = tuple.ports?;
         Some((SocketAddr::new(tuple.source, source), SocketAddr::new(tuple.destination, destination)))
@@ -152,8 +152,8 @@ fn missing(sockets: &Sockets, flows: &[Flow]) -> Vec<Connection> {
         .flat_map(|flow| [&flow.original, &flow.reply].map(|tuple| (flow.protocol, ends(tuple))))
         .filter_map(|(protocol, ends)| ends.map(|(source, destination)| (protocol, source, destination)))
         .collect();
-    let is_known = |connection: &Connection| {
-        let Connection { local, peer, transport, .. } = *connection;
+    let is_known = |connection: &LiveConnection| {
+        let LiveConnection { local, peer, transport, .. } = *connection;
         let protocol = transport.protocol().number();
         known.contains(&(protocol, local, peer)) || known.contains(&(protocol, peer, local))
     };
@@ -161,12 +161,12 @@ fn missing(sockets: &Sockets, flows: &[Flow]) -> Vec<Connection> {
     connections.filter(|connection| !is_known(connection)).cloned().collect()
 }
 
-fn open_flow(connection: &Connection) -> OpenFlow {
+fn open_flow(connection: &LiveConnection) -> FlowEnds {
     let (from, to) = match connection.inbound {
         Some(true) => (connection.peer, connection.local),
         Some(false) | None => (connection.local, connection.peer),
     };
-    OpenFlow { transport: connection.transport, from, to }
+    FlowEnds { transport: connection.transport, from, to }
 }
 
 impl Primed {

@@ -13,11 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::clock;
 use super::files::Staged;
-use super::generations::{Event, Generation, Pending, Record, State, Store, StoreError, Switching};
+use super::generations::{Event, Generation, MadeBy, Pending, Record, State, Store, StoreError, Switching};
 use super::kernel::{Kernel, KernelError};
 use super::netlink::NetlinkError;
 use super::prime::{PrimeError, Primed, only_tracks, prime};
-use super::sessions::Connection;
+use super::sessions::LiveConnection;
 use super::transition::{Transition, means};
 use super::watch::{self, WatchError, Watcher};
 use crate::live::{Change, Live};
@@ -51,17 +51,17 @@ pub enum RolloutError {
          or take the risk with `--force`",
         listed(.0)
     )]
-    Untracked(Vec<Connection>),
+    Untracked(Vec<LiveConnection>),
 }
 
-fn listed(connections: &[Connection]) -> String {
+fn listed(connections: &[LiveConnection]) -> String {
     let ends = connections.iter().take(5).map(|connection| format!("{} to {}", connection.peer, connection.local));
     ends.collect::<Vec<_>>().join(", ")
 }
 
-/// How a change is made.
+/// How a change is carried out.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Manner {
+pub struct ChangeOptions {
     /// After so long without a word of confirmation it is undone.
     pub confirm_within: Option<Duration>,
     /// A table with unknown things in it is replaced as a whole, and connections that conntrack does not know are
@@ -71,9 +71,9 @@ pub struct Manner {
     pub ssh_port: u16,
 }
 
-/// A change that has been made.
+/// What a change has done.
 #[derive(Clone, Debug, Default)]
-pub struct Made {
+pub struct Outcome {
     /// Whether the rules or their elements changed.
     pub changed: bool,
     /// What was done for connections older than the rules.
@@ -96,7 +96,12 @@ pub struct Rollout<'a> {
     pub is_unreadable: bool,
 }
 
-impl Rollout<'_> {
+impl<'a> Rollout<'a> {
+    /// The kernel and its records, as a user changes them.
+    pub fn new(store: &'a Store, kernel: &'a mut dyn Kernel, by: String) -> Self {
+        Self { store, kernel, by, is_unreadable: false }
+    }
+
     /// Makes good what the last run left: finds out whether a change that was broken off took place, and undoes one
     /// whose time is over. What the kernel has besides becomes a generation of its own, so that it can come back.
     ///
@@ -104,7 +109,7 @@ impl Rollout<'_> {
     ///
     /// # Errors
     /// The records or the kernel cannot be read; nothing has changed.
-    pub fn settle(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
+    pub fn recover(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
         let mut notes = Vec::new();
         let mut state = self.store.state()?;
         let read = state.clone();
@@ -188,7 +193,7 @@ impl Rollout<'_> {
         let is_from_before = is_from_before(pending);
         let why = match is_from_before {
             true => STARTED_ANEW,
-            false if is_over(pending) => "nobody confirmed it in time",
+            false if has_expired(pending) => "nobody confirmed it in time",
             false => return Ok((state, notes)),
         };
         notes.push(format!("{} was undone: {why}", named(Some(pending.generation))));
@@ -198,8 +203,8 @@ impl Rollout<'_> {
             self.give_up(&mut state, why);
             return Ok((state, notes));
         }
-        let (undone, made) = self.undo(&state, why)?;
-        notes.extend(made.warnings);
+        let (undone, outcome) = self.undo(&state, why)?;
+        notes.extend(outcome.warnings);
         Ok((undone, notes))
     }
 
@@ -221,8 +226,7 @@ impl Rollout<'_> {
             named(state.current),
             named(Some(number))
         );
-        let record =
-            Record { made_by: "found".to_owned(), rules: generation.rules, confirmed: None, rolled_back: None };
+        let record = Record { made_by: MadeBy::Found, rules: generation.rules, confirmed: None, rolled_back: None };
         state.generations.insert(number, record);
         state.current = Some(number);
         self.tell(state, words.clone());
@@ -231,7 +235,7 @@ impl Rollout<'_> {
 
     /// Brings the kernel to a generation whose files are new.
     ///
-    /// `state` is what [`Rollout::settle`] returned.
+    /// `state` is what [`Rollout::recover`] returned.
     ///
     /// # Errors
     /// The kernel has the old rules, and the state says so.
@@ -240,47 +244,51 @@ impl Rollout<'_> {
         state: &State,
         generation: Generation,
         ruleset: &Ruleset,
-        manner: Manner,
-    ) -> Result<(State, Made), RolloutError> {
+        options: ChangeOptions,
+    ) -> Result<(State, Outcome), RolloutError> {
         let number = generation.manifest.generation;
-        let made_by = generation.manifest.made_by.clone();
+        let made_by = generation.manifest.made_by;
         let mut after = state.clone();
         after.last = number;
-        let record =
-            Record { made_by: made_by.clone(), rules: generation.rules.clone(), confirmed: None, rolled_back: None };
+        let record = Record { made_by, rules: generation.rules.clone(), confirmed: None, rolled_back: None };
         after.generations.insert(number, record);
-        self.aim(&mut after, state, Some(number), manner);
-        self.tell(&mut after, format!("{made_by}: {}", named(Some(number))));
+        self.aim(&mut after, state, Some(number), options);
+        self.tell(&mut after, format!("{}: {}", made_by.name(), named(Some(number))));
         self.store.write(number, &generation)?;
         // Its text may be larger than all else.
         drop(generation);
         self.kernel.recall(ruleset);
-        self.carry(state, after, Some((number, ruleset)), manner)
+        self.carry(state, after, Some((number, ruleset)), options)
     }
 
     /// Brings the kernel back to an older generation, or to no table.
     ///
     /// # Errors
     /// As [`Rollout::apply`]; the generation's files are damaged.
-    pub fn back(&mut self, state: &State, to: Option<u64>, manner: Manner) -> Result<(State, Made), RolloutError> {
+    pub fn rollback(
+        &mut self,
+        state: &State,
+        to: Option<u64>,
+        options: ChangeOptions,
+    ) -> Result<(State, Outcome), RolloutError> {
         let ruleset = to.map(|number| self.ruleset(number)).transpose()?;
         let mut after = state.clone();
-        // Whoever goes back does not want what was made since; a timer is not to bring it back.
+        // Whoever goes back rejects what came since; a timer is not to bring it back.
         if let Some(left) = state.current.filter(|left| Some(*left) > to)
             && let Some(record) = after.generations.get_mut(&left)
         {
             record.rolled_back.get_or_insert(clock::now());
         }
-        self.aim(&mut after, state, to, manner);
+        self.aim(&mut after, state, to, options);
         self.tell(&mut after, format!("rollback from {} to {}", named(state.current), named(to)));
-        self.carry(state, after, to.zip(ruleset.as_ref()), manner)
+        self.carry(state, after, to.zip(ruleset.as_ref()), options)
     }
 
     /// Says what is to hold when the kernel has got to a generation.
-    fn aim(&self, after: &mut State, before: &State, to: Option<u64>, manner: Manner) {
+    fn aim(&self, after: &mut State, before: &State, to: Option<u64>, options: ChangeOptions) {
         after.switching = None;
         after.undone = None;
-        match (manner.confirm_within, to) {
+        match (options.confirm_within, to) {
             (Some(delay), Some(generation)) => {
                 let back_to = before.pending.as_ref().map_or(before.current, |pending| pending.back_to);
                 after.armed += 1;
@@ -310,17 +318,17 @@ impl Rollout<'_> {
     ///
     /// # Errors
     /// The kernel still has the change, or the records do not say that it has not.
-    pub fn undo(&mut self, state: &State, why: &str) -> Result<(State, Made), RolloutError> {
-        let Some(Pending { back_to, .. }) = state.pending else { return Ok((state.clone(), Made::default())) };
+    pub fn undo(&mut self, state: &State, why: &str) -> Result<(State, Outcome), RolloutError> {
+        let Some(Pending { back_to, .. }) = state.pending else { return Ok((state.clone(), Outcome::default())) };
         let ruleset = back_to.map(|number| self.ruleset(number)).transpose()?;
         let mut after = state.clone();
         self.give_up(&mut after, why);
-        let mut made = self.bring(ruleset.as_ref(), None, true)?;
+        let mut outcome = self.bring(ruleset.as_ref(), None, true)?;
         self.store.save(&after)?;
         if let Err(error) = self.store.prune(&after) {
-            made.warnings.push(chain(&error));
+            outcome.warnings.push(chain(&error));
         }
-        Ok((after, made))
+        Ok((after, outcome))
     }
 
     /// Writes down that a pending change is undone.
@@ -329,9 +337,9 @@ impl Rollout<'_> {
         state.switching = None;
         state.current = back_to;
         state.undone = Some(generation);
-        // What was made on top of it, by a refresh, goes with it.
+        // What was put on top of it, by a refresh, goes with it.
         let unconfirmed = state.generations.iter_mut().filter(|(number, record)| {
-            Some(**number) != back_to && record.confirmed.is_none() && record.made_by != "found"
+            Some(**number) != back_to && record.confirmed.is_none() && record.made_by != MadeBy::Found
         });
         for (_, record) in unconfirmed {
             record.rolled_back.get_or_insert(clock::now());
@@ -343,9 +351,9 @@ impl Rollout<'_> {
     ///
     /// # Errors
     /// The old deadline stands.
-    pub fn extend(&mut self, state: &State, delay: Duration) -> Result<(State, Made), RolloutError> {
+    pub fn extend(&mut self, state: &State, delay: Duration) -> Result<(State, Outcome), RolloutError> {
         let Some(Pending { generation, back_to, .. }) = state.pending else {
-            return Ok((state.clone(), Made::default()));
+            return Ok((state.clone(), Outcome::default()));
         };
         let mut after = state.clone();
         after.armed += 1;
@@ -362,7 +370,7 @@ impl Rollout<'_> {
             }
         };
         self.store.save(&after)?;
-        Ok((after, Made { watcher: Some(watcher), ..Made::default() }))
+        Ok((after, Outcome { watcher: Some(watcher), ..Outcome::default() }))
     }
 
     /// Takes note that somebody has applied what is in force.
@@ -398,9 +406,9 @@ impl Rollout<'_> {
     ///
     /// # Errors
     /// None of the confirmed generations could be loaded, or the state cannot be written.
-    pub fn boot(&mut self) -> Result<(Option<u64>, Made), RolloutError> {
+    pub fn boot(&mut self) -> Result<(Option<u64>, Outcome), RolloutError> {
         let mut state = self.store.state()?;
-        let mut made = Made::default();
+        let mut outcome = Outcome::default();
         let confirmed = state.generations.iter().filter(|(_, record)| record.confirmed.is_some());
         // An older one is better than none.
         let older = confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
@@ -413,13 +421,13 @@ impl Rollout<'_> {
                     break;
                 }
                 Err(error) => {
-                    made.warnings.push(chain(&error));
+                    outcome.warnings.push(chain(&error));
                     damaged.get_or_insert(error);
                 }
             }
         }
         let Some((number, ruleset)) = found else {
-            return damaged.map_or(Ok((None, made)), |error| Err(error.into()));
+            return damaged.map_or(Ok((None, outcome)), |error| Err(error.into()));
         };
         let read = state.clone();
         if let Ok(Some(table)) = self.kernel.table() {
@@ -428,15 +436,15 @@ impl Rollout<'_> {
                 means(Some(&live), Some(&ruleset)) || only_tracks(&live) || has(self.store, Some(&live), state.current);
             if !is_known && !means(Some(&live), None) {
                 // A disk that is full is no reason to boot without rules.
-                made.warnings.push(match self.adopt(&mut state, &live) {
+                outcome.warnings.push(match self.adopt(&mut state, &live) {
                     Ok(words) => words,
                     Err(error) => chain(&error),
                 });
             }
         }
         let brought = self.bring(Some(&ruleset), None, true)?;
-        made.changed = brought.changed;
-        made.warnings.extend(brought.warnings);
+        outcome.changed = brought.changed;
+        outcome.warnings.extend(brought.warnings);
         if let Some(pending) = &state.pending {
             // Somebody may have called it on a machine that runs: whoever flushes all tables, for one.
             let why = if is_of_now(pending) { "boot loads what is confirmed" } else { STARTED_ANEW };
@@ -447,7 +455,7 @@ impl Rollout<'_> {
         if state != read {
             self.store.save(&state)?;
         }
-        Ok((Some(number), made))
+        Ok((Some(number), outcome))
     }
 
     /// Carries a change out, from the state before it to the state after it.
@@ -456,8 +464,8 @@ impl Rollout<'_> {
         before: &State,
         mut after: State,
         to: Option<(u64, &Ruleset)>,
-        manner: Manner,
-    ) -> Result<(State, Made), RolloutError> {
+        options: ChangeOptions,
+    ) -> Result<(State, Outcome), RolloutError> {
         after.forget();
         let number = to.map(|(number, _)| number);
         let on_the_way = State {
@@ -470,9 +478,9 @@ impl Rollout<'_> {
         };
         let staged = self.store.stage(&after)?;
         self.store.save(&on_the_way)?;
-        let carried = self.carry_to(on_the_way, &mut after, staged, to.map(|(_, ruleset)| ruleset), manner);
-        let (mut made, staged) = match carried {
-            Ok(made) => made,
+        let carried = self.carry_to(on_the_way, &mut after, staged, to.map(|(_, ruleset)| ruleset), options);
+        let (mut outcome, staged) = match carried {
+            Ok(outcome) => outcome,
             Err(error) => {
                 // Nothing has happened, and the state may say so; where it cannot, the next run finds out.
                 let _ = self.store.save(&State { last: after.last, armed: after.armed, ..before.clone() });
@@ -482,12 +490,12 @@ impl Rollout<'_> {
         };
         match self.store.commit(staged) {
             Ok(()) => drop(self.store.prune(&after)),
-            Err(error) => made.warnings.push(format!(
+            Err(error) => outcome.warnings.push(format!(
                 "the rules are in force, and that could not be written down; the next run finds out: {}",
                 chain(&error)
             )),
         }
-        Ok((after, made))
+        Ok((after, outcome))
     }
 
     fn carry_to(
@@ -496,8 +504,8 @@ impl Rollout<'_> {
         after: &mut State,
         mut staged: Staged,
         ruleset: Option<&Ruleset>,
-        manner: Manner,
-    ) -> Result<(Made, Staged), RolloutError> {
+        options: ChangeOptions,
+    ) -> Result<(Outcome, Staged), RolloutError> {
         let (mut primed, mut planned) = (None, None);
         if !self.is_unreadable {
             let live = self.kernel.table()?.map(Live);
@@ -507,13 +515,13 @@ impl Rollout<'_> {
         }
         let go_on = || {
             if let Some(primed) = &primed
-                && primed.lacks_port(manner.ssh_port)
-                && !manner.force
+                && primed.lacks_port(options.ssh_port)
+                && !options.force
             {
                 return Err(RolloutError::Untracked(primed.unknown.clone()));
             }
             let mut watcher = None;
-            if let (Some(delay), Some(old)) = (manner.confirm_within, &after.pending) {
+            if let (Some(delay), Some(old)) = (options.confirm_within, &after.pending) {
                 // The time to confirm begins with the rules, and not with what goes before them.
                 let renewed = pending(old.armed, old.generation, old.back_to, delay);
                 after.pending = Some(renewed.clone());
@@ -522,10 +530,10 @@ impl Rollout<'_> {
                 self.store.save(&on_the_way)?;
                 watcher = Some(self.watch(on_the_way.armed, delay)?);
             }
-            Ok(Made { watcher, ..self.bring(ruleset, planned, manner.force)? })
+            Ok(Outcome { watcher, ..self.bring(ruleset, planned, options.force)? })
         };
         match go_on() {
-            Ok(made) => Ok((Made { primed, ..made }, staged)),
+            Ok(outcome) => Ok((Outcome { primed, ..outcome }, staged)),
             Err(error) => {
                 if primed.is_some() {
                     self.take_back_priming(&on_the_way);
@@ -549,7 +557,7 @@ impl Rollout<'_> {
         ruleset: Option<&Ruleset>,
         planned: Option<Transition>,
         force: bool,
-    ) -> Result<Made, RolloutError> {
+    ) -> Result<Outcome, RolloutError> {
         let planned = planned.map_or_else(|| Transition::plan(self.kernel, ruleset), Ok);
         match self.carry_through(ruleset, planned, force) {
             // A large set is not what it was taken for. From now on all of it is read.
@@ -568,23 +576,23 @@ impl Rollout<'_> {
         ruleset: Option<&Ruleset>,
         planned: Result<Transition, KernelError>,
         force: bool,
-    ) -> Result<Made, RolloutError> {
-        let mut made = Made::default();
+    ) -> Result<Outcome, RolloutError> {
+        let mut outcome = Outcome::default();
         let transition = match planned {
             Ok(transition) => transition,
             Err(KernelError::Unreadable(_)) if force => {
-                made.changed = true;
-                made.warnings.push(
+                outcome.changed = true;
+                outcome.warnings.push(
                     "the table was replaced as a whole: packets may have been lost, and counters are at zero"
                         .to_owned(),
                 );
                 self.kernel.replace(&ruleset.cloned().unwrap_or_default())?;
-                return Ok(made);
+                return Ok(outcome);
             }
             Err(error) => return Err(error.into()),
         };
-        made.changed = !transition.keeps_rules();
-        if made.changed {
+        outcome.changed = !transition.keeps_rules();
+        if outcome.changed {
             transition.fill(self.kernel)?;
             transition.switch(self.kernel)?;
             let live = self.kernel.table()?.map(Live);
@@ -602,9 +610,9 @@ impl Rollout<'_> {
             }
         }
         if let Err(error) = transition.sweep(self.kernel) {
-            made.warnings.push(format!("what is not needed any more stays until the next run: {}", chain(&error)));
+            outcome.warnings.push(format!("what is not needed any more stays until the next run: {}", chain(&error)));
         }
-        Ok(made)
+        Ok(outcome)
     }
 
     fn watch(&self, armed: u64, delay: Duration) -> Result<Watcher, RolloutError> {
@@ -630,7 +638,7 @@ pub fn recall(store: &Store, kernel: &mut dyn Kernel, state: &State) {
 }
 
 /// Where the kernel is: at the generation that the state names, unless a change was broken off that took place.
-pub fn arrived(store: &Store, state: &State, live: Option<&Live>) -> Option<u64> {
+pub fn generation_in_kernel(store: &Store, state: &State, live: Option<&Live>) -> Option<u64> {
     match &state.switching {
         Some(switching) if !has(store, live, state.current) && has(store, live, switching.to) => switching.to,
         _ => state.current,
@@ -667,8 +675,8 @@ fn pending(armed: u64, generation: u64, back_to: Option<u64>, delay: Duration) -
 }
 
 /// Whether the last run has left something to make good: a change half way, or one whose time is over.
-pub fn is_unsettled(state: &State) -> bool {
-    let is_to_go = |pending: &Pending| is_over(pending) || is_from_before(pending);
+pub fn needs_recovery(state: &State) -> bool {
+    let is_to_go = |pending: &Pending| has_expired(pending) || is_from_before(pending);
     state.switching.is_some() || state.pending.as_ref().is_some_and(is_to_go)
 }
 
@@ -683,11 +691,11 @@ fn is_of_now(pending: &Pending) -> bool {
 }
 
 /// Whether the time for a word of confirmation is over.
-pub fn is_over(pending: &Pending) -> bool {
-    left(pending).is_zero()
+pub fn has_expired(pending: &Pending) -> bool {
+    time_left(pending).is_zero()
 }
 
 /// How long there is left to confirm a change.
-pub fn left(pending: &Pending) -> Duration {
+pub fn time_left(pending: &Pending) -> Duration {
     Duration::from_millis(pending.deadline_since_boot).saturating_sub(clock::since_boot())
 }

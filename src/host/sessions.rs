@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use crate::net::Transport;
 
-pub use conntrack::{Flow, Tuple};
+pub use conntrack::{TrackedFlow, Tuple};
 pub use ssh::{SshConnection, SshConnections};
 
 /// The folder of the kernel's files; `self` would be the namespace of the process' first thread.
@@ -48,7 +48,7 @@ pub enum SessionsError {
 
 /// A connection that one end of this host takes part in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connection {
+pub struct LiveConnection {
     /// The end on this host; IPv4 where the socket says so by an IPv4-mapped address.
     pub local: SocketAddr,
     /// The other end.
@@ -70,7 +70,7 @@ pub struct Connection {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sockets {
     /// Established TCP connections, and connected UDP sockets; no other state.
-    pub connections: Vec<Connection>,
+    pub connections: Vec<LiveConnection>,
     /// Where TCP listens; an address of zeros stands for all of the family, and that of IPv6 mostly for both families.
     pub listening: Vec<SocketAddr>,
     /// UDP sockets that could be mosh servers: on a port from 60000 to 61000, and open to every peer.
@@ -106,7 +106,7 @@ pub fn ssh_connections(sockets: &Sockets) -> Result<SshConnections, SessionsErro
 ///
 /// # Errors
 /// The file breaks off, or has a line that is not understood.
-pub fn conntrack() -> Result<Option<Vec<Flow>>, SessionsError> {
+pub fn conntrack() -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
     conntrack::read(Path::new(NET))
 }
 

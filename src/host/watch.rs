@@ -108,7 +108,7 @@ fn process(program: &Path, command: &[&std::ffi::OsStr]) -> Result<u32, WatchErr
 ///
 /// # Errors
 /// Nobody hears it.
-pub fn stand_alone() -> io::Result<()> {
+pub fn detach() -> io::Result<()> {
     // A timer's process leads a session already.
     let _ = rustix::process::setsid();
     let mut out = io::stdout().lock();

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::cli::context::{BoundArguments, GuardArguments, KernelArguments, StateArguments, load_catalog};
 use crate::cli::converge::Order;
 use crate::cli::failure::Failure;
+use crate::host::generations::MadeBy;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -24,8 +25,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
     let bound = arguments.policy.load(&catalog)?;
-    let order =
-        Order { bound: &bound, catalog: &catalog, verb: "apply", guard: &arguments.guard, kernel: &arguments.kernel };
+    let order = Order {
+        bound: &bound,
+        catalog: &catalog,
+        verb: MadeBy::Apply,
+        guard: &arguments.guard,
+        kernel: &arguments.kernel,
+    };
     match arguments.dry_run {
         true => order.rehearse(&arguments.state),
         false => order.carry_out(&arguments.state.hold()?),

@@ -21,12 +21,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut kernel = Real::default();
     let confirmed = store.state()?.confirmed;
-    let (loaded, made) = report::rollout(&store, &mut kernel).boot()?;
-    report::tell(&made);
+    let (loaded, outcome) = report::rollout(&store, &mut kernel).boot()?;
+    report::tell(&outcome);
     match loaded {
         None => render::output("no generation was ever confirmed: there is nothing to load\n"),
         Some(number) => {
-            let already = if made.changed { "" } else { " already" };
+            let already = if outcome.changed { "" } else { " already" };
             render::output(&format!("generation {number} is in force{already}\n"))?;
             match confirmed == loaded {
                 true => Ok(()),

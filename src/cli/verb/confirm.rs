@@ -4,7 +4,7 @@ use crate::cli::context::StateArguments;
 use crate::cli::failure::Failure;
 use crate::cli::{render, report};
 use crate::host::kernel::Real;
-use crate::host::rollout::{is_unsettled, named};
+use crate::host::rollout::{named, needs_recovery};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -22,8 +22,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut state = store.state()?;
     let was_pending = state.pending.clone();
     // Whoever can say this word need not wait for the kernel, unless there is something to make good.
-    if is_unsettled(&state) {
-        state = report::settle(&mut rollout, true)?;
+    if needs_recovery(&state) {
+        state = report::recover(&mut rollout, true)?;
     }
     if state.pending.is_some() {
         let state = rollout.confirm(&state)?;

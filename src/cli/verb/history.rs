@@ -55,7 +55,7 @@ fn text(store: &Store, state: &State) -> String {
                 let policy = manifest.policy.as_ref().map_or_else(String::new, |policy| {
                     format!("  `{}` ({}, {})", policy.name, policy.path.display(), policy.mode)
                 });
-                format!("{}  {:<7}  by {}{policy}", manifest.made, record.made_by, manifest.by)
+                format!("{}  {:<7}  by {}{policy}", manifest.made, record.made_by.name(), manifest.by)
             }
             Err(error) => format!("{error}"),
         };

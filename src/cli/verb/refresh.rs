@@ -10,7 +10,8 @@ use crate::cli::failure::Failure;
 use crate::cli::verb::resolve;
 use crate::cli::{render, report};
 use crate::diag::Severity;
-use crate::host::rollout::is_unsettled;
+use crate::host::generations::MadeBy;
+use crate::host::rollout::needs_recovery;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -35,9 +36,9 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let catalog = load_catalog(folder)?;
     let loaded = load_policy(&arguments.policy, &catalog, arguments.target.target, Severity::Warning)?;
     // What was left pending or half done comes first: it may be why DNS does not answer.
-    if is_unsettled(&arguments.state.look().state()?) {
+    if needs_recovery(&arguments.state.look().state()?) {
         let mut kernel = arguments.kernel.kernel();
-        report::settle(&mut report::rollout(&arguments.state.hold()?, &mut kernel), arguments.guard.force)?;
+        report::recover(&mut report::rollout(&arguments.state.hold()?, &mut kernel), arguments.guard.force)?;
     }
     let resolved = resolve::update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, false)?;
     render::output(&resolved.changes())?;
@@ -49,7 +50,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     };
     if failed.is_none() || resolved.answered() {
         let Arguments { guard, kernel, state, .. } = arguments;
-        Order { bound: &bound, catalog: &catalog, verb: "refresh", guard, kernel }.carry_out(&state.hold()?)?;
+        Order { bound: &bound, catalog: &catalog, verb: MadeBy::Refresh, guard, kernel }.carry_out(&state.hold()?)?;
     } else {
         render::note("no name was answered; the rules stay as they are");
     }

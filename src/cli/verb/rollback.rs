@@ -7,7 +7,7 @@ use crate::cli::failure::{Failure, chosen};
 use crate::cli::preflight::Purpose;
 use crate::cli::{preflight, render, report};
 use crate::host::generations::{State, Store};
-use crate::host::rollout::{Manner, named};
+use crate::host::rollout::{ChangeOptions, named};
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
 
@@ -35,12 +35,12 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let mut kernel = arguments.kernel.kernel();
     let force = arguments.guard.force;
     let mut rollout = report::rollout(&store, &mut kernel);
-    let state = report::settle(&mut rollout, force)?;
+    let state = report::recover(&mut rollout, force)?;
     // This would happen by itself, so there is nothing to guard.
     if let (Some(pending), None) = (&state.pending, arguments.generation) {
         let undone = named(Some(pending.generation));
-        let (state, made) = rollout.undo(&state, "by hand")?;
-        report::tell(&made);
+        let (state, outcome) = rollout.undo(&state, "by hand")?;
+        report::tell(&outcome);
         return render::output(&format!("{undone} is undone: {} is in force\n", in_force(&state)));
     }
     let number = match arguments.generation {
@@ -65,10 +65,10 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     });
     preflight::judge(&preflight::prospect(&ruleset, purpose.as_ref()), force)?;
     let port = purpose.map_or(SSH_PORT, |purpose| purpose.policy.ssh_port());
-    let manner = Manner { confirm_within: arguments.guard.confirm_within, force, ssh_port: port };
-    let (state, made) = rollout.back(&state, Some(number), manner)?;
-    report::tell(&made);
-    report::report(&format!("generation {number} is in force again"), &state, made.watcher.as_ref())
+    let options = ChangeOptions { confirm_within: arguments.guard.confirm_within, force, ssh_port: port };
+    let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
+    report::tell(&outcome);
+    report::report(&format!("generation {number} is in force again"), &state, outcome.watcher.as_ref())
 }
 
 fn in_force(state: &State) -> String {

@@ -13,7 +13,7 @@ use crate::host::clock::{self, pause};
 use crate::host::generations::{Manifest, State, Store};
 use crate::host::kernel::{Kernel, KernelError};
 use crate::host::netlink::Counter;
-use crate::host::rollout::{arrived, is_over, named, recall};
+use crate::host::rollout::{generation_in_kernel, has_expired, named, recall};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
@@ -98,7 +98,7 @@ fn look(store: &Store, kernel: &mut dyn Kernel, deep: bool) -> Result<Status, Fa
         Err(KernelError::Unreadable(_)) => (None, false),
         Err(error) => return Err(error.into()),
     };
-    let current = arrived(store, &state, live.as_ref());
+    let current = generation_in_kernel(store, &state, live.as_ref());
     let recorded = current.map(|number| store.ruleset(number)).transpose()?;
     let standing = match (&live, &recorded) {
         _ if !readable => Standing::Unreadable,
@@ -158,7 +158,7 @@ fn text(status: &Status) -> String {
         lines.push(format!("made {age} ago ({}) by {}", manifest.made, manifest.by));
     }
     lines.push(format!("boot loads {}", named(state.confirmed)));
-    lines.extend(state.pending.as_ref().map(|pending| match is_over(pending) {
+    lines.extend(state.pending.as_ref().map(|pending| match has_expired(pending) {
         false => report::deadline(pending),
         true => format!(
             "{} {} is pending, and its time is over; the next command undoes it",
@@ -208,7 +208,7 @@ fn document(status: &Status) -> Value {
         "policy": policy.map(manifest::summary),
         "pending": state.pending.as_ref().map(|pending| json!({
             "generation": pending.generation, "back-to": pending.back_to, "deadline": pending.deadline.to_string(),
-            "seconds-left": crate::host::rollout::left(pending).as_secs(),
+            "seconds-left": crate::host::rollout::time_left(pending).as_secs(),
         })),
         "switching": state.switching.is_some(),
         "counters": counters.iter().map(count).collect::<serde_json::Map<_, _>>(),

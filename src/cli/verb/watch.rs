@@ -8,8 +8,8 @@ use crate::cli::report;
 use crate::host::clock::pause;
 use crate::host::generations::{Pending, Store};
 use crate::host::kernel::Real;
-use crate::host::rollout::{is_over, left};
-use crate::host::watch::stand_alone;
+use crate::host::rollout::{has_expired, time_left};
+use crate::host::watch::detach;
 
 /// How often it looks whether the change is still pending.
 const TICK: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
             arguments.armed
         )));
     };
-    let _ = stand_alone();
+    let _ = detach();
     while let Some(rest) = waits(&store, &own) {
         pause(rest.min(TICK));
     }
@@ -54,11 +54,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// How long there is to wait; `None` where the time is over, or another one watches.
 fn waits(store: &Store, own: &Pending) -> Option<Duration> {
-    let Ok(state) = store.state() else { return Some(left(own)).filter(|rest| !rest.is_zero()) };
+    let Ok(state) = store.state() else { return Some(time_left(own)).filter(|rest| !rest.is_zero()) };
     match &state.pending {
-        Some(pending) if pending.armed == own.armed => Some(left(pending)),
+        Some(pending) if pending.armed == own.armed => Some(time_left(pending)),
         // A change is on its way in this one's place. Whether it gets there is not known yet.
-        _ if state.switching.is_some() => Some(left(own)),
+        _ if state.switching.is_some() => Some(time_left(own)),
         _ => None,
     }
     .filter(|rest| !rest.is_zero())
@@ -69,9 +69,9 @@ fn undo(arguments: &Arguments) -> Result<(), Failure> {
     let mut kernel = Real::default();
     let state = store.state()?;
     // Nothing may be pending by now, or another change with another deadline.
-    if state.switching.is_none() && !state.pending.as_ref().is_some_and(is_over) {
+    if state.switching.is_none() && !state.pending.as_ref().is_some_and(has_expired) {
         return Ok(());
     }
-    report::rollout(&store, &mut kernel).settle(true)?;
+    report::rollout(&store, &mut kernel).recover(true)?;
     Ok(())
 }

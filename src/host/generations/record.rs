@@ -86,12 +86,35 @@ pub struct Switching {
     pub pending: Option<Pending>,
 }
 
-/// What becomes of a generation.
+/// What created a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MadeBy {
+    /// A user applied a policy.
+    Apply,
+    /// DNS answered differently.
+    Refresh,
+    /// Another program had put it into the kernel, where edgeward found it.
+    Found,
+}
+
+impl MadeBy {
+    /// The word that files and messages use.
+    pub fn name(self) -> &'static str {
+        match self {
+            MadeBy::Apply => "apply",
+            MadeBy::Refresh => "refresh",
+            MadeBy::Found => "found",
+        }
+    }
+}
+
+/// What happened to a generation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Record {
-    /// The verb that made it: `apply`, `refresh`; `found` where it was found in the kernel.
-    pub made_by: String,
+    /// What created it.
+    pub made_by: MadeBy,
     /// What tells its rules from others, whatever DNS has answered.
     pub rules: String,
     /// When somebody confirmed it.
@@ -124,8 +147,8 @@ pub struct Manifest {
     pub made: Timestamp,
     /// By whom.
     pub by: String,
-    /// With which verb.
-    pub made_by: String,
+    /// What created it.
+    pub made_by: MadeBy,
     /// With which version of the program.
     pub program: String,
     /// Of which policy; `None` where the ruleset was found in the kernel.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{Kernel, KernelError};
-use crate::host::netlink::{Counter, NetlinkError, OpenFlow, SetChange};
-use crate::host::sessions::{Flow, SessionsError, Sockets, Tuple};
+use crate::host::netlink::{Counter, FlowEnds, NetlinkError, SetChange};
+use crate::host::sessions::{SessionsError, Sockets, TrackedFlow, Tuple};
 use crate::live::{Change, carry_out};
 use crate::net::{Prefix, PrefixSet, Transport};
 use crate::ruleset::Ruleset;
@@ -20,9 +20,9 @@ pub struct Memory {
     /// The sockets.
     pub sockets: Sockets,
     /// What conntrack knows.
-    pub flows: Vec<Flow>,
+    pub flows: Vec<TrackedFlow>,
     /// Whether conntrack listens to what it is told.
-    pub is_deaf: bool,
+    pub refuses_flows: bool,
 }
 
 impl Memory {
@@ -84,12 +84,12 @@ impl Kernel for Memory {
         Ok(self.sockets.clone())
     }
 
-    fn flows(&mut self) -> Result<Option<Vec<Flow>>, SessionsError> {
+    fn flows(&mut self) -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
         Ok(Some(self.flows.clone()))
     }
 
-    fn track(&mut self, flow: OpenFlow) -> Result<(), KernelError> {
-        if self.is_deaf {
+    fn track(&mut self, flow: FlowEnds) -> Result<(), KernelError> {
+        if self.refuses_flows {
             return Err(KernelError::NotPermitted);
         }
         let tuple = |from: SocketAddr, to: SocketAddr| Tuple {
@@ -97,7 +97,7 @@ impl Kernel for Memory {
             destination: to.ip(),
             ports: Some((from.port(), to.port())),
         };
-        self.flows.push(Flow {
+        self.flows.push(TrackedFlow {
             protocol: flow.transport.protocol().number(),
             original: tuple(flow.from, flow.to),
             reply: tuple(flow.to, flow.from),

@@ -19,13 +19,13 @@ const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 const LONGEST: usize = 400;
 
 /// Without the elements of sets it takes 5 ms, however large those are (nft 1.0.6).
-const TABLE: Limits = Limits { time: Duration::from_secs(30), bytes: 256 << 20 };
+const TABLE: NftLimits = NftLimits { time: Duration::from_secs(30), bytes: 256 << 20 };
 /// Chains without rules and sets: 100,000 take a second, and are 10 MB.
-const CHAINS: Limits = Limits { time: Duration::from_secs(30), bytes: 64 << 20 };
+const CHAINS: NftLimits = NftLimits { time: Duration::from_secs(30), bytes: 64 << 20 };
 /// Half a million prefixes as text take 4 s to load; nft says nothing where all goes well.
-const LOAD: Limits = Limits { time: Duration::from_secs(60), bytes: 1 << 20 };
+const LOAD: NftLimits = NftLimits { time: Duration::from_secs(60), bytes: 1 << 20 };
 /// One line.
-const VERSION: Limits = Limits { time: Duration::from_secs(10), bytes: 1 << 10 };
+const VERSION: NftLimits = NftLimits { time: Duration::from_secs(10), bytes: 1 << 10 };
 
 /// The oldest version whose forms are known to be right.
 const OLDEST: [u32; 3] = [1, 0, 6];
@@ -34,7 +34,7 @@ const OLDEST: [u32; 3] = [1, 0, 6];
 ///
 /// nft begins anew whenever somebody changes a table meanwhile, so beside a busy program it could go on for ever.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct NftLimits {
     time: Duration,
     bytes: u64,
 }
@@ -113,14 +113,14 @@ fn nft() -> Command {
 }
 
 /// What a program said before it ended.
-struct Output {
+struct NftOutput {
     status: ExitStatus,
     stdout: Vec<u8>,
     /// The beginning.
     stderr: Vec<u8>,
 }
 
-fn answer(output: Output) -> Result<Source, KernelError> {
+fn answer(output: NftOutput) -> Result<Source, KernelError> {
     if output.status.success() {
         return Ok(Source::new("kernel", String::from_utf8_lossy(&output.stdout)));
     }
@@ -147,7 +147,7 @@ fn answer(output: Output) -> Result<Source, KernelError> {
 }
 
 /// Runs a program within limits; one that exceeds them is killed.
-fn run(mut command: Command, input: &str, limits: Limits) -> Result<Output, KernelError> {
+fn run(mut command: Command, input: &str, limits: NftLimits) -> Result<NftOutput, KernelError> {
     let deadline = Instant::now() + limits.time;
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
     let pipes = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -174,7 +174,7 @@ fn feed(child: &mut Child, input: &str) -> Result<(), KernelError> {
 }
 
 /// Hears both pipes at once: a program whose other pipe is full does not go on.
-fn hear(child: &mut Child, limits: Limits, deadline: Instant) -> Result<Output, KernelError> {
+fn hear(child: &mut Child, limits: NftLimits, deadline: Instant) -> Result<NftOutput, KernelError> {
     let stdout = listen(child.stdout.take(), limits.bytes).map_err(KernelError::Start)?;
     let stderr = listen(child.stderr.take(), 4 * LONGEST as u64).map_err(KernelError::Start)?;
     let heard = |pipe: &Receiver<io::Result<Vec<u8>>>| match pipe
@@ -190,7 +190,7 @@ fn hear(child: &mut Child, limits: Limits, deadline: Instant) -> Result<Output, 
     }
     let stderr = heard(&stderr)?;
     let status = end(child, deadline).map_err(KernelError::Start)?;
-    Ok(Output { status: status.ok_or(KernelError::TooSlow(limits.time))?, stdout, stderr })
+    Ok(NftOutput { status: status.ok_or(KernelError::TooSlow(limits.time))?, stdout, stderr })
 }
 
 /// Reads a pipe on a thread of its own: up to one byte more than the bound, then the rest into nothing.
@@ -222,9 +222,9 @@ fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { time: Duration::from_secs(20), bytes: 1 << 20 };
+    const LIMITS: NftLimits = NftLimits { time: Duration::from_secs(20), bytes: 1 << 20 };
 
-    fn shell(script: &str, limits: Limits) -> Result<Output, KernelError> {
+    fn shell(script: &str, limits: NftLimits) -> Result<NftOutput, KernelError> {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         run(command, "", limits)
@@ -243,14 +243,14 @@ mod tests {
 
     #[test]
     fn what_has_no_end_is_ended() {
-        let short = Limits { time: Duration::from_millis(200), ..LIMITS };
+        let short = NftLimits { time: Duration::from_millis(200), ..LIMITS };
         let begin = Instant::now();
         // Silent; with both pipes closed; and with a child that holds them.
         for script in ["exec sleep 100", "exec sleep 100 >&- 2>&-", "sleep 5"] {
             assert!(matches!(shell(script, short), Err(KernelError::TooSlow(_))), "{script}");
         }
         assert!(matches!(
-            shell("exec cat /dev/zero", Limits { time: Duration::from_secs(2), ..LIMITS }),
+            shell("exec cat /dev/zero", NftLimits { time: Duration::from_secs(2), ..LIMITS }),
             Err(KernelError::TooMuch(_))
         ));
         assert!(matches!(shell("cat /dev/zero >&2", short), Err(KernelError::TooSlow(_))));

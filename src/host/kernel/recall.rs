@@ -8,7 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::iter;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::host::netlink::{Connection, NetlinkError, SetRef};
+use crate::host::netlink::{NetlinkError, NetlinkSocket, SetRef};
 use crate::live::plain_name;
 use crate::net::{Bits, PrefixSet, Ranges};
 use crate::ruleset::{Ruleset, Set, SetKind};
@@ -59,7 +59,7 @@ impl Recalled {
     ///
     /// # Errors
     /// The kernel does not say.
-    pub fn recognise(&self, kernel: &mut Connection, live: SetRef<'_>) -> Result<Option<PrefixSet>, NetlinkError> {
+    pub fn recognise(&self, kernel: &mut NetlinkSocket, live: SetRef<'_>) -> Result<Option<PrefixSet>, NetlinkError> {
         let Some(known) = self.0.get(plain_name(live.name)) else { return Ok(None) };
         let count = kernel.count(live)?;
         let is_likely = |known: &&Known| {

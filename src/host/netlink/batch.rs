@@ -16,7 +16,7 @@ const LARGEST: usize = 128 << 20;
 
 /// What is done with elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Operation {
+enum ElementOperation {
     Delete,
     Add,
 }
@@ -28,7 +28,7 @@ struct Subject {
     start: usize,
     /// Its change, among the changes.
     change: usize,
-    operation: Operation,
+    operation: ElementOperation,
 }
 
 /// The messages of a transaction. They are numbered in their order: one that begins it, those about elements, and
@@ -47,7 +47,7 @@ impl Batch {
         let mut batch = Self { bytes: Vec::new(), first, subjects: Vec::new() };
         wire::message(&mut batch.bytes, wire::BEGIN, 0, first, |_| {});
         for (index, change) in changes.iter().enumerate() {
-            for operation in [Operation::Delete, Operation::Add] {
+            for operation in [ElementOperation::Delete, ElementOperation::Add] {
                 batch.push_elements(index, change, operation)?;
             }
         }
@@ -76,11 +76,11 @@ impl Batch {
         &mut self,
         index: usize,
         change: &SetChange<'_>,
-        operation: Operation,
+        operation: ElementOperation,
     ) -> Result<(), NetlinkError> {
         let (kind, flags) = match operation {
-            Operation::Delete => (wire::DELETE_ELEMENTS, 0),
-            Operation::Add => (wire::ADD_ELEMENTS, wire::CREATE),
+            ElementOperation::Delete => (wire::DELETE_ELEMENTS, 0),
+            ElementOperation::Add => (wire::ADD_ELEMENTS, wire::CREATE),
         };
         let parts = parts(change, operation);
         let mut prefixes = prefixes(&parts, change.set).peekable();
@@ -116,8 +116,8 @@ impl Batch {
         let set = change.set.name.to_owned();
         let element = self.element(subject, refusal, change);
         match (refusal.errno, subject.operation) {
-            (Errno::NOENT, Operation::Delete) => NetlinkError::Missing { set, element },
-            (Errno::NOENT, Operation::Add) => NetlinkError::NoSet(set),
+            (Errno::NOENT, ElementOperation::Delete) => NetlinkError::Missing { set, element },
+            (Errno::NOENT, ElementOperation::Add) => NetlinkError::NoSet(set),
             (Errno::EXIST, _) => NetlinkError::Exists { set, element },
             _ => refusal.into(),
         }
@@ -133,10 +133,10 @@ impl Batch {
 
 /// What has the elements that an operation is about, and what has none of them; without what is in both as it is, which
 /// is nearly all of a large set.
-fn parts(change: &SetChange<'_>, operation: Operation) -> [PrefixSet; 2] {
+fn parts(change: &SetChange<'_>, operation: ElementOperation) -> [PrefixSet; 2] {
     let (of, without) = match operation {
-        Operation::Delete => (change.from, change.to),
-        Operation::Add => (change.to, change.from),
+        ElementOperation::Delete => (change.from, change.to),
+        ElementOperation::Add => (change.to, change.from),
     };
     [of.changed_ranges(without), without.changed_ranges(of)]
 }
@@ -168,7 +168,7 @@ mod tests {
         let (from, to) = (set("10.0.0.0/24, 10.2.0.0/16, ::/0"), set("10.0.0.0/23, 10.2.0.0/16, 2001:db8::/32"));
         let both = |kind, family| {
             let change = SetChange { set: SetRef { name: "x", family, kind }, from: &from, to: &to };
-            [Operation::Delete, Operation::Add].map(|operation| {
+            [ElementOperation::Delete, ElementOperation::Add].map(|operation| {
                 prefixes(&parts(&change, operation), change.set).map(|prefix| prefix.to_string()).collect::<Vec<_>>()
             })
         };
@@ -183,8 +183,8 @@ mod tests {
         let change = SetChange { set, from: &from, to: &to };
         let shown =
             |operation| prefixes(&parts(&change, operation), set).map(|prefix| prefix.to_string()).collect::<Vec<_>>();
-        assert_eq!(shown(Operation::Delete), ["10.0.0.0", "10.0.0.1"]);
-        assert_eq!(shown(Operation::Add), ["10.0.0.4"]);
+        assert_eq!(shown(ElementOperation::Delete), ["10.0.0.0", "10.0.0.1"]);
+        assert_eq!(shown(ElementOperation::Add), ["10.0.0.4"]);
     }
 
     #[test]

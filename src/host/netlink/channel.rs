@@ -31,7 +31,7 @@ pub struct Channel {
 
 /// How the kernel's answer ends.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Completion {
     /// It is complete.
     Done,
     /// There is none.
@@ -50,7 +50,7 @@ pub struct Refusal {
 }
 
 /// Reads the attributes of a message about tables.
-pub type Reader<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), NetlinkError>;
+pub type MessageReader<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), NetlinkError>;
 
 impl Channel {
     /// Opens a socket in the network namespace of this thread.
@@ -103,7 +103,7 @@ impl Channel {
     /// Reads answers until a message is refused, or the one with the number `last` is done.
     ///
     /// After an error of `each` the rest is read all the same: the kernel begins no second list before.
-    pub fn receive(&mut self, last: u32, each: Reader<'_>) -> Result<Answer, NetlinkError> {
+    pub fn receive(&mut self, last: u32, each: MessageReader<'_>) -> Result<Completion, NetlinkError> {
         let mut outcome = Ok(());
         // All parts of a list have the same generation of tables, or they are not of one list.
         let mut generation = None;
@@ -143,7 +143,7 @@ impl Channel {
 }
 
 /// The answer that a message is the end of.
-fn end(message: Received<'_>, last: u32) -> Result<Option<Answer>, NetlinkError> {
+fn end(message: Received<'_>, last: u32) -> Result<Option<Completion>, NetlinkError> {
     let number = message.number;
     let code = match (message.kind, message.body.first_chunk()) {
         (wire::ERROR | wire::DONE, Some(code)) => i32::from_ne_bytes(*code),
@@ -153,9 +153,9 @@ fn end(message: Received<'_>, last: u32) -> Result<Option<Answer>, NetlinkError>
     };
     if code != 0 {
         let errno = Errno::from_raw_os_error(code.saturating_neg());
-        return Ok(Some(Answer::Refused(Refusal { number, errno, attribute: offending_attribute(message) })));
+        return Ok(Some(Completion::Refused(Refusal { number, errno, attribute: offending_attribute(message) })));
     }
-    Ok((number == last).then_some(Answer::Done))
+    Ok((number == last).then_some(Completion::Done))
 }
 
 /// Reads from the notes behind a refusal where in the message the offending attribute begins.

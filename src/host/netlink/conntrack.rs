@@ -9,7 +9,7 @@ use crate::net::Transport;
 
 /// A connection that is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenFlow {
+pub struct FlowEnds {
     /// TCP or UDP.
     pub transport: Transport,
     /// The end that opened it.
@@ -56,7 +56,7 @@ const UDP_SECONDS: u32 = 120;
 const FAMILIES: [u8; 2] = [2, 10];
 
 /// Writes the message.
-pub fn push(bytes: &mut Vec<u8>, number: u32, flow: OpenFlow) {
+pub fn push(bytes: &mut Vec<u8>, number: u32, flow: FlowEnds) {
     let family = if flow.from.is_ipv4() { FAMILIES[0] } else { FAMILIES[1] };
     // Without NLM_F_EXCL: a flow that is known is changed.
     let flags = wire::ACKNOWLEDGE | wire::MAKE;

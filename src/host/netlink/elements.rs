@@ -1,4 +1,4 @@
-//! Elements of sets as netlink has them.
+//! ElementList of sets as netlink has them.
 //!
 //! A hash set has an element for each address. An interval set has two for each interval: its first address, and
 //! the first one behind it with a flag that says so. An interval up to the top of the space has no address behind
@@ -117,13 +117,13 @@ impl Element {
 }
 
 /// The elements of a set, in any order.
-pub struct Elements {
+pub struct ElementList {
     kind: SetKind,
     v4: Vec<(u32, bool)>,
     v6: Vec<(u128, bool)>,
 }
 
-impl Elements {
+impl ElementList {
     /// None yet.
     pub fn new(kind: SetKind) -> Self {
         Self { kind, v4: Vec::new(), v6: Vec::new() }

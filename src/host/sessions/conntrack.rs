@@ -9,7 +9,7 @@ use super::{SessionsError, lines};
 
 /// A flow, as its first packet began it, and as its answers look; the two differ by what NAT does to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flow {
+pub struct TrackedFlow {
     /// The protocol number (IANA).
     pub protocol: u8,
     /// From who began it.
@@ -34,12 +34,12 @@ pub struct Tuple {
 }
 
 /// Reads the file in a folder.
-pub fn read(folder: &Path) -> Result<Option<Vec<Flow>>, SessionsError> {
+pub fn read(folder: &Path) -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
     lines(&folder.join("nf_conntrack"), |_, line| flow(line))
 }
 
 /// Reads a line: family, protocol, seconds left, state, the two directions, each with what belongs to it.
-fn flow(line: &str) -> Option<Flow> {
+fn flow(line: &str) -> Option<TrackedFlow> {
     let mut words = line.split_ascii_whitespace().peekable();
     let is_v4 = match (words.next()?, words.next()?) {
         ("ipv4", "2") => true,
@@ -59,7 +59,7 @@ fn flow(line: &str) -> Option<Flow> {
     words.last()?.strip_prefix("use=")?.parse::<u32>().ok()?;
     let is_offloaded = before.is_empty();
     let tcp_established = name == "tcp" && (is_offloaded || before.contains(&"ESTABLISHED"));
-    Some(Flow { protocol, original, reply, replied: !unreplied, tcp_established })
+    Some(TrackedFlow { protocol, original, reply, replied: !unreplied, tcp_established })
 }
 
 /// Reads `src=… dst=…`, and the ports where they follow.

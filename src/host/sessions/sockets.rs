@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::{Connection, SessionsError, Sockets, lines, plain};
+use super::{LiveConnection, SessionsError, Sockets, lines, plain};
 use crate::net::Transport;
 
 /// `TCP_ESTABLISHED` of the kernel (include/net/tcp_states.h); a connected UDP socket has it, too.
@@ -23,7 +23,7 @@ const FILES: [(&str, Transport); 4] =
     [("tcp", Transport::Tcp), ("tcp6", Transport::Tcp), ("udp", Transport::Udp), ("udp6", Transport::Udp)];
 
 /// How the memory that holds a number is read: addresses are printed as numbers of the machine, four bytes each.
-pub type Order = fn(u32) -> [u8; 4];
+pub type ByteOrder = fn(u32) -> [u8; 4];
 
 /// A line of one of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ struct Row {
 }
 
 /// Reads the files in a folder.
-pub fn read(folder: &Path, order: Order) -> Result<Sockets, SessionsError> {
+pub fn read(folder: &Path, order: ByteOrder) -> Result<Sockets, SessionsError> {
     let (mut seen, mut unseen) = (Vec::new(), Vec::new());
     for (name, transport) in FILES {
         match rows(&folder.join(name), order)? {
@@ -54,7 +54,7 @@ fn is_absent(error: std::io::Error) -> bool {
 }
 
 /// Reads a file. Where it lacks even its heading it is not the kernel's, but somebody hides that.
-fn rows(path: &Path, order: Order) -> Result<Option<Vec<Row>>, SessionsError> {
+fn rows(path: &Path, order: ByteOrder) -> Result<Option<Vec<Row>>, SessionsError> {
     let rows = lines(path, |index, line| match index {
         0 => line.contains("local_address").then_some(None),
         _ => row(line, order).map(Some),
@@ -63,7 +63,7 @@ fn rows(path: &Path, order: Order) -> Result<Option<Vec<Row>>, SessionsError> {
 }
 
 /// Reads a line: slot, local end, remote end, state, and what is of no concern here.
-fn row(line: &str, order: Order) -> Option<Row> {
+fn row(line: &str, order: ByteOrder) -> Option<Row> {
     let mut words = line.split_ascii_whitespace();
     let slot = words.next()?.strip_suffix(':')?;
     let (local, peer) = (end(words.next()?, order)?, end(words.next()?, order)?);
@@ -73,7 +73,7 @@ fn row(line: &str, order: Order) -> Option<Row> {
 }
 
 /// Reads `0100007F:0016`; an IPv6 address is four such numbers without a sign between them.
-fn end(word: &str, order: Order) -> Option<SocketAddr> {
+fn end(word: &str, order: ByteOrder) -> Option<SocketAddr> {
     let (address, port) = word.split_once(':')?;
     let port = u16::try_from(hexadecimal(port, 4)?).ok()?;
     let bytes = |at: usize| Some(order(hexadecimal(address.get(at * 8..at * 8 + 8)?, 8)?));
@@ -105,7 +105,7 @@ fn sorted(seen: &[(&'static str, Transport, Vec<Row>)]) -> Sockets {
     // In any state: one end may be closing while the other still takes itself for connected.
     let ends: BTreeSet<(Transport, SocketAddr, SocketAddr)> =
         rows().map(|(_, transport, row)| (transport, row.local, row.peer)).collect();
-    let connection = |(source, transport, Row { local, peer, .. }): (&'static str, Transport, Row)| Connection {
+    let connection = |(source, transport, Row { local, peer, .. }): (&'static str, Transport, Row)| LiveConnection {
         local,
         peer,
         transport,
@@ -172,7 +172,7 @@ mod tests {
         let shown: Vec<String> = sockets
             .connections
             .iter()
-            .map(|Connection { local, peer, transport, inbound, loopback, source }| {
+            .map(|LiveConnection { local, peer, transport, inbound, loopback, source }| {
                 format!("{source} {} {local} {peer} {inbound:?} {loopback}", transport.name())
             })
             .collect();

@@ -125,7 +125,7 @@ fn is_live(client: SocketAddr, server: SocketAddr, sockets: &Sockets) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::super::Connection;
+    use super::super::LiveConnection;
     use super::*;
 
     fn address(text: &str) -> SocketAddr {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn with(connections: &[(&str, &str)]) -> Sockets {
-        let connection = |(local, peer): &(&str, &str)| Connection {
+        let connection = |(local, peer): &(&str, &str)| LiveConnection {
             local: address(local),
             peer: address(peer),
             transport: Transport::Tcp,

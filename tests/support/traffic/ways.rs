@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use edgeward::catalog::Catalog;
 use edgeward::emit;
-use edgeward::host::netlink::{Connection, SetChange, SetRef};
+use edgeward::host::netlink::{NetlinkSocket, SetChange, SetRef};
 use edgeward::intent::{Declared, Intent};
 use edgeward::live::{Change, Plan, carry_out};
 use edgeward::lower::lower;
@@ -109,7 +109,7 @@ impl<'a> Steps<'a> {
             let set_ref = SetRef { name, family: set.family, kind: set.kind };
             changes.push(SetChange { set: set_ref, from, to: &set.elements });
         }
-        self.topology.within(Side::UnderTest, || Connection::open()?.change(&changes)).unwrap();
+        self.topology.within(Side::UnderTest, || NetlinkSocket::open()?.change(&changes)).unwrap();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::diag::Severity;
 use crate::host::files;
 use crate::host::generations::{RULESET, Store};
 use crate::host::kernel::Kernel;
-use crate::host::rollout::{arrived, recall};
+use crate::host::rollout::{generation_in_kernel, recall};
 use crate::host::transition::means;
 use crate::intent::{Declared, Intent};
 use crate::live::Live;
@@ -119,7 +119,7 @@ impl Compared {
             return Ok(against_ruleset(Source::new("kernel", ""), Ruleset::default(), new.clone(), &catalog.digest));
         };
         let first = live.meaning();
-        let Some(number) = arrived(store, &state, Some(&live)) else {
+        let Some(number) = generation_in_kernel(store, &state, Some(&live)) else {
             return Ok(against_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
         };
         let recorded = store.ruleset(number)?;
