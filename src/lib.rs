@@ -69,6 +69,8 @@ pub mod proof;
 
 pub mod emit;
 
+pub mod report;
+
 pub mod readback;
 
 pub mod host;

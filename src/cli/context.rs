@@ -5,15 +5,18 @@ mod options;
 
 use std::path::Path;
 
+use jiff::SignedDuration;
+
 use crate::catalog::{Catalog, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::diag::{Problems, Severity, legible};
+use crate::diag::{Problems, Severity};
 use crate::host::generations::{LOCKFILE, POLICY, Store};
-use crate::host::{files, lists};
-use crate::intent::{Declared, Intent, Origin};
+use crate::host::{clock, files, lists};
+use crate::intent::{Declared, Intent};
 use crate::net::{Family, PrefixSet};
 use crate::policy::{self, syntax::PeersList, syntax::Policy};
+use crate::report::Evidence;
 use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
 use crate::site::Target;
@@ -42,6 +45,18 @@ pub(crate) struct Loaded {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
     pub(crate) intent: Intent<Declared>,
+}
+
+impl Loaded {
+    /// What the origins of the policy's parts are explained with, now.
+    pub(crate) fn evidence<'a>(&'a self, catalog: &'a Catalog) -> Evidence<'a> {
+        Evidence {
+            policy: &self.source,
+            documents: &catalog.documents,
+            max_stale: SignedDuration::try_from(self.policy.max_stale()).unwrap_or(SignedDuration::MAX),
+            now: clock::now(),
+        }
+    }
 }
 
 /// Reads and checks a policy; what is wrong or worth knowing is shown, down to a severity.
@@ -81,14 +96,6 @@ pub(crate) fn load_with(
     let loaded = policy::load_with(&source, catalog, target, lists, &mut problems);
     render::diagnostics(&source, problems.into_sorted(), shown);
     loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Told(2))
-}
-
-/// A place in the policy, or what the catalog says.
-pub(crate) fn place(policy: &Source, origin: &Origin) -> String {
-    match origin {
-        Origin::Policy(span) => format!("{}:{}", legible(&policy.name), policy.position(span.start)),
-        Origin::Catalog { .. } => "catalog".to_owned(),
-    }
 }
 
 /// The policy of a generation with its answers, as this version and catalog take it; lists are kept as the sets that they

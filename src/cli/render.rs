@@ -5,7 +5,6 @@ use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use crate::cli::failure::Failure;
@@ -44,25 +43,6 @@ pub(crate) fn lines(set: &PrefixSet) -> Result<(), Failure> {
 pub(crate) fn document(document: &Value) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(document).map_err(|error| Failure::System(error.into()))?;
     Ok(format!("{text}\n"))
-}
-
-/// A duration in its two largest units.
-pub(crate) fn span(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs().max(0);
-    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
-    let first = units.iter().position(|(size, _)| seconds >= *size).unwrap_or(3);
-    let parts: Vec<String> = units[first..]
-        .iter()
-        .take(2)
-        .scan(seconds, |left, (size, unit)| {
-            let count = *left / size;
-            *left %= size;
-            Some((count, unit))
-        })
-        .filter(|(count, unit)| *count > 0 || **unit == "s" && seconds == 0)
-        .map(|(count, unit)| format!("{count} {unit}"))
-        .collect();
-    parts.join(" ")
 }
 
 /// Shows an error without a place.

@@ -9,6 +9,7 @@ use crate::host::kernel::Kernel;
 use crate::host::operator;
 use crate::host::rollout::{Outcome, Rollout, named, time_left};
 use crate::host::watch::Watcher;
+use crate::report::duration;
 
 /// The rules in force and their records, as the user who runs this changes them.
 pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
@@ -61,7 +62,7 @@ pub(crate) fn deadline(pending: &Pending) -> String {
         "{} is pending: {} comes back in {} ({}) unless `edgeward confirm` keeps it",
         named(Some(pending.generation)),
         named(pending.back_to),
-        render::span(left),
+        duration(left),
         pending.deadline,
     )
 }

@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use crate::cli::context::{Bound, BoundArguments, KernelArguments, Loaded, StateArguments, load_catalog, place};
+use crate::cli::context::{Bound, BoundArguments, KernelArguments, Loaded, StateArguments, load_catalog};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::legible;
 use crate::intent::Origin;
 use crate::lower::lower;
 use crate::net::{Packet, PrefixSet};
+use crate::report::place;
 use crate::ruleset::{Difference, Effect, Ruleset, differences};
 use crate::space::PacketBox;
 

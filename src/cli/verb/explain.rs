@@ -5,21 +5,18 @@ mod because;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use because::Reason;
-
-use crate::catalog::Catalog;
 use crate::cli::context::{BoundArguments, ListFormat, Loaded, load_catalog};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Code, Problems, Severity, did_you_mean};
 use crate::explain::{Meaning, NearMiss, Permission};
-use crate::host::{clock, files};
+use crate::host::files;
 use crate::lower::lower;
 use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{HookWord, Place, Probe, ProbeFile, ProbeRow, ProtocolNumber, StateWord, VerdictWord};
+use crate::report::{Evidence, Reason};
 use crate::ruleset::{Outcome, Ruleset};
 use crate::site::{Mode, Target};
 use crate::source::Spanned;
@@ -98,12 +95,11 @@ impl PacketArguments {
 
 /// All that verdicts are explained with.
 struct Case<'a> {
-    catalog: &'a Catalog,
+    evidence: Evidence<'a>,
     loaded: &'a Loaded,
     meaning: Meaning<'a>,
     ruleset: &'a Ruleset,
     hosts: PrefixSet,
-    now: Timestamp,
 }
 
 /// Why a packet fares as it does.
@@ -126,12 +122,11 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let bound = arguments.policy.load(&catalog)?;
     let ruleset = lower(&bound.resolved);
     let case = Case {
-        catalog: &catalog,
+        evidence: bound.loaded.evidence(&catalog),
         loaded: &bound.loaded,
         meaning: bound.meaning(),
         ruleset: &ruleset,
         hosts: bound.loaded.policy.networks.value.hosts.iter().map(|prefix| prefix.value).collect(),
-        now: clock::now(),
     };
     match (&arguments.probes, arguments.packet.probe()) {
         (Some(path), _) => case.probes(path, arguments.format),
@@ -278,17 +273,7 @@ impl<'a> Case<'a> {
     }
 
     fn document(&self, answer: &Answer<'_>) -> Value {
-        let because: Vec<Value> = self
-            .because(answer)
-            .into_iter()
-            .map(|Reason { kind, text, details }| {
-                let mut row = json!({"kind": kind, "text": text});
-                if let (Value::Object(row), Value::Object(details)) = (&mut row, details) {
-                    row.extend(details);
-                }
-                row
-            })
-            .collect();
+        let because: Vec<Value> = self.because(answer).into_iter().map(Reason::json).collect();
         json!({
             "verdict": answer.outcome.verdict.name(),
             "flow": answer.flow(),

@@ -16,6 +16,7 @@ use crate::diag::Severity;
 use crate::host::dns::{Hickory, Resolver, Settings, system_servers};
 use crate::host::{clock, files};
 use crate::net::{DomainName, Family, parse_address};
+use crate::report::duration;
 use crate::resolution::{Answer, Change, Question, Reply, Resolution, Summary, update};
 
 const DNS_PORT: u16 = 53;
@@ -204,10 +205,10 @@ impl Updated {
 fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> String {
     let newest =
         new.names.get(name).into_iter().flat_map(|record| record.addresses.values()).map(|seen| seen.last).max();
-    let age = newest.map_or_else(|| "never".to_owned(), |newest| render::span(now.duration_since(newest)));
-    let stale = change.stale_at.map_or_else(String::new, |stale| {
-        format!(", stale at {stale} (in {})", render::span(stale.duration_since(now)))
-    });
+    let age = newest.map_or_else(|| "never".to_owned(), |newest| duration(now.duration_since(newest)));
+    let stale = change
+        .stale_at
+        .map_or_else(String::new, |stale| format!(", stale at {stale} (in {})", duration(stale.duration_since(now))));
     {
         let count = match change.lingering.len() {
             1 => "1 address stays".to_owned(),

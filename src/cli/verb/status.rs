@@ -16,6 +16,7 @@ use crate::host::netlink::Counter;
 use crate::host::rollout::{generation_in_kernel, has_expired, named, recall};
 use crate::host::transition::means;
 use crate::live::Live;
+use crate::report::duration;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
 
 #[derive(Debug, clap::Args)]
@@ -144,7 +145,7 @@ fn text(status: &Status) -> String {
         ),
     }];
     if let Some(manifest) = manifest {
-        let age = render::span(clock::now().duration_since(manifest.made));
+        let age = duration(clock::now().duration_since(manifest.made));
         let policy = manifest.policy.as_ref();
         lines.extend(policy.map(|policy| {
             format!(

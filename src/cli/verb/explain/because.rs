@@ -1,30 +1,14 @@
 //! Why a packet fares as it does, in sentences and as data.
 
-use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{Answer, Case, would_be_denied};
-use crate::cli::context::place;
-use crate::cli::render;
 use crate::emit;
 use crate::explain::{Matched, NearMiss, Permission};
 use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
 use crate::net::{CtState, Family, Packet, PortSet, Verdict};
+use crate::report::{Reason, place};
 use crate::ruleset::Outcome;
-
-/// One reason.
-pub(crate) struct Reason {
-    /// What kind of thing it is about: a word of `docs/explain.md`.
-    pub(crate) kind: &'static str,
-    /// What people read.
-    pub(crate) text: String,
-    /// What programs read besides.
-    pub(crate) details: Value,
-}
-
-fn reason(kind: &'static str, text: impl Into<String>, details: Value) -> Reason {
-    Reason { kind, text: text.into(), details }
-}
 
 impl Case<'_> {
     /// Why, from the rule to what it rests on.
@@ -38,7 +22,7 @@ impl Case<'_> {
                 _ => self.meaning.resolved.denials.at(answer.packet.hook),
             };
             let sentence = format!("with `mode: enforce` the verdict would be {}", verdict.name());
-            because.push(reason("audit", sentence, json!({"verdict": verdict.name()})));
+            because.push(Reason::new("audit", sentence, json!({"verdict": verdict.name()})));
         }
         for permission in &answer.permissions {
             because.extend(self.permission(permission));
@@ -55,17 +39,17 @@ impl Case<'_> {
                 let target = self.meaning.resolved.target;
                 let hook = answer.packet.hook.name();
                 let sentence = format!("an {target} has no chain at the hook {hook}: other tables decide");
-                reason("no-chain", sentence, json!({"hook": hook}))
+                Reason::new("no-chain", sentence, json!({"hook": hook}))
             }
             (Some(chain), None) => {
                 let sentence =
                     format!("no rule of `{}` decides, so its policy does: other tables may say more", chain.name);
-                reason("chain-policy", sentence, json!({"chain": chain.name}))
+                Reason::new("chain-policy", sentence, json!({"chain": chain.name}))
             }
             (Some(chain), Some(rule)) => {
                 let text = emit::rule(rule);
                 let sentence = format!("{}: {text}", chain.name);
-                reason("rule", sentence, json!({"chain": chain.name, "rule": text, "path": answer.chains}))
+                Reason::new("rule", sentence, json!({"chain": chain.name, "rule": text, "path": answer.chains}))
             }
         }
     }
@@ -77,37 +61,12 @@ impl Case<'_> {
         let purpose = if flow.purpose.is_empty() { String::new() } else { format!(": {}", flow.purpose) };
         let sentence = format!("{} ({}{answers}){purpose}", flow.id, flow.side.name());
         let details = json!({"flow": flow.id, "direction": flow.side.name(), "purpose": flow.purpose, "answer": permission.reply});
-        let mut because = vec![reason("flow", sentence, details), self.origin("row", &flow.id, &flow.origin)];
+        let mut because =
+            vec![Reason::new("flow", sentence, details), self.evidence.origin("row", &flow.id, &flow.origin)];
         for (word, end) in [("local end", &permission.local), ("peer", &permission.peers)] {
             because.extend(end.iter().map(|matched| self.matched(word, matched)));
         }
         because
-    }
-
-    /// Where something is written: a line of the policy, or a document behind a row of the catalog.
-    fn origin(&self, what: &str, value: &str, origin: &Origin) -> Reason {
-        let source = &self.loaded.source;
-        match origin {
-            Origin::Policy(span) => {
-                let at = source.position(span.start);
-                let sentence = format!("{what} {value}: {}", place(source, origin));
-                let details = json!({"file": source.name, "line": at.line, "column": at.column, "value": value});
-                reason("policy", sentence, details)
-            }
-            Origin::Catalog { source: document, section, retrieved, inferred } => {
-                let title = self.catalog.documents.iter().find(|row| row.id.value == *document).map(|row| &row.title);
-                let title = title.unwrap_or(document);
-                let part = section.as_ref().map(|section| format!(", {section}")).unwrap_or_default();
-                let guess = if *inferred { "; inferred" } else { "" };
-                let sentence =
-                    format!("{what} {value}: catalog, “{title}”{part} ({document}, read {retrieved}){guess}");
-                let details = json!({
-                    "document": document, "title": title, "section": section, "retrieved": retrieved,
-                    "inferred": inferred, "value": value,
-                });
-                reason("catalog", sentence, details)
-            }
-        }
     }
 
     /// A part of an end that has an address of the packet.
@@ -115,33 +74,16 @@ impl Case<'_> {
         let address = matched.address;
         match (&matched.part.kind, matched.answer) {
             (PartKind::Name { name, .. }, Some((record, seen))) => {
-                let age = self.now.duration_since(seen.last);
-                let family = Family::of(address);
-                let last = record.answers.get(&family);
-                let server =
-                    last.and_then(|last| last.server).map(|server| format!(" by {server}")).unwrap_or_default();
-                let max_stale = SignedDuration::try_from(self.loaded.policy.max_stale()).unwrap_or(SignedDuration::MAX);
-                let stale = if age > max_stale { ", longer than `resolve.max-stale`" } else { "" };
-                let ttl = seen.ttl.map(|ttl| format!(", TTL {ttl} s")).unwrap_or_default();
-                let at = place(&self.loaded.source, &matched.part.origin);
-                let sentence = format!(
-                    "{word} {address}: an address of {name} ({at}), answered {}{server}, {}{stale}{ttl}",
-                    seen.last,
-                    ago(age),
-                );
-                let details = json!({
-                    "name": name.to_string(), "address": address, "first-seen": seen.first.to_string(),
-                    "last-seen": seen.last.to_string(), "age-seconds": age.as_secs().max(0), "ttl": seen.ttl,
-                    "server": last.and_then(|last| last.server).map(|server| server.to_string()),
-                });
-                reason("name", sentence, details)
+                self.evidence.answer(word, address, name, &matched.part.origin, record, seen)
             }
             (PartKind::Prefixes(set), _) => {
                 let prefix = set.prefixes().find(|prefix| prefix.net().contains(&address));
                 let prefix = prefix.map(|prefix| prefix.to_string()).unwrap_or_default();
-                self.origin(&format!("{word} {address} in"), &prefix, &matched.part.origin)
+                self.evidence.origin(&format!("{word} {address} in"), &prefix, &matched.part.origin)
             }
-            (PartKind::Name { name, .. }, None) => reason("name", format!("{word} {address}: {name}"), Value::Null),
+            (PartKind::Name { name, .. }, None) => {
+                Reason::new("name", format!("{word} {address}: {name}"), Value::Null)
+            }
         }
     }
 
@@ -175,8 +117,8 @@ impl Case<'_> {
         let parts = if let End::Ends(parts) = end { &parts[..] } else { &[] };
         let written = parts.iter().map(|part| &part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
         let origin = written.filter(|_| matches!(miss.lacks, Aspect::Peer | Aspect::Local)).unwrap_or(&flow.origin);
-        let sentence = format!("`{}` permits {permits}, but {only} ({})", flow.id, place(&self.loaded.source, origin));
-        reason("near-miss", sentence, json!({"flow": flow.id, "lacks": aspect_word(miss.lacks)}))
+        let sentence = format!("`{}` permits {permits}, but {only} ({})", flow.id, place(self.evidence.policy, origin));
+        Reason::new("near-miss", sentence, json!({"flow": flow.id, "lacks": aspect_word(miss.lacks)}))
     }
 
     /// The parts of an end as they were written, names with their addresses.
@@ -219,9 +161,4 @@ fn shortened(mut words: Vec<String>, between: &str) -> String {
         words.push(format!("and {more} more"));
     }
     words.join(between)
-}
-
-/// How long ago something was.
-fn ago(age: SignedDuration) -> String {
-    if age.is_negative() { "in the future".to_owned() } else { format!("{} ago", render::span(age)) }
 }

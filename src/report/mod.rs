@@ -1,0 +1,8 @@
+//! Lists of what a policy opens, for people and for programs: as text, JSON, CSV and Markdown.
+//!
+//! Every list is a fold over [`Intent::openings`](crate::intent::Intent::openings), so that all of them say the same.
+//! Nothing here reads rules or the kernel.
+
+mod because;
+
+pub use because::{Evidence, Reason, duration, place};
