@@ -42,7 +42,7 @@ fn resolved(name: &str) -> Intent<Resolved> {
 
 /// A policy whose operator opens a port to many prefixes.
 fn wide(prefixes: usize) -> Intent<Declared> {
-    let mut text = file("registered-calico-bgp.yaml").text;
+    let mut text = file("registered-calico-bgp.yaml").into_text();
     let peers: Vec<String> = spread().take(prefixes).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
     let peers = peers.join(", ");
     text += &format!("allow:\n- {{id: wide, direction: outbound, peers: [{peers}], ports: [tcp/443]}}\n");
@@ -81,7 +81,7 @@ fn catalog_parse() -> Catalog {
 #[divan::bench(args = POLICIES)]
 fn policy_parse_and_check(bencher: Bencher, name: &str) {
     let (source, catalog) = (file(&format!("{name}.yaml")), Catalog::embedded().unwrap());
-    bencher.counter(BytesCount::new(source.text.len())).bench(|| {
+    bencher.counter(BytesCount::new(source.text().len())).bench(|| {
         let mut problems = Problems::default();
         let policy = policy::parse(black_box(&source), &mut problems).unwrap();
         policy::check(&policy, &catalog, None, &mut problems).unwrap()
@@ -200,7 +200,7 @@ fn all_regions(more: usize) -> Intent<Resolved> {
     let oss = catalog.regions.iter().flat_map(|region| &region.oss).flat_map(|row| &row.vips);
     let peers: Vec<String> = registry.chain(oss).map(ToString::to_string).collect();
     let wide: Vec<String> = spread().take(more).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
-    let mut text = file("express-connect-flannel.yaml").text;
+    let mut text = file("express-connect-flannel.yaml").into_text();
     if !text.contains("\nallow:") {
         text += "allow:\n";
     }

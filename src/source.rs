@@ -1,6 +1,7 @@
 //! Places in a source text.
 
 use std::fmt;
+use std::sync::OnceLock;
 
 /// A range of bytes in a source text, half open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,13 +29,23 @@ impl<T> Spanned<T> {
 }
 
 /// A source text with the name that messages show for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// What messages call it: a path as the user wrote it.
     pub name: String,
-    /// The text, without a byte order mark.
-    pub text: String,
+    text: String,
+    /// Offsets of the first byte of each line. Computed at the first question and kept: a policy may have a hundred
+    /// thousand prefixes, and each has its line.
+    line_starts: OnceLock<Vec<usize>>,
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.name, &self.text) == (&other.name, &other.text)
+    }
+}
+
+impl Eq for Source {}
 
 /// A line and a column, both counted from 1; columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,23 +63,57 @@ impl fmt::Display for Position {
 }
 
 impl Source {
-    /// Wraps a text; a leading byte order mark is dropped, so that column 1 is the first visible character.
+    /// Wraps a text. A leading byte order mark is dropped, so that column 1 is the first visible character.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         const MARK: &str = "\u{feff}";
         let mut text = text.into();
         if text.starts_with(MARK) {
             text.drain(..MARK.len());
         }
-        Self { name: name.into(), text }
+        Self { name: name.into(), text, line_starts: OnceLock::new() }
     }
 
-    /// The position of a byte offset; offsets beyond the end count as the end.
+    /// The text, without a byte order mark.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The text as a value.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
+    /// The number of the line that has a byte offset, from 1. Offsets beyond the end count as the end.
+    pub fn line(&self, offset: usize) -> usize {
+        self.line_starts().partition_point(|start| *start <= offset)
+    }
+
+    /// The bytes of the line that has an offset, without its line end.
+    pub fn line_span(&self, offset: usize) -> Span {
+        let line = self.line(offset);
+        let start = self.line_start(line);
+        let end = self.line_starts().get(line).map_or(self.text.len(), |next| next - 1);
+        let end = start + self.text[start..end].trim_end_matches('\r').len();
+        Span { start, end }
+    }
+
+    /// The position of a byte offset. Offsets beyond the end count as the end.
     pub fn position(&self, offset: usize) -> Position {
-        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
-        let start = before.iter().rposition(|&byte| byte == b'\n').map_or(0, |newline| newline + 1);
-        let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
-        let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
-        Position { line, column }
+        let line = self.line(offset);
+        let before = &self.text.as_bytes()[self.line_start(line)..offset.min(self.text.len())];
+        Position { line, column: String::from_utf8_lossy(before).chars().count() + 1 }
+    }
+
+    fn line_starts(&self) -> &[usize] {
+        self.line_starts.get_or_init(|| {
+            let newlines = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect()
+        })
+    }
+
+    /// The offset of the first byte of a line.
+    fn line_start(&self, line: usize) -> usize {
+        self.line_starts()[line - 1]
     }
 }
 
@@ -83,5 +128,19 @@ mod tests {
         assert_eq!(source.position("ä".len()), Position { line: 1, column: 2 });
         assert_eq!(source.position("ä: 1\r\nb: é".len()), Position { line: 2, column: 5 });
         assert_eq!(source.position(1000), Position { line: 2, column: 6 });
+    }
+
+    #[test]
+    fn lines_are_found_by_any_offset_in_them() {
+        let text = "a\r\n\nä b\n";
+        let source = Source::new("x", text);
+        for offset in 0..=text.len() + 2 {
+            let before = &text.as_bytes()[..offset.min(text.len())];
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            assert_eq!((source.line(offset), source.position(offset).line), (line, line), "{offset}");
+            let span = source.line_span(offset);
+            assert_eq!(&source.text()[span.start..span.end], ["a", "", "ä b", ""][line - 1]);
+        }
+        assert_eq!(Source::new("x", "").position(0), Position { line: 1, column: 1 });
     }
 }

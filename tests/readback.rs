@@ -247,7 +247,7 @@ fn refused(text: &str, code: Code) -> Result<(), String> {
         && !message.starts_with(|c: char| c.is_uppercase())
         && message.chars().count() <= 200
         && problem.span.end >= problem.span.start
-        && problem.span.end <= source.text.len();
+        && problem.span.end <= source.text().len();
     match () {
         () if (problem.code, &found) != (code, &expected) => {
             Err(format!("{} at {found}, not {} at {expected}: {message}", problem.code.name(), code.name()))

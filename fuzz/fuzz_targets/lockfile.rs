@@ -18,6 +18,6 @@ fuzz_target!(|text: &str| {
         assert_eq!(Resolution::parse(&again, &mut Problems::default()), Some(resolution));
     }
     for diagnostic in problems.into_sorted() {
-        assert!(diagnostic.span.end <= source.text.len(), "{diagnostic:?} is outside of the file");
+        assert!(diagnostic.span.end <= source.text().len(), "{diagnostic:?} is outside of the file");
     }
 });

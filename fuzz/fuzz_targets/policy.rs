@@ -38,7 +38,7 @@ fuzz_target!(|text: &str| {
         let loaded = policy::load(&source, &CATALOG, target, &mut problems);
         assert_eq!(loaded.is_none(), problems.has_errors(), "a policy is refused for a reason, or not at all");
         for diagnostic in problems.into_sorted() {
-            assert!(diagnostic.span.end <= source.text.len(), "{diagnostic:?} is outside of the file");
+            assert!(diagnostic.span.end <= source.text().len(), "{diagnostic:?} is outside of the file");
         }
         let Some((_, intent)) = loaded else { continue };
         let ruleset = lower(&intent.bind(&answers(&intent)).expect("every name has answers"));

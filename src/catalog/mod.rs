@@ -110,8 +110,8 @@ impl Catalog {
 fn digest(files: [&Source; 3]) -> String {
     let mut hash = Sha256::new();
     for file in files {
-        hash.update(file.text.len().to_be_bytes());
-        hash.update(&file.text);
+        hash.update(file.text().len().to_be_bytes());
+        hash.update(file.text());
     }
     hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

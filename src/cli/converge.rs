@@ -40,7 +40,7 @@ impl Order<'_> {
         let ruleset = lower(&self.bound.resolved);
         let written = Source::new("the ruleset", emit::nft(&ruleset));
         compile::proved(&self.bound.resolved, &written)?;
-        Ok((ruleset, written.text))
+        Ok((ruleset, written.into_text()))
     }
 
     fn prospect(&self, ruleset: &Ruleset) -> Prospect {

@@ -12,6 +12,7 @@ use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
 use crate::site::Mode;
+use crate::source::Source;
 
 /// More prefixes of one line of a policy are counted.
 const LISTED: usize = 64;
@@ -26,14 +27,13 @@ pub(crate) fn generation(
     (number, by, made): (u64, String, Timestamp),
 ) -> Generation {
     let (intent, source) = (&bound.loaded.intent, &bound.loaded.source);
-    let lines = &Lines::of(&source.text);
     let origins = intent.flows.iter().map(|flow| {
         json!({
             "flow": flow.id,
             "direction": flow.side.name(),
-            "from": origin(lines, &flow.origin),
-            "local": end(lines, &flow.local, &bound.resolution),
-            "peers": end(lines, &flow.peers, &bound.resolution),
+            "from": origin(source, &flow.origin),
+            "local": end(source, &flow.local, &bound.resolution),
+            "peers": end(source, &flow.peers, &bound.resolution),
         })
     });
     let policy = PolicyFacts {
@@ -66,7 +66,7 @@ pub(crate) fn generation(
         sha256: Default::default(),
     };
     let lockfile = (!intent.names().is_empty()).then(|| bound.resolution.yaml());
-    Generation::new(manifest, ruleset, rules, Some(source.text.to_string()), lockfile)
+    Generation::new(manifest, ruleset, rules, Some(source.text().to_owned()), lockfile)
 }
 
 /// A generation's policy in a listing.
@@ -75,15 +75,15 @@ pub(crate) fn summary(policy: &PolicyFacts) -> Value {
 }
 
 /// The parts of an end; `null` where it is every address.
-fn end(lines: &Lines, end: &End<Declared>, resolution: &Resolution) -> Value {
+fn end(policy: &Source, end: &End<Declared>, resolution: &Resolution) -> Value {
     match end {
         End::Any => Value::Null,
-        End::Ends(parts) => parts.iter().map(|part| self::part(lines, part, resolution)).collect(),
+        End::Ends(parts) => parts.iter().map(|part| self::part(policy, part, resolution)).collect(),
     }
 }
 
-fn part(lines: &Lines, part: &Part, resolution: &Resolution) -> Value {
-    let from = origin(lines, &part.origin);
+fn part(policy: &Source, part: &Part, resolution: &Resolution) -> Value {
+    let from = origin(policy, &part.origin);
     match &part.kind {
         PartKind::Prefixes(set) => json!({"prefixes": prefixes(set), "from": from}),
         PartKind::Name { name, .. } => {
@@ -113,26 +113,12 @@ fn prefixes(set: &PrefixSet) -> Value {
     }
 }
 
-fn origin(lines: &Lines, origin: &Origin) -> Value {
+fn origin(policy: &Source, origin: &Origin) -> Value {
     match origin {
-        Origin::Policy(span) => json!({"line": lines.line(span.start)}),
+        Origin::Policy(span) => json!({"line": policy.line(span.start)}),
         Origin::Catalog { source, section, retrieved, inferred } => {
             json!({"document": source, "section": section, "retrieved": retrieved, "inferred": inferred})
         }
-    }
-}
-
-/// Where the lines of a text begin: a policy may have a hundred thousand prefixes, and each has its line.
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(std::iter::once(0).chain(text.match_indices('\n').map(|(end, _)| end + 1)).collect())
-    }
-
-    /// The number of a line, from 1.
-    fn line(&self, position: usize) -> usize {
-        self.0.partition_point(|start| *start <= position)
     }
 }
 

@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 use crate::cli::failure::Failure;
 use crate::diag::{Diagnostic, Severity, legible};
 use crate::net::{Packet, Payload, PrefixSet};
-use crate::source::Source;
+use crate::source::{Source, Span};
 
 /// A longer line is named, not shown.
-const LONGEST_LINE: usize = 400;
+const MAX_LINE: usize = 400;
 /// Enough to work on; a binary file has thousands.
-const MOST_DIAGNOSTICS: usize = 100;
+const MAX_DIAGNOSTICS: usize = 100;
 
 /// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
 pub(crate) fn output(text: &str) -> Result<(), Failure> {
@@ -56,10 +56,10 @@ pub(crate) fn error(message: &str) {
 /// Shows diagnostics with the lines they are about, from a severity up.
 pub(crate) fn diagnostics(source: &Source, diagnostics: Vec<Diagnostic>, from: Severity) {
     let shown: Vec<Diagnostic> = diagnostics.into_iter().filter(|d| d.code.severity() >= from).collect();
-    for diagnostic in shown.iter().take(MOST_DIAGNOSTICS) {
+    for diagnostic in shown.iter().take(MAX_DIAGNOSTICS) {
         show_diagnostic(source, diagnostic);
     }
-    if let Some(more) = shown.len().checked_sub(MOST_DIAGNOSTICS).filter(|&more| more > 0) {
+    if let Some(more) = shown.len().checked_sub(MAX_DIAGNOSTICS).filter(|&more| more > 0) {
         error(&format!("{more} more problems in `{}` are not shown", source.name));
     }
 }
@@ -71,19 +71,15 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
         Severity::Note => Level::NOTE,
     };
     let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.name());
-    let span = diagnostic.span;
-    let position = source.position(span.start);
-    let text = &source.text;
-    let start = span.start.min(text.len());
-    let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-    let line_end = text[line_start..].find('\n').map_or(text.len(), |length| line_start + length);
-    let line = text[line_start..line_end].trim_end_matches('\r');
+    let position = source.position(diagnostic.span.start);
+    let Span { start, end } = source.line_span(diagnostic.span.start);
+    let line = &source.text()[start..end];
     let first = Group::with_title(title);
-    let first = if line.len() > LONGEST_LINE {
+    let first = if line.len() > MAX_LINE {
         first.element(Origin::path(source.name.as_str()).line(position.line).char_column(position.column))
     } else {
-        let from = (start - line_start).min(line.len());
-        let to = span.end.min(line_end).saturating_sub(line_start).clamp(from, line.len());
+        let from = (diagnostic.span.start - start).min(line.len());
+        let to = diagnostic.span.end.saturating_sub(start).clamp(from, line.len());
         let annotation = AnnotationKind::Primary.span(from..to);
         first.element(
             Snippet::source(line)

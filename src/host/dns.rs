@@ -79,7 +79,7 @@ impl Resolver for FixedAnswers {
 pub fn system_servers() -> anyhow::Result<Vec<SocketAddr>> {
     let path = "/etc/resolv.conf";
     let source = files::read(Path::new(path))?;
-    servers_of(&source.text).with_context(|| format!("no DNS server is known from `{path}`"))
+    servers_of(source.text()).with_context(|| format!("no DNS server is known from `{path}`"))
 }
 
 fn servers_of(text: &str) -> anyhow::Result<Vec<SocketAddr>> {
@@ -101,7 +101,7 @@ fn socket_address(server: &ScopedIp) -> anyhow::Result<SocketAddr> {
         Err(_) => {
             let file = files::read(&Path::new("/sys/class/net").join(interface).join("ifindex"))
                 .with_context(|| format!("`{server}` is on no interface of this host"))?;
-            file.text.trim().parse().with_context(|| format!("`{interface}` has no index"))?
+            file.text().trim().parse().with_context(|| format!("`{interface}` has no index"))?
         }
     };
     Ok(SocketAddrV6::new(*address, 53, 0, index).into())

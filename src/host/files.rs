@@ -37,7 +37,7 @@ pub struct Unusable {
 
 fn unusable(path: &Path, text: &str, code: Code, message: &str, help: &str) -> ReadError {
     let source = Source::new(path.display().to_string(), text);
-    let at = source.text.len();
+    let at = source.text().len();
     let span = Span { start: at, end: at };
     let diagnostic = Diagnostic { code, span, message: message.to_owned(), help: Some(help.to_owned()) };
     ReadError::Unusable(Box::new(Unusable { source, diagnostic }))
@@ -243,7 +243,7 @@ mod tests {
         let path = folder.path().join("a.nft");
         write(&path, "one").unwrap();
         write(&path, "two").unwrap();
-        assert_eq!(read(&path).unwrap().text, "two");
+        assert_eq!(read(&path).unwrap().text(), "two");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -113,7 +113,7 @@ const IPTABLES: [&str; 5] = ["filter", "mangle", "nat", "raw", "security"];
 /// # Errors
 /// nft is missing, not permitted, fails, or lists what is not understood.
 pub fn chains(own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
-    understand(&list_chains()?.text, own)
+    understand(list_chains()?.text(), own)
 }
 
 /// Whether rules of legacy iptables are in force, which nft does not list (`/proc/net/ip_tables_names`).

@@ -150,7 +150,7 @@ impl Store {
         match files::read_if_there(&path)? {
             None => self.recovered(),
             Some(source) => {
-                let state = serde_json::from_str(&source.text).map_err(|error| error.to_string());
+                let state = serde_json::from_str(source.text()).map_err(|error| error.to_string());
                 state.and_then(State::checked).map_err(|why| StoreError::Damaged {
                     path,
                     why,
@@ -248,7 +248,7 @@ impl Store {
             why,
             help: "another generation may be whole: `edgeward rollback GEN`",
         };
-        match emit::is_intact(&source.text) {
+        match emit::is_intact(source.text()) {
             Some(true) => readback::read(&source).map_err(|diagnostic| damaged(diagnostic.message)),
             Some(false) | None => Err(damaged("its checksum does not fit".to_owned())),
         }
@@ -260,7 +260,7 @@ impl Store {
     /// There is no such generation, or its file is damaged.
     pub fn manifest(&self, number: u64) -> Result<Manifest, StoreError> {
         let source = self.text(number, MANIFEST)?;
-        serde_json::from_str(&source.text).map_err(|error| StoreError::Damaged {
+        serde_json::from_str(source.text()).map_err(|error| StoreError::Damaged {
             path: self.generation(number).join(MANIFEST),
             why: error.to_string(),
             help: "another generation may be whole: `edgeward rollback GEN`",

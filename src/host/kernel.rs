@@ -183,7 +183,7 @@ impl Kernel for Real {
         for _ in 0..ATTEMPTS {
             let Some(source) = nft::list_table(TABLE)? else { return Ok(None) };
             // `readback` takes an empty table for one that was cut off.
-            if source.text.split_whitespace().eq(["table", "inet", TABLE, "{", "}"]) {
+            if source.text().split_whitespace().eq(["table", "inet", TABLE, "{", "}"]) {
                 return Ok(Some(Ruleset::default()));
             }
             if let Some(ruleset) = self.read(&source)? {

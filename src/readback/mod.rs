@@ -42,7 +42,7 @@ type Reading<T> = Result<T, Box<Diagnostic>>;
 /// ```
 pub fn read(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
     // No command of nft begins with a bracket.
-    if source.text.trim_start().starts_with(['{', '[']) { json(source) } else { text(source) }
+    if source.text().trim_start().starts_with(['{', '[']) { json(source) } else { text(source) }
 }
 
 /// Reads nft text: what [`emit::nft`](crate::emit::nft) writes, and what `nft list table inet edgeward` prints.
@@ -50,7 +50,7 @@ pub fn read(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
 /// # Errors
 /// As [`read`].
 pub fn text(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
-    text::read(&source.text)
+    text::read(source.text())
 }
 
 /// Reads nft JSON: what [`emit::json`](crate::emit::json()) writes, and what `nft -j list table inet edgeward` prints.
@@ -58,7 +58,7 @@ pub fn text(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
 /// # Errors
 /// As [`read`].
 pub fn json(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
-    json::read(&source.text)
+    json::read(source.text())
 }
 
 /// What is not a ruleset as nft has it.

@@ -84,7 +84,7 @@ impl Node {
 /// make a small file a huge one.
 pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
     let mut reader = Reader { source, problems, open: Vec::new(), root: None, nodes: 0 };
-    let mut parser = Parser::new_from_str(&source.text);
+    let mut parser = Parser::new_from_str(source.text());
     while let Some(event) = parser.next_event() {
         match event {
             Ok((event, span)) => {
@@ -92,7 +92,7 @@ pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
                 reader.event(event, Span { start: bytes.start, end: bytes.end })?;
             }
             Err(error) => {
-                let at = error.marker().byte_offset().unwrap_or(0).min(source.text.len());
+                let at = error.marker().byte_offset().unwrap_or(0).min(source.text().len());
                 let at = Span { start: at, end: at };
                 match error.kind() {
                     ErrorKind::RecursionLimitExceeded => reader.too_deep(at),
@@ -173,7 +173,7 @@ impl Reader<'_> {
 
     /// The parser's span of a plain scalar may run into the white space behind it.
     fn trimmed(&self, span: Span) -> Span {
-        let written = self.source.text.get(span.start..span.end).unwrap_or_default();
+        let written = self.source.text().get(span.start..span.end).unwrap_or_default();
         Span { start: span.start, end: span.start + written.trim_end().len() }
     }
 
@@ -181,7 +181,7 @@ impl Reader<'_> {
         let open = self.open.pop()?;
         let start = open.span.start;
         let value = if is_mapping { self.pairs(open.items) } else { Value::Sequence(open.items) };
-        let end = self.source.text[start..].chars().next().map_or(start, |first| start + first.len_utf8());
+        let end = self.source.text()[start..].chars().next().map_or(start, |first| start + first.len_utf8());
         self.node(Node { span: Span { start, end }, value })
     }
 

@@ -59,8 +59,8 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let written = Source::new("the ruleset", text);
     proved(&resolved, &written)?;
     match &arguments.output {
-        None => render::output(&written.text),
-        Some(path) => files::write(path, &written.text).map_err(|error| {
+        None => render::output(written.text()),
+        Some(path) => files::write(path, written.text()).map_err(|error| {
             Failure::System(anyhow::Error::from(error).context(format!("cannot write `{}`", path.display())))
         }),
     }

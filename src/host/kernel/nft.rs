@@ -51,7 +51,7 @@ pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
     let mut command = nft();
     command.args(["--stateless", "--terse", "list", "ruleset", "inet"]);
     let listed = known(answer(run(command, "", TABLE)?))?;
-    Ok(table_of(&listed.text, name).map(|text| Source::new("kernel", text)))
+    Ok(table_of(listed.text(), name).map(|text| Source::new("kernel", text)))
 }
 
 /// The lines of one table: what is in a table is indented, and its end is not.
@@ -95,7 +95,7 @@ fn known(answer: Result<Source, KernelError>) -> Result<Source, KernelError> {
 fn version() -> Option<String> {
     let mut command = nft();
     command.arg("--version");
-    let said = answer(run(command, "", VERSION).ok()?).ok()?.text;
+    let said = answer(run(command, "", VERSION).ok()?).ok()?.into_text();
     // `nftables v1.0.6 (Lester Gooch #5)`
     let version = said.split_whitespace().nth(1)?.to_owned();
     let numbers: Vec<u32> = version.trim_start_matches('v').split('.').filter_map(|part| part.parse().ok()).collect();
@@ -274,6 +274,6 @@ mod tests {
         assert_eq!(said("exit 3"), "nft failed: exit status: 3");
         assert_eq!(said("kill -9 $$"), "nft failed: signal: 9 (SIGKILL)");
         assert_eq!(said("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1").len(), "nft failed: ".len() + LONGEST);
-        assert_eq!(answer(shell("printf %s '{}'", LIMITS).unwrap()).unwrap().text, "{}");
+        assert_eq!(answer(shell("printf %s '{}'", LIMITS).unwrap()).unwrap().text(), "{}");
     }
 }

@@ -143,7 +143,7 @@ impl Compared {
     ) -> Result<Self, Failure> {
         let (first, manifest) = (chosen(store.ruleset(number))?, store.manifest(number)?);
         let name = format!("generation {number}");
-        let texts = [store.text(number, RULESET)?.text.to_string(), emit::nft(&new)];
+        let texts = [store.text(number, RULESET)?.into_text(), emit::nft(&new)];
         let Some(facts) = manifest.policy else {
             let steps = vec![(Cause::Unrecorded, new)];
             return Ok(Self { name, texts, first, policy: None, steps });
@@ -214,7 +214,7 @@ enum Other {
 /// Tells a ruleset from a policy by its first words.
 fn read_other(arguments: &Arguments) -> Result<Other, Failure> {
     let source = files::read(&arguments.against)?;
-    if !is_ruleset(&source.text) {
+    if !is_ruleset(source.text()) {
         return Ok(Other::Policy);
     }
     refuse_options(arguments, "a ruleset")?;
@@ -248,13 +248,13 @@ fn is_ruleset(text: &str) -> bool {
 }
 
 fn against_ruleset(source: Source, first: Ruleset, new: Ruleset, digest: &str) -> Compared {
-    let intact = emit::is_intact(&source.text);
+    let intact = emit::is_intact(source.text());
     // Whose elements the sets of names had is known of an intact text only. Else an address that DNS does not give any
     // more may as well have been added by hand; one that was not there yet has not.
     let old_answers = new.clone().with_hosts_of(&first, intact != Some(true));
     let steps = match intact {
         // A digest of the catalog in a checksummed text tells its changes from those of the policy.
-        Some(true) if source.text.lines().next().is_some_and(|line| line.ends_with(digest)) => {
+        Some(true) if source.text().lines().next().is_some_and(|line| line.ends_with(digest)) => {
             vec![(Cause::Policy, old_answers), (Cause::Dns, new.clone())]
         }
         Some(true) => vec![(Cause::PolicyOrCatalog, old_answers), (Cause::Dns, new.clone())],
@@ -263,7 +263,7 @@ fn against_ruleset(source: Source, first: Ruleset, new: Ruleset, digest: &str) -
     };
     // What nft lists is laid out otherwise, and counts.
     let texts = match intact {
-        Some(_) => [source.text, emit::nft(&new)],
+        Some(_) => [source.text().to_owned(), emit::nft(&new)],
         None => [first.clone(), new].map(|ruleset| emit::nft(&ruleset.without_notes())),
     };
     Compared { name: source.name, texts, first, policy: None, steps }
