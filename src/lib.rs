@@ -67,6 +67,8 @@ pub mod live;
 
 pub mod proof;
 
+pub mod nft;
+
 pub mod emit;
 
 pub mod report;

@@ -17,6 +17,7 @@ use std::process::Command;
 use edgeward::host::foreign::{self, LegacyTables};
 use edgeward::host::sessions::{self, LiveConnection, Sockets, TrackedFlow};
 use edgeward::net::Hook;
+use edgeward::nft::{CHAIN_TYPES, NETFILTER_HOOKS, TABLE_FAMILIES};
 
 use support::netns::{self, Probe, Proto, Side, Topology, Verdict};
 use support::programs::{Conversation, connect_from};
@@ -218,7 +219,9 @@ fn foreign_chains_are_listed_and_can_override() {
         .iter()
         .map(|found| {
             let policy = if found.drops { " drops" } else { "" };
-            let name = [&*found.hook, &found.family, &found.table, &found.chain, &found.kind].join(" ");
+            let words =
+                [NETFILTER_HOOKS.word(found.hook), TABLE_FAMILIES.word(found.family), &found.table, &found.chain];
+            let name = format!("{} {}", words.join(" "), CHAIN_TYPES.word(found.kind));
             format!("{name} {}{policy} {}", found.priority, found.owners.join("+"))
         })
         .collect();

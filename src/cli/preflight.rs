@@ -11,6 +11,7 @@ use crate::host::foreign::{self, Flushes, ForeignChain};
 use crate::host::sessions::{self, LiveConnection, Sockets};
 use crate::intent::{Declared, Intent};
 use crate::net::{Hook, Transport, Verdict};
+use crate::nft::{NETFILTER_HOOKS, TABLE_FAMILIES, policy_word};
 use crate::policy::syntax::{Policy, SSH_PORT};
 use crate::resolution::Resolution;
 use crate::ruleset::{Ruleset, TABLE};
@@ -188,7 +189,7 @@ pub(crate) fn when(hook: Hook, chain: &ForeignChain) -> &'static str {
 /// A chain of others in a sentence.
 pub(crate) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
     let when = when(hook, chain);
-    let policy = if chain.drops { "drop" } else { "accept" };
+    let policy = policy_word(chain.drops);
     let owner = match &chain.owners[..] {
         [] => String::new(),
         owners => format!(", probably of {}", owners.join(", ")),
@@ -196,7 +197,11 @@ pub(crate) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
     format!(
         "`{} {} {}` (hook {}, priority {}, policy {policy}{owner}) sees packets {when} edgeward: it may deny what \
          edgeward permits, and cannot permit what edgeward denies",
-        chain.family, chain.table, chain.chain, chain.hook, chain.priority
+        TABLE_FAMILIES.word(chain.family),
+        chain.table,
+        chain.chain,
+        NETFILTER_HOOKS.word(chain.hook),
+        chain.priority
     )
 }
 

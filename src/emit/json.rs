@@ -1,6 +1,7 @@
-//! nft JSON: what `nft -j -f` loads, typed by the `nftables` crate.
+//! nft JSON: what `nft -j -f` loads, in the types of the crate `nftables`.
 //!
-//! Only constructs are used that the crate's types and nft 1.0.6 agree on; a test loads them.
+//! It uses only what the crate and nft 1.0.6 agree on; a test loads it. Where the crate has a type for a word, that
+//! type is used; all other words are those of [`crate::nft`].
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -15,7 +16,10 @@ use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 
 use serde_json::{Value, json};
 
-use crate::net::{Bits, CtState, Family, Hook, PacketEnd, Prefix, Ranges, Verdict};
+use crate::net::{Bits, Family, PacketEnd, Prefix, Ranges, Verdict};
+use crate::nft::{
+    Attachment, CT_STATES, DEFAULT_BURST, Field, LOOPBACK, NETWORK_PROTOCOLS, NOT_OPENING, NetfilterHook, TCP_FLAGS,
+};
 use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
 const FAMILY: NfFamily = NfFamily::INet;
@@ -61,7 +65,7 @@ fn rule_command(chain: &Chain, rule: &Rule) -> Result<Value, serde_json::Error> 
         comment: rule.comment.as_deref().map(Cow::Borrowed),
         ..JsonRule::default()
     })))?;
-    // The crate writes this statement as a word, and nft reads it as an object only.
+    // The crate writes this statement as a string, and nft reads it as an object only.
     if let (Action::Notrack, Some(Value::Array(statements))) = (&rule.action, command.pointer_mut("/add/rule/expr")) {
         statements.push(json!({"notrack": null}));
     }
@@ -95,20 +99,19 @@ fn element(prefix: Prefix) -> Expression<'static> {
 }
 
 fn chain_object(chain: &Chain) -> JsonChain<'_> {
-    let place = chain.base.map(|base| match base.hook {
-        Hook::Input => (NfHook::Input, 0),
-        Hook::Output => (NfHook::Output, 0),
-        Hook::Forward => (NfHook::Forward, 0),
-        Hook::RawPrerouting => (NfHook::Prerouting, -300),
-        Hook::RawOutput => (NfHook::Output, -300),
-    });
+    let attachment = chain.base.map(|base| Attachment::of(base.hook));
     JsonChain {
         family: FAMILY,
         table: TABLE.into(),
         name: chain.name.as_str().into(),
-        _type: place.map(|_| NfChainType::Filter),
-        hook: place.map(|(hook, _)| hook),
-        prio: place.map(|(_, priority)| priority),
+        _type: attachment.map(|_| NfChainType::Filter),
+        hook: attachment.map(|Attachment { hook, .. }| match hook {
+            NetfilterHook::Prerouting => NfHook::Prerouting,
+            NetfilterHook::Input => NfHook::Input,
+            NetfilterHook::Forward => NfHook::Forward,
+            NetfilterHook::Output => NfHook::Output,
+        }),
+        prio: attachment.map(|Attachment { priority, .. }| priority.number()),
         policy: chain.base.map(|base| if base.drops { NfChainPolicy::Drop } else { NfChainPolicy::Accept }),
         ..JsonChain::default()
     }
@@ -121,7 +124,7 @@ fn rule_statements(rule: &Rule) -> Vec<Statement<'_>> {
             rate: *count,
             rate_unit: None,
             per: Some((*per).into()),
-            burst: Some(5),
+            burst: Some(DEFAULT_BURST),
             burst_unit: None,
             inv: None,
         }));
@@ -134,13 +137,21 @@ fn rule_statements(rule: &Rule) -> Vec<Statement<'_>> {
     statements
 }
 
-fn payload(protocol: &'static str, field: &'static str) -> Expression<'static> {
-    let field = PayloadField { protocol: protocol.into(), field: field.into() };
-    Expression::Named(NamedExpression::Payload(Payload::PayloadField(field)))
-}
-
-fn meta(key: MetaKey) -> Expression<'static> {
-    Expression::Named(NamedExpression::Meta(Meta { key }))
+/// What a match or a verdict map looks at.
+fn field(field: Field) -> Expression<'static> {
+    let (part, name) = field.words();
+    let meta = |key| NamedExpression::Meta(Meta { key });
+    Expression::Named(match field {
+        Field::Interface(PacketEnd::Source) => meta(MetaKey::Iif),
+        Field::Interface(PacketEnd::Destination) => meta(MetaKey::Oif),
+        Field::Family => meta(MetaKey::Nfproto),
+        Field::Protocol => meta(MetaKey::L4proto),
+        Field::CtState => NamedExpression::CT(CT { key: name.into(), family: None, dir: None }),
+        Field::Address(..) | Field::Port(..) | Field::IcmpType(_) | Field::TcpFlags => {
+            let field = PayloadField { protocol: part.into(), field: name.into() };
+            NamedExpression::Payload(Payload::PayloadField(field))
+        }
+    })
 }
 
 fn text(text: &str) -> Expression<'_> {
@@ -148,38 +159,22 @@ fn text(text: &str) -> Expression<'_> {
 }
 
 fn match_statement(condition: &Match) -> Statement<'_> {
-    let equal = |left, right| Statement::Match(stmt::Match { left, right, op: stmt::Operator::EQ });
-    let any_of = |left, right| Statement::Match(stmt::Match { left, right, op: stmt::Operator::IN });
+    let equal = |left, right| Statement::Match(stmt::Match { left: field(left), right, op: stmt::Operator::EQ });
+    let any_of = |left, words: Vec<&'static str>| {
+        let right = Expression::List(words.into_iter().map(text).collect());
+        Statement::Match(stmt::Match { left: field(left), right, op: stmt::Operator::IN })
+    };
     match condition {
-        Match::Loopback(PacketEnd::Source) => equal(meta(MetaKey::Iif), text("lo")),
-        Match::Loopback(PacketEnd::Destination) => equal(meta(MetaKey::Oif), text("lo")),
-        Match::State(states) => {
-            let names = states.iter().copied().map(|state| text(CtState::name(state))).collect();
-            let state = CT { key: "state".into(), family: None, dir: None };
-            any_of(Expression::Named(NamedExpression::CT(state)), Expression::List(names))
-        }
-        Match::Family(Family::V4) => equal(meta(MetaKey::Nfproto), text("ipv4")),
-        Match::Family(Family::V6) => equal(meta(MetaKey::Nfproto), text("ipv6")),
+        Match::Loopback(end) => equal(Field::Interface(*end), text(LOOPBACK)),
+        Match::State(states) => any_of(Field::CtState, states.iter().map(|state| CT_STATES.word(*state)).collect()),
+        Match::Family(family) => equal(Field::Family, text(NETWORK_PROTOCOLS.word(*family))),
         Match::Address(end, family, set) => {
-            let header = super::header(*family);
-            let field = match end {
-                PacketEnd::Source => "saddr",
-                PacketEnd::Destination => "daddr",
-            };
-            equal(payload(header, field), Expression::String(format!("@{set}").into()))
+            equal(Field::Address(*family, *end), Expression::String(format!("@{set}").into()))
         }
-        Match::Port(transport, end, ports) => equal(port(transport.name(), *end), numbers(ports)),
-        Match::Icmp(Family::V4, types) => equal(payload("icmp", "type"), numbers(types)),
-        Match::Icmp(Family::V6, types) => equal(payload("icmpv6", "type"), numbers(types)),
-        Match::Protocol(number) => equal(meta(MetaKey::L4proto), Expression::Number((*number).into())),
-        Match::NotOpening => any_of(payload("tcp", "flags"), Expression::List(vec![text("rst"), text("ack")])),
-    }
-}
-
-fn port(protocol: &'static str, end: PacketEnd) -> Expression<'static> {
-    match end {
-        PacketEnd::Source => payload(protocol, "sport"),
-        PacketEnd::Destination => payload(protocol, "dport"),
+        Match::Port(transport, end, ports) => equal(Field::Port(*transport, *end), numbers(ports)),
+        Match::Icmp(family, types) => equal(Field::IcmpType(*family), numbers(types)),
+        Match::Protocol(number) => equal(Field::Protocol, Expression::Number((*number).into())),
+        Match::NotOpening => any_of(Field::TcpFlags, NOT_OPENING.map(|flag| TCP_FLAGS.word(flag)).into()),
     }
 }
 
@@ -190,7 +185,7 @@ fn range<T: Bits + Into<u32>>((low, high): (T, T)) -> Expression<'static> {
     Expression::Range(Box::new(Range { range: [Expression::Number(low.into()), Expression::Number(high.into())] }))
 }
 
-/// One number as it is, several as an anonymous set.
+/// One number or range as it is, several as an anonymous set.
 fn numbers<T: Bits + Into<u32>>(set: &Ranges<T>) -> Expression<'static> {
     match set.as_slice() {
         [only] => range(*only),
@@ -217,11 +212,11 @@ fn action_statement(action: &Action) -> Option<Statement<'_>> {
         Action::Goto(chain) => Statement::Goto(target(chain)),
         Action::ByProtocol(chains) => {
             let items = chains.iter().map(|(number, chain)| jump(Expression::Number((*number).into()), chain));
-            vmap(meta(MetaKey::L4proto), items.collect())
+            vmap(field(Field::Protocol), items.collect())
         }
         Action::ByPort { protocol, end, chains } => {
             let items = chains.iter().map(|(ports, chain)| jump(range(*ports), chain));
-            vmap(port(protocol.name(), *end), items.collect())
+            vmap(field(Field::Port(*protocol, *end)), items.collect())
         }
     })
 }

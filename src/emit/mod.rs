@@ -1,17 +1,10 @@
-//! A ruleset as something that nft loads: text for people, JSON for programs. One fold each, no text surgery.
+//! A ruleset as something that nft loads: text for people, JSON for programs. Each format is one fold over the ruleset;
+//! nothing edits what has been emitted.
 
+mod checksum;
 mod json;
-mod nft;
+mod text;
 
+pub use checksum::{hexadecimal, is_intact, sha256};
 pub use json::json;
-pub use nft::{changes, hexadecimal, is_intact, nft, rule, sha256};
-
-use crate::net::Family;
-
-/// The header that a family's addresses stand in.
-fn header(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ip",
-        Family::V6 => "ip6",
-    }
-}
+pub use text::{changes, nft, rule};

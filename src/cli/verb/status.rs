@@ -16,6 +16,7 @@ use crate::host::netlink::Counter;
 use crate::host::rollout::{generation_in_kernel, has_expired, named, recall};
 use crate::host::transition::means;
 use crate::live::Live;
+use crate::nft::{NETFILTER_HOOKS, TABLE_FAMILIES, policy_word};
 use crate::report::duration;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
 
@@ -191,9 +192,9 @@ fn document(status: &Status) -> Value {
     let policy = manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
     let chain = |(hook, chain): &(crate::net::Hook, crate::host::foreign::ForeignChain)| {
         json!({
-            "family": chain.family, "table": chain.table, "chain": chain.chain, "hook": chain.hook,
-            "priority": chain.priority, "policy": if chain.drops { "drop" } else { "accept" }, "owners": chain.owners,
-            "order": preflight::when(*hook, chain),
+            "family": TABLE_FAMILIES.word(chain.family), "table": chain.table, "chain": chain.chain,
+            "hook": NETFILTER_HOOKS.word(chain.hook), "priority": chain.priority,
+            "policy": policy_word(chain.drops), "owners": chain.owners, "order": preflight::when(*hook, chain),
         })
     };
     let count = |(name, counter): (&String, &Counter)| {

@@ -1,4 +1,4 @@
-//! What files say of other rules: units of systemd that load them at boot, tables of legacy iptables.
+//! Rules of other programs, as files show them: systemd units that load rules at boot, and tables of legacy iptables.
 
 #![expect(clippy::disallowed_methods, reason = "this is a module that may")]
 
@@ -6,15 +6,15 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use super::ForeignError;
+use super::error::ForeignError;
 use crate::net::Family;
 
-/// What a unit takes away when it starts, stops or is reloaded.
+/// Which rules a unit removes when it starts, stops or is reloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flushes {
     /// The whole ruleset of nftables, edgeward's table included.
     Everything,
-    /// The tables of iptables; edgeward's is left alone.
+    /// The tables of iptables, but not edgeward's.
     Iptables,
 }
 
@@ -23,33 +23,33 @@ pub enum Flushes {
 pub struct Unit {
     /// Its name, with `.service`.
     pub name: &'static str,
-    /// What it takes away.
+    /// What it removes.
     pub flushes: Flushes,
     /// The file that enables it.
     pub enabled_by: PathBuf,
 }
 
-/// The tables of legacy iptables. One is there as soon as anybody has looked at it, so it need not have rules.
+/// The tables of legacy iptables. A table exists once a program has listed it, so it may have no rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LegacyTables {
-    /// Those that are in force, such as `filter`.
+    /// Those that are loaded, such as `filter`.
     pub tables: Vec<(Family, String)>,
-    /// The files that may not be read: what they would say is unknown.
+    /// The files that cannot be read, so that these tables are unknown.
     pub unseen: Vec<&'static str>,
 }
 
-/// Debian's and Red Hat's nftables.service flushes the ruleset when it stops, and Debian's `/etc/nftables.conf` when it
-/// starts; the other two restore the tables of iptables.
+/// Debian's and Red Hat's nftables.service flushes the ruleset when it stops. Debian's `/etc/nftables.conf` also does so
+/// when it starts. The other two restore the tables of iptables.
 const UNITS: [(&str, Flushes); 3] = [
     ("netfilter-persistent.service", Flushes::Iptables),
     ("nftables.service", Flushes::Everything),
     ("ufw.service", Flushes::Iptables),
 ];
 
-/// Where units are enabled: by the administrator, until the next boot, by the distribution.
+/// Where units are enabled: by the administrator, until the next boot, and by the distribution.
 const FOLDERS: [&str; 4] = ["etc/systemd/system", "run/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
 
-/// The targets that take units along at boot.
+/// How the folders end whose units a target starts at boot.
 const ENDINGS: [&str; 2] = ["wants", "requires"];
 
 /// Looks for units below a root folder.
@@ -67,7 +67,7 @@ pub fn enabled(root: &Path) -> Result<Vec<Unit>, ForeignError> {
     Ok(units)
 }
 
-/// The first file that enables a unit: a link in the folder of a target, wherever it leads.
+/// The first file that enables a unit: a link in the folder of a target, regardless of what it points to.
 fn enabling(root: &Path, name: &str) -> Result<Option<PathBuf>, ForeignError> {
     for folder in FOLDERS.map(|folder| root.join(folder)) {
         for target in targets(&folder).map_err(|error| ForeignError::Io(folder.clone(), error))? {
@@ -98,12 +98,12 @@ fn targets(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(targets)
 }
 
-/// Whether a unit is a link to nothing, so that nothing can start it.
+/// Whether a unit is masked: a link to `/dev/null`.
 fn is_masked(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
 }
 
-/// Reads the names of tables in a folder of the kernel. Where a file is absent, so is the module, and has no rules.
+/// Reads the names of tables from a folder of the kernel. Without a file its module is not loaded and has no rules.
 pub fn legacy_tables(folder: &Path) -> Result<LegacyTables, ForeignError> {
     let mut legacy = LegacyTables::default();
     for (name, family) in [("ip_tables_names", Family::V4), ("ip6_tables_names", Family::V6)] {
@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    /// Makes a link, with the folders above it.
+    /// Creates a link, and the folders above it.
     fn link(root: &Path, path: &str, target: &str) -> PathBuf {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -143,7 +143,7 @@ mod tests {
         link(root, "usr/lib/systemd/system/nftables.service", "elsewhere");
         link(root, "etc/systemd/system/old/nftables.service", "elsewhere");
         assert_eq!(enabled(root).unwrap(), []);
-        // Links lead to where nothing is below this root.
+        // The targets of these links do not exist below this root.
         let ours = link(
             root,
             "etc/systemd/system/sysinit.target.wants/nftables.service",
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(enabled(root).unwrap(), expected);
         link(root, "etc/systemd/system/nftables.service", "/dev/null");
         assert_eq!(enabled(root).unwrap(), [expected[0].clone(), expected[2].clone()]);
-        // A file where a folder is expected is no folder that is absent.
+        // A file in place of a folder is an error, unlike a folder that does not exist.
         let other = tempfile::tempdir().unwrap();
         fs::create_dir_all(other.path().join("etc/systemd")).unwrap();
         fs::write(other.path().join("etc/systemd/system"), "").unwrap();
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_of_legacy_iptables_are_told_from_unknown_ones() {
+    fn unreadable_tables_of_legacy_iptables_are_unseen() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         assert_eq!(legacy_tables(folder).unwrap(), LegacyTables::default());

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::KernelError;
+use crate::nft::{OWN_FAMILY, TABLE_FAMILIES};
 use crate::source::Source;
 
 /// Where nft is, besides `PATH`: users' paths often lack these.
@@ -39,7 +40,7 @@ struct NftLimits {
     bytes: u64,
 }
 
-/// Reads a table of the family inet as nft lists it, without what it has counted and without the elements of its sets;
+/// Reads a table of edgeward's family as nft lists it, without what it has counted and without the elements of its sets;
 /// `None` where there is no such table.
 ///
 /// The text, not JSON: where something in it is not understood, its line can be shown.
@@ -49,14 +50,14 @@ struct NftLimits {
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
     // To list one table nft 1.0.6 reads the elements of all sets first, and then leaves them out.
     let mut command = nft();
-    command.args(["--stateless", "--terse", "list", "ruleset", "inet"]);
+    command.args(["--stateless", "--terse", "list", "ruleset", TABLE_FAMILIES.word(OWN_FAMILY)]);
     let listed = known(answer(run(command, "", TABLE)?))?;
     Ok(table_of(listed.text(), name).map(|text| Source::new("kernel", text)))
 }
 
 /// The lines of one table: what is in a table is indented, and its end is not.
 fn table_of<'a>(listed: &'a str, name: &str) -> Option<&'a str> {
-    let head = format!("table inet {name} {{");
+    let head = format!("table {} {name} {{", TABLE_FAMILIES.word(OWN_FAMILY));
     let is_line = |start: &usize| *start == 0 || listed.as_bytes()[start - 1] == b'\n';
     let start = listed.match_indices(&head).map(|(start, _)| start).find(is_line)?;
     let end = listed[start..].find("\n}").map_or(listed.len(), |end| start + end + 2);
