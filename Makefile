@@ -1,4 +1,4 @@
-# What people type; `make help` lists it.
+# `make help` lists the targets.
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -8,7 +8,7 @@ CHECKS ?= advisories bans licenses sources
 FUZZ ?= policy
 FUZZ_SECONDS ?= 60
 
-# Namespaces and nft need root. As somebody else, cargo still builds as that user, and only what it runs gets root.
+# Namespaces and nft need root. For other users, cargo builds as that user and runs only the tests with sudo.
 ifeq ($(shell id -u),0)
 AS_ROOT :=
 RUN_AS_ROOT :=
@@ -25,10 +25,10 @@ BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: system ## Shows edgeward at work in throw-away network namespaces; nothing of this machine is changed
+demo: system ## Shows a policy at work in temporary network namespaces; the host's rules are not changed
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
-test: system dnsmasq systemd iprange ## Runs all tests, those with real packets, DNS servers and units included
+test: system dnsmasq systemd iprange ## Runs all tests, including those with real packets, DNS servers and systemd units
 	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
@@ -36,22 +36,22 @@ lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps
 
-bench: system iprange build ## Measures functions, packets, and whole processes beside nft and iprange (needs python3)
+bench: system iprange build ## Measures functions, packets, and whole processes compared with nft and iprange (needs python3)
 	$(CARGO) bench --locked --bench hot
 	$(CARGO) bench --locked --bench packets $(RUN_AS_ROOT)
 	$(AS_ROOT) python3 benches/processes.py $(BINARY)
 
-audit: ## Checks the dependencies (CHECKS="bans licenses sources" where there is no internet)
+audit: ## Checks the dependencies (CHECKS="bans licenses sources" without internet access)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
 	$(CARGO) deny --locked check $(CHECKS)
 
-fuzz: ## Looks for texts that make edgeward panic (FUZZ=policy|lockfile FUZZ_SECONDS=60; needs a nightly toolchain)
+fuzz: ## Searches for inputs that make edgeward panic (FUZZ=policy|lockfile FUZZ_SECONDS=60; needs a nightly toolchain)
 	@$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install cargo-fuzz --locked
 	@mkdir -p fuzz/corpus/$(FUZZ)
 	$(CARGO) +nightly fuzz run $(FUZZ) fuzz/corpus/$(FUZZ) policies -- \
 		-dict=fuzz/words.dict -max_len=4096 -max_total_time=$(FUZZ_SECONDS)
 
-build: ## Builds the program for release
+build: ## Builds the release binary
 	$(CARGO) build --locked --release
 
 install: build ## Installs program, manual page, completions, units and examples (DESTDIR= PREFIX=/usr/local)
@@ -73,11 +73,11 @@ install: build ## Installs program, manual page, completions, units and examples
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
 		docs/operations.md
 
-clean: ## Removes what was built
+clean: ## Removes build results
 	$(CARGO) clean
 	rm -rf fuzz/target
 
-# Installs the distribution's packages $(2) where one of the programs $(1) is not there.
+# Installs the distribution's packages $(2) if one of the programs $(1) is missing.
 define require
 	@for program in $(1); do \
 		if ! PATH="$$PATH:/usr/sbin:/sbin" command -v $$program >/dev/null; then \
@@ -90,20 +90,20 @@ define require
 	done
 endef
 
-# The DNS server that tests ask besides their own, as a program; no service is started.
+# A DNS server for tests, in addition to their own; no service is started.
 dnsmasq:
 	$(call require,dnsmasq,dnsmasq-base)
 
-# systemd as a program that judges units, and as PID 1 of the namespaces that they are tested in; this machine's is left
-# alone.
+# systemd-analyze checks the units, and systemd runs as PID 1 of the namespaces that they are tested in. The host's own
+# systemd is not touched.
 systemd:
 	$(call require,systemd-analyze,systemd)
 
-# Another program that merges lists of prefixes, to compare with, and one whose sets are to be left alone.
+# iprange merges lists of prefixes: `aggregate` is compared with it. Tests check that the sets of ipset are left alone.
 iprange:
 	$(call require,iprange ipset,iprange ipset)
 
-# nft and ip, from the distribution's packages where they are not there.
+# nft and ip.
 system:
 	$(call require,nft ip,nftables iproute2)
 

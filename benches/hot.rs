@@ -1,6 +1,6 @@
-//! The hot functions: `make bench`.
+//! Benchmarks of single functions: `make bench`.
 //!
-//! What an operator waits for is a policy of some kilobytes; what grows is the number of prefixes.
+//! A typical policy has a few kilobytes. What grows is the number of prefixes.
 
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark reads files of the repository")]
 
@@ -40,7 +40,7 @@ fn resolved(name: &str) -> Intent<Resolved> {
     intent.bind(&resolution).unwrap()
 }
 
-/// A policy whose operator opens a port to many prefixes.
+/// A policy with a port that is open to many prefixes.
 fn wide(prefixes: usize) -> Intent<Declared> {
     let mut text = file("registered-calico-bgp.yaml").into_text();
     let peers: Vec<String> = spread().take(prefixes).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
@@ -59,7 +59,7 @@ fn wide_ruleset() -> Ruleset {
     ruleset
 }
 
-/// Numbers without a pattern, the same in every run (the multiplier of Knuth's MMIX generator).
+/// Pseudo-random numbers, the same in every run (the multiplier of Knuth's MMIX generator).
 fn spread() -> impl Iterator<Item = u128> {
     let mut state = 1u64;
     let mut next = move || {
@@ -124,7 +124,7 @@ fn emit_json_100k_prefixes(bencher: Bencher) {
     bencher.bench(|| emit::json(black_box(&ruleset)).unwrap());
 }
 
-/// One set of as many prefixes as no policy has, and a set of IPv6 prefixes beside it.
+/// More prefixes than any policy has: 500,000 IPv4 and 100,000 IPv6.
 fn widest_ruleset() -> Ruleset {
     let mut ruleset = lower(&resolved(POLICIES[0]));
     let wide = |family: Family| match family {
@@ -134,8 +134,8 @@ fn widest_ruleset() -> Ruleset {
             .collect::<PrefixSet>(),
     };
     for family in Family::BOTH {
-        let is_wanted = |set: &&mut Set| set.kind == SetKind::Prefixes && set.family == family;
-        let set = ruleset.sets.values_mut().find(is_wanted).unwrap();
+        let is_of_family = |set: &&mut Set| set.kind == SetKind::Prefixes && set.family == family;
+        let set = ruleset.sets.values_mut().find(is_of_family).unwrap();
         set.elements = wide(family);
     }
     ruleset
@@ -166,7 +166,7 @@ fn readback_json(bencher: Bencher, name: &str) {
     bench_readback(bencher, &emit::json(&lower(&resolved(name))).unwrap());
 }
 
-/// Prefixes in random order, of `shortest` bits and up.
+/// Prefixes in random order, with `shortest` bits or more.
 fn million(make: fn(u128, u8) -> Prefix, shortest: u8, lengths: u128) -> Vec<Prefix> {
     spread().take(1_000_000).map(|bits| make(bits, shortest + (bits % lengths) as u8)).collect()
 }
@@ -193,7 +193,7 @@ fn prefix_set_from_1m_sorted_v4(bencher: Bencher) {
     bench_million(bencher, set.prefixes().collect());
 }
 
-/// A policy whose operator opens a port to the prefixes of all regions, and another to many prefixes more.
+/// A policy with a port that is open to the prefixes of all regions, and one that is open to `more` other prefixes.
 fn all_regions(more: usize) -> Intent<Resolved> {
     let catalog = Catalog::embedded().unwrap();
     let registry = catalog.regions.iter().filter_map(|region| region.registry.as_ref()).flat_map(|row| &row.prefixes);

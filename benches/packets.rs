@@ -1,9 +1,9 @@
-//! What the rules cost a packet that opens a flow: `make bench`, as root.
+//! Cost of the rules for a packet that opens a flow: `make bench`, as root.
 //!
-//! A veth pair delivers a packet within the system call that sends it, so the time of the sender is all there is: to
-//! send, to cross, to be judged, and to be put where a program reads it.
+//! A veth pair delivers a packet within the system call that sends it, so the sender's time is the total: sending,
+//! crossing the pair, filtering, and queueing for the program that reads it.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark speaks")]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark prints")]
 
 #[path = "../tests/support/mod.rs"]
 #[macro_use]
@@ -35,7 +35,7 @@ const EMPTY: &str = "table inet edgeward {
     chain input { type filter hook input priority filter; policy accept; }
     chain output { type filter hook output priority filter; policy accept; }
 }";
-/// What any stateful firewall has.
+/// The minimum of any stateful firewall.
 const STATEFUL: &str = "table inet edgeward {
     chain input { type filter hook input priority filter; policy accept; ct state established,related accept; }
     chain output { type filter hook output priority filter; policy accept; ct state established,related accept; }
@@ -45,7 +45,7 @@ fn low(index: u32) -> u32 {
     0x2000_0000 + index * 1024
 }
 
-/// What a policy that permits a port to many prefixes is compiled to: of a host, or of a gateway without conntrack.
+/// The ruleset of a policy that permits a port to many prefixes, on a host or on a gateway without conntrack.
 fn wide(place: &str) -> String {
     let mut peers = String::new();
     for index in 0..PREFIXES {
@@ -62,7 +62,7 @@ fn wide(place: &str) -> String {
     emit::nft(&lower(&declared.bind(&Resolution::default()).unwrap()))
 }
 
-/// A packet for each of some places, among prefixes in no order that a cache could follow.
+/// One packet from each of the prefixes with these indices, in an order that defeats the processor's cache.
 fn flood(places: impl Iterator<Item = u32>, sport: Option<u16>) -> Flood {
     let stream = Stream { dscp: 1, name: "opens a flow", hook: Hook::Input, fate: Fate::Allowed };
     let from = |index: u32| {
@@ -75,7 +75,7 @@ fn flood(places: impl Iterator<Item = u32>, sport: Option<u16>) -> Flood {
     flood
 }
 
-/// Sends each packet of a flood; says how many nanoseconds one takes.
+/// Sends each packet of a flood, and returns the nanoseconds per packet.
 fn timed(flood: &Flood, host: &Topology) -> f64 {
     let begin = Instant::now();
     flood.once(host);
@@ -91,7 +91,7 @@ fn hosts(rulesets: &[(&str, String)]) -> Vec<Topology> {
     rulesets.iter().map(host).collect()
 }
 
-/// Packets that end behind the rules: nothing is measured but their way there.
+/// Packets that are dropped after the rules: measures only sending and filtering.
 fn to_the_rules(rulesets: &[(&str, String)], flood: &Flood) -> Vec<Vec<f64>> {
     let hosts = hosts(rulesets);
     let stream = Stream { dscp: 1, name: "opens a flow", hook: Hook::Input, fate: Fate::Allowed };
@@ -104,7 +104,7 @@ fn to_the_rules(rulesets: &[(&str, String)], flood: &Flood) -> Vec<Vec<f64>> {
     rounds
 }
 
-/// Packets that reach a program, as the first of a flow does: conntrack keeps it, and the program reads it.
+/// Packets that reach a program, like the first packet of a flow: conntrack adds an entry, and the program reads it.
 fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
     let hosts = hosts(rulesets);
     let (stop, heard) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -112,7 +112,7 @@ fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
         let listen = |host: &Topology| {
             let socket = host.within(Side::UnderTest, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).unwrap());
             socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            // The reader may have to wait for a processor.
+            // The reader may have to wait for a CPU.
             sockopt::set_socket_recv_buffer_size_force(&socket, 64 << 20).unwrap();
             let (stop, heard) = (&stop, &heard);
             scope.spawn(move || {
@@ -140,7 +140,7 @@ fn to_a_program(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
     })
 }
 
-/// Packets as the tests' oracle sends them: one after the other, and each is seen to arrive.
+/// Sends packets as the tests do: each one after the previous one has arrived.
 fn one_by_one(hosts: &[Topology], hook: Hook) -> Vec<Vec<f64>> {
     let part = PREFIXES / ROUNDS as u32;
     let sent = |host: &Topology, round: u32| {
@@ -159,7 +159,7 @@ fn one_by_one(hosts: &[Topology], hook: Hook) -> Vec<Vec<f64>> {
     (0..ROUNDS as u32).map(|round| hosts.iter().map(|host| sent(host, round)).collect()).collect()
 }
 
-/// The same through gateways, which need no conntrack.
+/// The same through a gateway without conntrack.
 fn through_a_gateway() -> (Vec<(&'static str, String)>, Vec<Vec<f64>>) {
     const EMPTY: &str = "table inet edgeward {
         chain forward { type filter hook forward priority filter; policy accept; }
@@ -178,7 +178,7 @@ fn through_a_gateway() -> (Vec<(&'static str, String)>, Vec<Vec<f64>>) {
     (rulesets, rounds)
 }
 
-/// TCP connections from as many addresses, opened and closed again.
+/// TCP connections from different addresses, opened and closed again.
 fn connections(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
     const CONNECTIONS: u32 = 2000;
     let hosts = hosts(rulesets);
@@ -193,7 +193,7 @@ fn connections(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
             let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
             bind(&socket, &SocketAddr::new(Ipv4Addr::from(from).into(), 0)).unwrap();
             rustix::net::connect(&socket, &SocketAddr::new(site::HOST.into(), PORT)).unwrap();
-            // Until the other side has closed it.
+            // Wait until the other side has closed it.
             let _ = TcpStream::from(socket).read(&mut [0]);
         };
         let open = |host: &Topology, round: u32| {
@@ -207,20 +207,20 @@ fn connections(rulesets: &[(&str, String)]) -> Vec<Vec<f64>> {
         let rounds = (0..=ROUNDS as u32).map(|round| hosts.iter().map(|host| open(host, round)).collect());
         let rounds = rounds.skip(1).collect();
         stop.store(true, Ordering::Relaxed);
-        // Who waits for the next connection sees then that there is to be none.
+        // The listeners only check `stop` when a connection arrives.
         hosts.iter().for_each(|host| host.within(Side::Outside, || connect(low(0))));
         rounds
     })
 }
 
 fn main() {
-    // What `cargo test --benches` and its like pass.
+    // `cargo test --benches` passes this.
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
     need_namespaces!();
     let wide = wide("target: edge-host\n");
-    // The least that nftables can do with the same set.
+    // The minimum for nftables with the same set: one rule.
     let set = wide.split("set in_v4 {").nth(1).and_then(|rest| rest.split("\n\t}").next()).unwrap();
     let least = format!(
         "table inet edgeward {{\nset in_v4 {{ {set}\n}}\nchain input {{\n\
@@ -234,7 +234,7 @@ fn main() {
         ("100,000 prefixes", wide),
     ];
     let scattered = to_the_rules(&rulesets, &flood(0..PREFIXES, None));
-    // A port that was used is free again at once, for conntrack keeps none of them.
+    // A source port can be reused at once, because conntrack keeps no entry for dropped packets.
     let same = to_the_rules(&rulesets, &flood((0..PREFIXES).map(|_| 0), None));
     show("A packet that opens a flow, to the end of the rules", &rulesets, &scattered);
     show("The same, all from one address", &rulesets, &same);
@@ -245,7 +245,7 @@ fn main() {
     show("A packet through a gateway without conntrack, one after the other arrived", &rulesets, &rounds);
 }
 
-/// Shows the medians of rounds, and how they stand to those of the first and the second ruleset.
+/// Prints the medians of the rounds, and their ratios to the first and the second ruleset.
 fn show(what: &str, rulesets: &[(&str, String)], rounds: &[Vec<f64>]) {
     println!("{what} (of the first, of the second):");
     let mut medians = Vec::new();

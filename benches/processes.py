@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Whole processes, timed side by side with nft and FireHOL's iprange: `make bench`, as root.
+"""Times whole processes, compared with nft and FireHOL's iprange: `make bench`, as root.
 
-Each row is the median of five runs; where two programs are compared, they take turns. Memory is the peak of the largest
-process of a run. Everything happens in network namespaces that are made here, and removed.
+Each row is the median of five runs; runs of two programs that are compared alternate. Memory is the peak of the largest process
+of a run. Everything runs in temporary network namespaces.
 """
 
 import argparse
@@ -42,14 +42,14 @@ def address(bits):
 
 
 def random_prefixes(dice, count):
-    """Prefixes of any place and of 8 to 32 bits, as they come."""
+    """Random prefixes of 8 to 32 bits; they may overlap."""
     for _ in range(count):
         length = 8 + dice.getrandbits(16) % 25
         yield f"{address(dice.getrandbits(length) << (32 - length))}/{length}"
 
 
 def disjoint_prefixes(count):
-    """Prefixes in order, with gaps between them."""
+    """Sorted prefixes with gaps between them."""
     step = (1 << 32) // (count + 10)
     for index in range(count):
         length = max(24 + index % 9, 33 - step.bit_length() + 1)
@@ -59,7 +59,7 @@ def disjoint_prefixes(count):
 
 
 class Run:
-    """A run of a command."""
+    """One run of a command."""
 
     def __init__(self, command, namespace=None, expect=(0,)):
         if namespace:
@@ -89,17 +89,17 @@ class Figure:
 
 
 def alternate(*ways):
-    """Figures of some ways, each a function that prepares a run and makes it; in turn, after one round to warm up."""
+    """Figures of several functions, each of which does one run; they alternate, after one round of warm-up."""
     rounds = [[way() for way in ways] for _ in range(RUNS + 1)][1:]
     return [Figure(runs) for runs in zip(*rounds)]
 
 
 class Table:
-    """The rows, as they come and for the documentation."""
+    """The results, printed as a Markdown table for docs/performance.md."""
 
     def __init__(self):
         self.failed = False
-        print("| what | edgeward | beside it | ratio | bar |\n|---|---|---|---|---|", flush=True)
+        print("| what | edgeward | compared with | ratio | limit |\n|---|---|---|---|---|", flush=True)
 
     def row(self, what, figure, beside="", ratio="", bar="", holds=True):
         self.failed |= not holds
@@ -136,7 +136,7 @@ def write_inputs(folder):
         prefixes = list(disjoint_prefixes(count))
         before = "table inet bench {\n\tset sites {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t\telements = {\n"
         write(f"{count}.nft", before + ",\n".join(prefixes) + "\n\t\t}\n\t}\n}\n")
-        # A list of somebody else's is in no order.
+        # Lists from other sources are not sorted.
         random.Random(SEED).shuffle(prefixes)
         write(f"{count}.txt", "\n".join(prefixes) + "\n")
         write(f"{count}-all.txt", "\n".join(prefixes) + "\n")
@@ -147,7 +147,7 @@ def write_inputs(folder):
 
 
 class Bench:
-    """What is measured, with inputs in a folder."""
+    """The measurements, with inputs in a folder."""
 
     def __init__(self, program, folder, table):
         self.program, self.folder, self.table = program, folder, table
@@ -162,7 +162,7 @@ class Bench:
         return ["--state-dir", self.path(name)]
 
     def cold(self, count):
-        """The first apply, of a host without a table."""
+        """The first apply, on a host without a table."""
         shutil.rmtree(self.path("state"), ignore_errors=True)
         subprocess.run(["ip", "netns", "delete", NAMESPACES[0]], stderr=subprocess.DEVNULL)
         make_namespace(NAMESPACES[0])
@@ -213,9 +213,9 @@ class Bench:
 
     def live(self):
         ours, theirs = alternate(lambda: self.cold(LARGE), self.nft_load)
-        self.table.beside(f"`apply` of {LARGE:,} prefixes, from cold", ours, theirs, "`nft -f`", 0.75, 0.25)
+        self.table.beside(f"first `apply` of {LARGE:,} prefixes", ours, theirs, "`nft -f`", 0.75, 0.25)
         small, = alternate(lambda: self.cold(SMALL))
-        self.table.growth("`apply` from cold", small, ours, 15)
+        self.table.growth("first `apply`", small, ours, 15)
         self.cold(LARGE)
         policy, more = self.path(f"{LARGE}.yaml"), self.path(f"{LARGE}-more.yaml")
         refreshes, elements = itertools.count(1), itertools.count(1)
@@ -230,20 +230,20 @@ class Bench:
             return Run(["nft", "add", "element", "inet", "bench", "sites", element], NAMESPACES[1])
 
         ours, theirs = alternate(refresh, add_element)
-        self.table.beside(f"`refresh` that changes 1 element of {LARGE:,}", ours, theirs, "`nft add element`", 0.02, limit=50)
+        self.table.beside(f"`refresh` that changes 1 of {LARGE:,} elements", ours, theirs, "`nft add element`", 0.02, limit=50)
         shutil.copy(self.path(f"{LARGE}-all.txt"), self.path(f"{LARGE}.txt"))
         self.edgeward("refresh", policy, *self.state(), namespace=NAMESPACES[0])
         again, _ = alternate(
             lambda: self.edgeward("apply", more, *self.state(), namespace=NAMESPACES[0]),
             lambda: self.edgeward("apply", policy, *self.state(), namespace=NAMESPACES[0]),
         )
-        self.table.within(f"`apply` with one flow more beside {LARGE:,} prefixes", again, 0.5)
+        self.table.within(f"`apply` that adds a flow next to {LARGE:,} prefixes", again, 0.5)
         compared, = alternate(lambda: self.edgeward("diff", more, *self.state(), namespace=NAMESPACES[0], expect=(1,)))
         self.table.within(f"`diff` against the kernel with {LARGE:,} prefixes", compared, 2)
         generation, = alternate(lambda: self.edgeward("diff", more, "--against", "1", *self.state(), expect=(1,)))
-        self.table.within("`diff` against a generation of as many", generation, 3, 1024)
+        self.table.within(f"`diff` against a generation with {LARGE:,} prefixes", generation, 3, 1024)
         status, = alternate(lambda: self.edgeward("status", *self.state(), namespace=NAMESPACES[0]))
-        self.table.within("`status` beside as many", status, 2)
+        self.table.within(f"`status` with {LARGE:,} prefixes", status, 2)
 
 
 def make_namespace(name):
@@ -258,7 +258,7 @@ def remove_namespaces():
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("program", help="the program, as it was built for release")
+    arguments.add_argument("program", help="the release build of edgeward")
     arguments.add_argument("--inputs", help=argparse.SUPPRESS)
     arguments = arguments.parse_args()
     if arguments.inputs:
@@ -271,7 +271,7 @@ def main():
         try:
             for name in NAMESPACES:
                 make_namespace(name)
-            # In a process of its own: to the kernel, a process begins with the memory of the one that starts it.
+            # In a separate process: the kernel counts the memory of the parent in the peak of its children.
             subprocess.run([sys.executable, __file__, program, "--inputs", folder], check=True)
             bench = Bench(program, folder, table)
             bench.examples(policies)
