@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::intent::{Aspect, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, icmp_types};
-use crate::net::{Hook, Packet, Payload, Traffic};
+use crate::net::{CtDirection, Hook, Packet, Payload, Traffic};
 use crate::resolution::{NameRecord, Resolution, Seen};
 
 /// A flow that permits a packet, and the parts of its ends that the packet's addresses are in.
@@ -11,8 +11,8 @@ use crate::resolution::{NameRecord, Resolution, Seen};
 pub struct Permission<'a> {
     /// The flow.
     pub flow: &'a Flow<Declared>,
-    /// The packet is an answer: the flow runs the other way.
-    pub reply: bool,
+    /// The packet's direction within the flow.
+    pub direction: CtDirection,
     /// The parts of the local end; none where it is every address.
     pub local: Vec<Matched<'a>>,
     /// The parts of the other end; none where it is every address.
@@ -100,18 +100,18 @@ impl<'a> Meaning<'a> {
         self.flows()
             .filter(|(declared, _)| declared.id == flow)
             .filter_map(|(declared, resolved)| {
-                let holds = |reply| resolved.condition(reply).holds(packet);
-                let reply = if begins(declared, packet) && holds(false) {
-                    false
-                } else if stateless && !declared.untracked && holds(true) {
-                    true
+                let holds = |direction| resolved.condition(direction).holds(packet);
+                let direction = if begins(declared, packet) && holds(CtDirection::Original) {
+                    CtDirection::Original
+                } else if stateless && !declared.untracked && holds(CtDirection::Reply) {
+                    CtDirection::Reply
                 } else {
                     return None;
                 };
-                let (local, peer) = declared.side.ends(reply);
+                let (local, peer) = declared.side.ends(direction);
                 let local = self.matched(&declared.local, packet.address(local));
                 let peers = self.matched(&declared.peers, packet.address(peer));
-                Some(Permission { flow: declared, reply, local, peers })
+                Some(Permission { flow: declared, direction, local, peers })
             })
             .collect()
     }
@@ -130,17 +130,17 @@ impl<'a> Meaning<'a> {
     /// The one thing that keeps a packet from being of a flow, or one of its answers.
     fn only_lack(&self, flow: &Flow<Declared>, resolved: &Flow<Resolved>, packet: &Packet) -> Option<Aspect> {
         if packet.hook == Hook::Forward {
-            let one = |reply| match resolved.lacks(packet, reply)[..] {
+            let one = |direction| match resolved.lacks(packet, direction)[..] {
                 [lack] => Some(lack),
                 _ => None,
             };
             let answers = self.answers() && !flow.untracked;
-            return one(false).or_else(|| answers.then(|| one(true)).flatten());
+            return one(CtDirection::Original).or_else(|| answers.then(|| one(CtDirection::Reply)).flatten());
         }
         // What this host sends where the other side has to begin, and the other way round.
         let other_way = !begins(flow, packet);
         let turned = Flow { side: resolved.side.reversed(), ..resolved.clone() };
-        match (other_way, &(if other_way { &turned } else { resolved }).lacks(packet, false)[..]) {
+        match (other_way, &(if other_way { &turned } else { resolved }).lacks(packet, CtDirection::Original)[..]) {
             (false, [lack]) => Some(*lack),
             (true, []) => Some(Aspect::Direction),
             _ => None,

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::diag::{Code, Problems};
-use crate::intent::{Addresses, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, Side};
-use crate::net::{DomainName, Hook, PacketEnd, Prefix, PrefixSet, Traffic};
+use crate::intent::{Addresses, Declared, End, Flow, Gateway, Intent, Origin, Part, PartKind, Resolved, Side};
+use crate::net::{CtDirection, DomainName, Hook, PacketEnd, Prefix, PrefixSet, Traffic};
 use crate::source::Span;
 use crate::space::{Condition, Region, Space};
 
@@ -31,9 +31,9 @@ pub fn lint(intent: &Intent<Declared>, problems: &mut Problems) {
     let covered = intent.gateway.as_ref().map(|gateway| stand_in(&gateway.covered, &names));
     let ends = [PacketEnd::Source, PacketEnd::Destination];
     let covered = covered.as_ref().map(|covered| ends.map(|end| Condition::Address(end, covered)));
-    let conditions: Vec<Condition<'_>> = flows.iter().map(|flow| flow.condition(false)).collect();
+    let conditions: Vec<Condition<'_>> = flows.iter().map(|flow| flow.condition(CtDirection::Original)).collect();
     let space = Space::new(conditions.iter().chain(covered.iter().flatten()));
-    let everything = intent.gateway.as_ref().is_some_and(|gateway| gateway.everything);
+    let everything = intent.gateway.as_ref().is_some_and(Gateway::covers_everything);
     // What crosses a gateway has one end inside; what stays inside is not judged.
     let judged = match &covered {
         Some([from, to]) if !everything => {

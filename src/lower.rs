@@ -8,8 +8,8 @@ mod dispatch;
 mod sets;
 
 use crate::intent::{Addresses, End, Flow, Gateway, Intent, Resolved, Side};
-use crate::net::{CtState, Family, Hook, PacketEnd, PrefixSet, Traffic, Verdict};
-use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset};
+use crate::net::{ChainPolicy, CtDirection, CtState, Family, Hook, PacketEnd, PrefixSet, Traffic, Verdict};
+use crate::ruleset::{Action, Base, Chain, Label, Log, Match, Rule, Ruleset};
 use crate::site::Mode;
 
 use dispatch::{Permit, dispatch, inline};
@@ -17,12 +17,12 @@ use sets::Sets;
 
 /// Compiles flows into a ruleset.
 pub fn lower(intent: &Intent<Resolved>) -> Ruleset {
-    let mut table = Table { intent, ruleset: Ruleset::default(), sets: Sets::new(&intent.flows) };
+    let mut lowering = Lowering { intent, ruleset: Ruleset::default(), sets: Sets::new(&intent.flows) };
     match &intent.gateway {
-        None => table.edge_host(),
-        Some(gateway) => table.gateway(gateway),
+        None => lowering.edge_host(),
+        Some(gateway) => lowering.gateway(gateway),
     }
-    let Table { mut ruleset, sets, .. } = table;
+    let Lowering { mut ruleset, sets, .. } = lowering;
     ruleset.title =
         format!("ruleset of the policy `{}`, target {}, catalog {}", intent.name, intent.target, intent.catalog);
     ruleset.sets = sets.into_used(&ruleset.used_sets());
@@ -30,34 +30,32 @@ pub fn lower(intent: &Intent<Resolved>) -> Ruleset {
     ruleset
 }
 
-/// The ruleset on its way.
-struct Table<'a> {
+/// A ruleset in the making.
+struct Lowering<'a> {
     intent: &'a Intent<Resolved>,
     ruleset: Ruleset,
     sets: Sets,
 }
 
 /// A rule that decides without a flow.
-fn structural(matches: Vec<Match>, action: Action, comment: &str) -> Rule {
-    Rule { matches, log: None, counter: None, action, comment: Some(comment.to_owned()) }
+fn structural(matches: Vec<Match>, verdict: Verdict, label: Label) -> Rule {
+    Rule { label: Some(label), ..Rule::new(matches, Action::Verdict(verdict)) }
 }
 
 fn established() -> Rule {
     let seen = Match::State(vec![CtState::Established, CtState::Related]);
-    structural(vec![seen], Action::Verdict(Verdict::Accept), "established")
+    structural(vec![seen], Verdict::Accept, Label::Established)
 }
 
-impl Table<'_> {
+impl Lowering<'_> {
     fn chain(&mut self, name: &str, base: Option<Base>, rules: Vec<Rule>) {
         self.ruleset.chains.push(Chain { name: name.to_owned(), base, rules });
     }
 
     /// Log, count and deny what got here.
     fn denial(&self, hook: Hook) -> [Rule; 2] {
-        let counter = Some(format!("denied_{}", hook.name()));
-        let action = Action::Verdict(self.verdict(self.intent.denials.at(hook)));
-        let comment = Some("denied".to_owned());
-        [self.log(hook, Vec::new()), Rule { matches: Vec::new(), log: None, counter, action, comment }]
+        let rule = structural(Vec::new(), self.verdict(self.intent.denials.at(hook)), Label::Denied);
+        [self.log(hook, Vec::new()), Rule { counter: Some(format!("denied_{}", hook.name())), ..rule }]
     }
 
     /// The verdict of a denial: none is carried out in audit mode.
@@ -68,16 +66,15 @@ impl Table<'_> {
     fn log(&self, hook: Hook, matches: Vec<Match>) -> Rule {
         let word = if self.intent.mode == Mode::Audit { "audit" } else { "denied" };
         let prefix = format!("edgeward {word} {}: ", hook.name());
-        let log = Log { prefix, count: self.intent.log.count, per: self.intent.log.per.name() };
-        Rule { matches, log: Some(log), counter: None, action: Action::Continue, comment: None }
+        Rule { log: Some(Log { prefix, rate: self.intent.log }), ..Rule::new(matches, Action::Continue) }
     }
 
     /// Count and drop what conntrack calls invalid, without a word; in audit mode it would have been, and is logged.
     fn invalid(&self, hook: Hook) -> Vec<Rule> {
         let matches = vec![Match::State(vec![CtState::Invalid])];
         let log = (self.intent.mode == Mode::Audit).then(|| self.log(hook, matches.clone()));
-        let action = Action::Verdict(self.verdict(Verdict::Drop));
-        let rule = Rule { counter: Some(format!("invalid_{}", hook.name())), ..structural(matches, action, "invalid") };
+        let rule = structural(matches, self.verdict(Verdict::Drop), Label::Invalid);
+        let rule = Rule { counter: Some(format!("invalid_{}", hook.name())), ..rule };
         log.into_iter().chain([rule]).collect()
     }
 
@@ -86,37 +83,36 @@ impl Table<'_> {
             [(Hook::Input, Side::Inbound, PacketEnd::Source), (Hook::Output, Side::Outbound, PacketEnd::Destination)]
         {
             let flows = self.intent.flows.iter().filter(|flow| flow.side == side);
-            let permits: Vec<Permit> = flows.flat_map(|flow| self.permits(flow, None, false)).collect();
+            let permits: Vec<Permit> = flows.flat_map(|flow| self.permits(flow, None, CtDirection::Original)).collect();
             let (untracked, tracked): (Vec<Permit>, Vec<Permit>) =
                 permits.into_iter().partition(|permit| permit.untracked);
             self.notrack(if hook == Hook::Input { Hook::RawPrerouting } else { Hook::RawOutput }, &untracked);
             // Loopback first: a reject of our own reaches the program through it. What conntrack does not judge
             // stands before the drop of what conntrack calls invalid.
-            let mut rules = vec![
-                structural(vec![Match::Loopback(end)], Action::Verdict(Verdict::Accept), "loopback"),
-                established(),
-            ];
+            let mut rules =
+                vec![structural(vec![Match::Loopback(end)], Verdict::Accept, Label::Loopback), established()];
             rules.extend(untracked.iter().flat_map(inline));
             rules.extend(self.invalid(hook));
             rules.extend(dispatch(hook.name(), &tracked, &mut self.ruleset.chains));
             rules.extend(self.denial(hook));
-            self.chain(hook.name(), Some(Base { hook, drops: self.drops() }), rules);
+            self.chain(hook.name(), Some(Base { hook, policy: self.policy() }), rules);
         }
     }
 
-    /// Whether base chains drop what falls off their end; nothing does, but a reader of the ruleset looks there.
-    fn drops(&self) -> bool {
-        self.intent.mode == Mode::Enforce
+    /// The policy of base chains. No packet gets that far, but readers of the ruleset look there.
+    fn policy(&self) -> ChainPolicy {
+        if self.intent.mode == Mode::Enforce { ChainPolicy::Drop } else { ChainPolicy::Accept }
     }
 
     fn gateway(&mut self, gateway: &Gateway<Resolved>) {
+        let everything = gateway.covers_everything();
         let covered = gateway.covered.all();
         let ends = self.sets.refer("zone_idc", &gateway.covered, "the data centre's own addresses");
         // What packets in a chain are known to have at their local end. Answers must not decide which rules there are.
         let known = gateway.covered.named.is_none().then_some(&covered);
         let mut entry = Vec::new();
         // Where all else is left alone, an established packet of others is accepted as well here as at the end.
-        if !gateway.everything && !gateway.stateless {
+        if !everything && !gateway.stateless {
             entry.push(established());
         }
         let mut raw = Vec::new();
@@ -129,48 +125,49 @@ impl Table<'_> {
                 flows.map(|flow| crossing(flow, gateway, &covered)).collect::<Vec<_>>()
             };
             let (flows, answered) = (crossing(side), crossing(side.reversed()));
-            let mut permits: Vec<Permit> = flows.iter().flat_map(|flow| self.permits(flow, known, false)).collect();
+            let mut permits: Vec<Permit> =
+                flows.iter().flat_map(|flow| self.permits(flow, known, CtDirection::Original)).collect();
             // A reply runs against its flow: it is met in the chain of the other side.
             if gateway.stateless {
                 let answered = answered.iter().filter(|flow| !flow.untracked);
-                permits.extend(answered.flat_map(|flow| self.permits(flow, known, true)));
+                permits.extend(answered.flat_map(|flow| self.permits(flow, known, CtDirection::Reply)));
             }
             for flow in flows.iter().filter(|flow| flow.untracked) {
-                raw.extend(self.permits(flow, None, false));
+                raw.extend(self.permits(flow, None, CtDirection::Original));
             }
             let mut rules = Vec::new();
-            if gateway.everything && !gateway.stateless {
+            if everything && !gateway.stateless {
                 rules.push(established());
             }
-            if !gateway.everything && side == Side::Outbound {
+            if !everything && side == Side::Outbound {
                 // What stays inside is not ours to judge; `forward_inbound` never sees it.
                 rules.extend(ends.iter().map(|(family, set)| {
                     let inside = Match::Address(end.other(), *family, set.clone());
-                    structural(vec![inside], Action::Verdict(Verdict::Accept), "inside")
+                    structural(vec![inside], Verdict::Accept, Label::Inside)
                 }));
             }
             rules.extend(dispatch(name, &permits, &mut self.ruleset.chains));
-            if !gateway.everything {
+            if !everything {
                 rules.extend(self.denial(Hook::Forward));
             }
             self.chain(name, None, rules);
             entry.extend(ends.iter().map(|(family, set)| {
                 let ours = Match::Address(end, *family, set.clone());
-                let action = match gateway.everything {
+                let action = match everything {
                     true => Action::Jump(name.to_owned()),
                     false => Action::Goto(name.to_owned()),
                 };
-                Rule { matches: vec![ours], log: None, counter: None, action, comment: None }
+                Rule::new([ours], action)
             }));
         }
-        if gateway.everything {
+        if everything {
             entry.extend(self.denial(Hook::Forward));
         }
         if !gateway.stateless {
             self.notrack(Hook::RawPrerouting, &raw);
         }
-        let drops = gateway.everything && self.drops();
-        self.chain("forward", Some(Base { hook: Hook::Forward, drops }), entry);
+        let policy = if everything { self.policy() } else { ChainPolicy::Accept };
+        self.chain("forward", Some(Base { hook: Hook::Forward, policy }), entry);
     }
 
     /// Keeps the UDP of untracked flows from conntrack: a tunnel would fill its table with one-way flows.
@@ -184,15 +181,15 @@ impl Table<'_> {
             .map(|rule| Rule { counter: None, action: Action::Notrack, ..rule })
             .collect();
         if !rules.is_empty() {
-            self.chain(hook.name(), Some(Base { hook, drops: false }), rules);
+            self.chain(hook.name(), Some(Base { hook, policy: ChainPolicy::Accept }), rules);
         }
     }
 
     /// The ways in which a flow permits packets: by family and by set.
     ///
     /// `known` are the addresses one of which packets in the chain are known to have at their local end.
-    fn permits(&mut self, flow: &Flow<Resolved>, known: Option<&PrefixSet>, reply: bool) -> Vec<Permit> {
-        let (local_end, peer_end) = flow.side.ends(reply);
+    fn permits(&mut self, flow: &Flow<Resolved>, known: Option<&PrefixSet>, direction: CtDirection) -> Vec<Permit> {
+        let (local_end, peer_end) = flow.side.ends(direction);
         let implied = match (&flow.local, known) {
             (End::Ends(Addresses { fixed, named: None }), Some(known)) => known.is_subset(fixed),
             (End::Ends(_), _) => false,
@@ -231,7 +228,7 @@ impl Table<'_> {
                         matches,
                         traffic: flow.traffic.clone(),
                         from_ports: flow.from_ports.clone(),
-                        reply,
+                        direction,
                         untracked: flow.untracked,
                     });
                 }
@@ -248,7 +245,7 @@ impl Table<'_> {
 /// The part of a flow that crosses the gateway: what stays inside the data centre does not.
 fn crossing(flow: &Flow<Resolved>, gateway: &Gateway<Resolved>, covered: &PrefixSet) -> Flow<Resolved> {
     let mut flow = flow.clone();
-    if !gateway.everything {
+    if !gateway.covers_everything() {
         if let End::Ends(addresses) = &mut flow.peers {
             *addresses = addresses.map(|set| set.difference(covered));
         }

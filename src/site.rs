@@ -77,6 +77,16 @@ words! {
 }
 
 words! {
+    /// Which packets a gateway filters.
+    pub enum Covers {
+        /// Those with exactly one end in the data centre. All others are left to other tables.
+        Hosts = "hosts",
+        /// All that it forwards.
+        Everything = "everything",
+    }
+}
+
+words! {
     /// Whether denied packets are denied.
     pub enum Mode {
         /// They are.

@@ -22,7 +22,7 @@ use edgeward::lower::lower;
 use edgeward::net::{CtState, Hook, Packet, Payload, Verdict};
 use edgeward::policy;
 use edgeward::resolution::Resolution;
-use edgeward::ruleset::{Action, Match, Ruleset};
+use edgeward::ruleset::{Action, Label, Match, Ruleset};
 use edgeward::source::Source;
 
 use contract::{Flow, Model, Range, Site, Traffic, ranges};
@@ -233,9 +233,8 @@ fn strange_edges(model: &Model, ruleset: &Ruleset) -> Vec<String> {
             _ => Vec::new(),
         });
         let odd = matched.chain(dispatched).filter(|&(low, high)| !cut(low) || !cut(high + 1));
-        strange.extend(
-            odd.map(|range| format!("ports {range:?} of {:?}, which no row of the contract has", rule.comment)),
-        );
+        strange
+            .extend(odd.map(|range| format!("ports {range:?} of {:?}, which no row of the contract has", rule.label)));
     }
     strange
 }
@@ -250,10 +249,11 @@ fn hold(site: Site, choose: impl Fn(&Model) -> Vec<Packet>, wrong: &mut Vec<Stri
     let mut differences = strange_edges(&model, &ruleset);
     for packet in choose(&model) {
         let expected = model.expect(&packet);
-        let outcome = ruleset.evaluate(&packet);
-        let (seen, credited) = (outcome.verdict, outcome.rule.and_then(|rule| rule.comment.as_deref()));
+        let trace = ruleset.trace(&packet, |_, _| ());
+        let credited = trace.rule.and_then(|rule| rule.label.as_ref()).map(Label::comment);
+        let seen = trace.disposition.verdict;
         // What denies is a counted rule, not the policy of the chain.
-        let counted = seen == Verdict::Accept || outcome.rule.is_some_and(|rule| rule.counter.is_some());
+        let counted = seen == Verdict::Accept || trace.rule.is_some_and(|rule| rule.counter.is_some());
         if !expected.met_by(seen, credited) || !counted {
             differences.push(format!("{packet:?}\n  expected {expected:?}, seen {seen:?} by {credited:?}"));
         }

@@ -15,7 +15,7 @@ use edgeward::lower::lower;
 use edgeward::net::{Hook, Packet};
 use edgeward::proof::prove;
 use edgeward::readback;
-use edgeward::ruleset::{Ruleset, differences};
+use edgeward::ruleset::differences;
 use edgeward::source::Source;
 use support::compile::resolved;
 use support::random::{CutPoints, Dice};
@@ -139,12 +139,6 @@ fn mutants(text: &str) -> Vec<Mutant> {
     mutants
 }
 
-/// What a ruleset does with a packet, as far as a policy says.
-fn fate<'a>(ruleset: &'a Ruleset, packet: &Packet) -> (edgeward::net::Verdict, Option<&'a str>, bool) {
-    let outcome = ruleset.evaluate(packet);
-    (outcome.verdict, outcome.rule.and_then(|rule| rule.flow()), outcome.untracked)
-}
-
 #[derive(Debug, Default)]
 struct Tally {
     unreadable: usize,
@@ -167,19 +161,18 @@ fn check(case: &str, tally: &mut Tally) {
         for difference in &found {
             let packet = difference.example;
             let [old, new] = [&original, &mutant].map(|ruleset| ruleset.evaluate(&packet));
-            assert_ne!((old.verdict, old.untracked), (new.verdict, new.untracked), "{case}, {what}: {packet}");
+            assert_ne!((old.verdict, old.tracked), (new.verdict, new.tracked), "{case}, {what}: {packet}");
         }
         match prove(&intent, &mutant) {
             Err(wrong) => {
                 tally.disproved += 1;
                 tally.shown += usize::from(!found.is_empty());
-                let said = intent.specification();
-                let meant = said.decide(&wrong.packet);
-                let meant = (meant.verdict, meant.flow, said.untracked.holds(&wrong.packet));
-                assert_ne!(meant, fate(&mutant, &wrong.packet), "{case}, {what}: {wrong}");
-                // The proof also knows by which flow a packet passes; `diff` speaks of what becomes of it.
+                assert_ne!(wrong.meant, wrong.found, "{case}, {what}: {wrong}");
+                assert_eq!(wrong.meant, intent.disposition(&wrong.packet), "{case}, {what}: {wrong}");
+                assert_eq!(wrong.found, mutant.evaluate(&wrong.packet), "{case}, {what}: {wrong}");
+                // The proof also compares the flows that permit a packet; `diff` does not.
                 if found.is_empty() {
-                    assert_eq!(meant.0, fate(&mutant, &wrong.packet).0, "{case}, {what}: {wrong}");
+                    assert_eq!(wrong.meant.verdict, wrong.found.verdict, "{case}, {what}: {wrong}");
                 }
             }
             Ok(()) => {
@@ -190,7 +183,7 @@ fn check(case: &str, tally: &mut Tally) {
                     let packet = points[dice.below(2)].packet(&mut dice);
                     let hook = if dice.flip() { *dice.pick(&Hook::ALL) } else { packet.hook };
                     let packet = Packet { hook, ..packet };
-                    assert_eq!(fate(&original, &packet), fate(&mutant, &packet), "{case}, {what}: {packet}");
+                    assert_eq!(original.evaluate(&packet), mutant.evaluate(&packet), "{case}, {what}: {packet}");
                 }
                 tally.without_effect.push(format!("{case}, {what}"));
             }

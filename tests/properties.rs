@@ -141,11 +141,12 @@ fn intent_and_ruleset_agree_on_every_packet() {
         let mut dice = Dice::new(seed);
         for _ in 0..2_000 {
             let packet = points.packet(&mut dice);
-            let meant = intent.admits(&packet);
-            let outcome = ruleset.evaluate(&packet);
-            let counted =
-                outcome.rule.and_then(|rule| rule.counter.as_deref()).and_then(|name| name.strip_prefix("flow_"));
-            assert_eq!((meant.verdict, meant.flow), (outcome.verdict, counted), "seed {seed}: {packet:#?}\n{yaml}");
+            let meant = intent.disposition(&packet);
+            let trace = ruleset.trace(&packet, |_, _| ());
+            assert_eq!(meant, trace.disposition, "seed {seed}: {packet:#?}\n{yaml}");
+            let counter = trace.rule.and_then(|rule| rule.counter.as_deref());
+            let counted = counter.and_then(|name| name.strip_prefix("flow_"));
+            assert_eq!(meant.flow, counted, "seed {seed}: {packet:#?}\n{yaml}");
             if meant.flow.is_some() {
                 accepted += 1;
             } else {
@@ -153,7 +154,7 @@ fn intent_and_ruleset_agree_on_every_packet() {
             }
         }
     }
-    // Packets that all fare alike would prove nothing.
+    // Packets that are all treated alike would prove nothing.
     assert!(accepted > policies() * 50 && denied > policies() * 50, "{accepted} by flows, {denied} denied");
 }
 
@@ -178,7 +179,7 @@ fn a_ruleset_with_an_empty_set_is_caught() {
     let set = ruleset.sets.values_mut().find(|set| !set.elements.is_empty()).unwrap();
     set.elements = PrefixSet::default();
     let wrong = prove(&intent, &ruleset).unwrap_err();
-    assert_ne!(intent.admits(&wrong.packet).verdict, ruleset.evaluate(&wrong.packet).verdict, "{wrong}");
+    assert_ne!(wrong.meant.verdict, wrong.found.verdict, "{wrong}");
 }
 
 #[test]

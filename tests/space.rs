@@ -1,4 +1,4 @@
-//! Packet space, held against single packets: what a region has, its boxes and its witness, and differences.
+//! Packet space, compared with single packets: regions, their boxes and witnesses, and differences.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -7,7 +7,7 @@ mod support;
 use edgeward::catalog::Catalog;
 use edgeward::intent::{Intent, Resolved};
 use edgeward::lower::lower;
-use edgeward::net::{Hook, Packet, Verdict};
+use edgeward::net::{ChainPolicy, Hook, Packet, Verdict};
 use edgeward::proof::prove;
 use edgeward::ruleset::{Action, Base, Chain, Difference, Effect, Rule, Ruleset, differences};
 use edgeward::space::{Condition, Space};
@@ -72,7 +72,7 @@ fn regions_hold_what_their_condition_is_true_of() {
     assert!(inside > 1000 && outside > 1000, "{inside} in, {outside} out");
 }
 
-/// The effect of a change on one packet, by the two rulesets' own word.
+/// The effect of a change on one packet: what the two rulesets do with it.
 fn effects(old: &Ruleset, new: &Ruleset, packet: &Packet) -> Vec<Effect> {
     let (before, after) = (old.evaluate(packet), new.evaluate(packet));
     let verdict = match (before.verdict, after.verdict) {
@@ -84,9 +84,9 @@ fn effects(old: &Ruleset, new: &Ruleset, packet: &Packet) -> Vec<Effect> {
         (_, Verdict::Drop) => Some(Effect::Silenced),
         (_, Verdict::Reject) => Some(Effect::Answered),
     };
-    let tracking = match (before.untracked, after.untracked) {
-        (false, true) => Some(Effect::Untracked),
-        (true, false) => Some(Effect::Tracked),
+    let tracking = match (before.tracked, after.tracked) {
+        (true, false) => Some(Effect::Untracked),
+        (false, true) => Some(Effect::Tracked),
         _ => None,
     };
     verdict.into_iter().chain(tracking).collect()
@@ -143,7 +143,7 @@ fn differences_are_the_disagreements_of_two_rulesets() {
     assert!(differing > 1000 && alike > 1000, "{differing} differ, {alike} do not");
 }
 
-/// Of three versions, every packet is put down to the last step that changed how it fares.
+/// Of three versions, every packet is attributed to the last step that changed its treatment.
 #[test]
 fn differences_have_the_step_that_made_them() {
     let catalog = Catalog::embedded().unwrap();
@@ -158,11 +158,11 @@ fn differences_have_the_step_that_made_them() {
             assert_exact(&found, &versions[0], &versions[2], &packet);
             for difference in found.iter().filter(|found| found.boxes.iter().any(|one| one.contains(&packet))) {
                 let tracking = matches!(difference.effect, Effect::Untracked | Effect::Tracked);
-                let fares = versions.each_ref().map(|version| {
-                    let outcome = version.evaluate(&packet);
-                    if tracking { u32::from(outcome.untracked) } else { outcome.verdict as u32 }
+                let treated = versions.each_ref().map(|version| {
+                    let disposition = version.evaluate(&packet);
+                    if tracking { u32::from(disposition.tracked) } else { disposition.verdict as u32 }
                 });
-                let step = usize::from(fares[1] != fares[2]);
+                let step = usize::from(treated[1] != treated[2]);
                 assert_eq!(difference.step, step, "seed {seed}: {packet}, {:?}", difference.effect);
                 steps[step] += 1;
             }
@@ -171,20 +171,14 @@ fn differences_have_the_step_that_made_them() {
     assert!(steps.iter().all(|count| *count > 500), "{steps:?}");
 }
 
-/// A packet that is rejected, then accepted, then dropped fares otherwise in the end.
+/// A packet that is rejected, then accepted, then dropped is treated differently in the end.
 #[test]
-fn a_way_round_is_no_way_out() {
+fn only_the_first_and_the_last_version_count() {
     let [reject, accept, drop] = [Verdict::Reject, Verdict::Accept, Verdict::Drop].map(|verdict| Ruleset {
         chains: vec![Chain {
             name: "input".to_owned(),
-            base: Some(Base { hook: Hook::Input, drops: true }),
-            rules: vec![Rule {
-                matches: Vec::new(),
-                log: None,
-                counter: None,
-                action: Action::Verdict(verdict),
-                comment: None,
-            }],
+            base: Some(Base { hook: Hook::Input, policy: ChainPolicy::Drop }),
+            rules: vec![Rule::new([], Action::Verdict(verdict))],
         }],
         ..Ruleset::default()
     });
@@ -194,7 +188,7 @@ fn a_way_round_is_no_way_out() {
     assert_eq!(found.iter().map(|found| (found.effect, found.step)).collect::<Vec<_>>(), [(Effect::Denied, 1)]);
 }
 
-/// A witness is a packet that can be asked about again: its ends differ unless they must not.
+/// `explain` can be asked about a witness: its ends differ unless they must not.
 #[test]
 fn witnesses_go_from_one_address_to_another() {
     let condition = Condition::Hook(Hook::Input);
@@ -204,7 +198,7 @@ fn witnesses_go_from_one_address_to_another() {
     assert!(!witness.loopback);
 }
 
-/// Every flow has a port and a peer of its own, and its answers a rule: cells without number, and few questions.
+/// Every flow has a port and a peer of its own, and its replies a rule: very many cells, and few nodes.
 #[test]
 fn diagrams_stay_small_where_products_explode() {
     let mut text = String::from(
@@ -228,7 +222,7 @@ fn diagrams_stay_small_where_products_explode() {
     prove(&intent, &ruleset).unwrap();
     let conditions: Vec<Condition> = ruleset.conditions().collect();
     let space = Space::new(&conditions);
-    let fates = ruleset.fates(&space);
-    assert!(fates.decided.len() > 1_000 && space.cells() > 1e13, "{:e} cells", space.cells());
+    let groups = ruleset.partition(&space);
+    assert!(groups.len() > 1_000 && space.cells() > 1e13, "{:e} cells", space.cells());
     assert!(space.questions() < 100_000, "{} questions", space.questions());
 }

@@ -16,7 +16,7 @@ use nftables::types::{NfChainPolicy, NfChainType, NfFamily, NfHook, RejectCode};
 
 use serde_json::{Value, json};
 
-use crate::net::{Bits, Family, PacketEnd, Prefix, Ranges, Verdict};
+use crate::net::{Bits, ChainPolicy, Family, PacketEnd, Prefix, Ranges, Verdict};
 use crate::nft::{
     Attachment, CT_STATES, DEFAULT_BURST, Field, LOOPBACK, NETWORK_PROTOCOLS, NOT_OPENING, NetfilterHook, TCP_FLAGS,
 };
@@ -62,7 +62,7 @@ fn rule_command(chain: &Chain, rule: &Rule) -> Result<Value, serde_json::Error> 
         table: TABLE.into(),
         chain: chain.name.as_str().into(),
         expr: rule_statements(rule).into(),
-        comment: rule.comment.as_deref().map(Cow::Borrowed),
+        comment: rule.label.as_ref().map(|label| Cow::Borrowed(label.comment())),
         ..JsonRule::default()
     })))?;
     // The crate writes this statement as a string, and nft reads it as an object only.
@@ -112,18 +112,21 @@ fn chain_object(chain: &Chain) -> JsonChain<'_> {
             NetfilterHook::Output => NfHook::Output,
         }),
         prio: attachment.map(|Attachment { priority, .. }| priority.number()),
-        policy: chain.base.map(|base| if base.drops { NfChainPolicy::Drop } else { NfChainPolicy::Accept }),
+        policy: chain.base.map(|base| match base.policy {
+            ChainPolicy::Accept => NfChainPolicy::Accept,
+            ChainPolicy::Drop => NfChainPolicy::Drop,
+        }),
         ..JsonChain::default()
     }
 }
 
 fn rule_statements(rule: &Rule) -> Vec<Statement<'_>> {
     let mut statements: Vec<Statement> = rule.matches.iter().map(match_statement).collect();
-    if let Some(Log { prefix, count, per }) = &rule.log {
+    if let Some(Log { prefix, rate }) = &rule.log {
         statements.push(Statement::Limit(Limit {
-            rate: *count,
+            rate: rate.count,
             rate_unit: None,
-            per: Some((*per).into()),
+            per: Some(rate.per.name().into()),
             burst: Some(DEFAULT_BURST),
             burst_unit: None,
             inv: None,

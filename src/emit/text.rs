@@ -8,7 +8,7 @@ use crate::net::{Bits, PrefixSet, Ranges, Verdict};
 use crate::nft::{
     Attachment, CHAIN_TYPES, CT_STATES, ChainType, Field, INTERVAL, LOOPBACK, NETFILTER_HOOKS, NETWORK_PROTOCOLS,
     NOT_OPENING, OWN_FAMILY, PRIORITIES, REJECT_CODE, REJECT_TYPE, SET_TYPES, STATEMENTS, StatementKind,
-    TABLE_FAMILIES, TCP_FLAGS, policy_word, protocol_keyword,
+    TABLE_FAMILIES, TCP_FLAGS, protocol_keyword,
 };
 use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
@@ -86,7 +86,7 @@ fn base_text(base: Base) -> String {
         CHAIN_TYPES.word(ChainType::Filter),
         NETFILTER_HOOKS.word(hook),
         PRIORITIES.word(priority),
-        policy_word(base.drops)
+        base.policy.verdict().name()
     )
 }
 
@@ -144,13 +144,13 @@ pub fn rule(rule: &Rule) -> String {
     let counter = STATEMENTS.word(StatementKind::Counter);
     parts.extend(rule.counter.iter().map(|name| format!("{counter} name \"{name}\"")));
     parts.extend(action_text(&rule.action));
-    parts.extend(rule.comment.iter().map(|comment| format!("comment \"{comment}\"")));
+    parts.extend(rule.label.iter().map(|label| format!("comment \"{}\"", label.comment())));
     parts.join(" ")
 }
 
-fn log_text(Log { prefix, count, per }: &Log) -> String {
+fn log_text(Log { prefix, rate }: &Log) -> String {
     let [limit, log] = [StatementKind::Limit, StatementKind::Log].map(|kind| STATEMENTS.word(kind));
-    format!("{limit} rate {count}/{per} {log} prefix \"{prefix}\"")
+    format!("{limit} rate {}/{} {log} prefix \"{prefix}\"", rate.count, rate.per.name())
 }
 
 fn match_text(condition: &Match) -> String {

@@ -18,7 +18,7 @@ use super::kernel::{Kernel, KernelError};
 use super::netlink::FlowEnds;
 use super::sessions::{LiveConnection, SessionsError, Sockets, TrackedFlow, Tuple};
 use crate::live::{Change, Live};
-use crate::net::{CtState, Hook, Transport};
+use crate::net::{ChainPolicy, CtState, Hook, Transport};
 use crate::ruleset::{Action, Base, Match, Rule, Ruleset};
 
 /// How long conntrack is given to see both sides of a connection, where it cannot be told of it.
@@ -63,7 +63,7 @@ pub fn only_tracks(live: &Live) -> bool {
 
 fn tracking_rule() -> Rule {
     let state = Match::State(vec![CtState::New]);
-    Rule { matches: vec![state], log: None, counter: None, action: Action::Continue, comment: None }
+    Rule::new([state], Action::Continue)
 }
 
 /// The table that only tracks: to ask for the state of a packet is what makes conntrack look at it.
@@ -71,7 +71,7 @@ fn tracking(wanted: &Ruleset) -> Vec<Change> {
     let hooks = [Hook::Input, Hook::Output, Hook::Forward];
     let chains = hooks.into_iter().filter_map(|hook| {
         let chain = wanted.base_chain(hook)?;
-        Some((chain.name.clone(), Base { hook, drops: false }))
+        Some((chain.name.clone(), Base { hook, policy: ChainPolicy::Accept }))
     });
     let mut changes = vec![Change::AddTable];
     for (name, base) in chains {

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use super::{Declared, End, Flow, Intent, Origin, Part, PartKind, Side, addresses};
+use super::{Addresses, Declared, End, Flow, Intent, Origin, Part, PartKind, Side};
 use crate::net::{DomainName, Family, PortSet, PrefixSet, Traffic};
 use crate::resolution::{NameRecord, Resolution, Seen};
 
@@ -105,9 +105,9 @@ impl Intent<Declared> {
     /// peers that are inside are left out, and a flow without other peers is no opening. A flow whose local end is
     /// partly outside of what the gateway covers gives two items where it also has peers inside.
     pub fn openings<'a>(&'a self, resolution: &'a Resolution) -> impl Iterator<Item = Opening<'a>> {
-        let crossed = self.gateway.as_ref().filter(|gateway| !gateway.everything).map(|gateway| Covered {
+        let crossed = self.gateway.as_ref().filter(|gateway| !gateway.covers_everything()).map(|gateway| Covered {
             parts: &gateway.covered,
-            addresses: addresses(&gateway.covered, resolution).all(),
+            addresses: Addresses::of(&gateway.covered, resolution).all(),
         });
         self.flows.iter().flat_map(move |flow| {
             let ends = Ends { intent: self, flow, resolution, family: flow.family.or(flow.traffic.family()) };

@@ -11,7 +11,7 @@ mod change;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::{Hook, Prefix, PrefixSet};
+use crate::net::{ChainPolicy, Hook, Prefix, PrefixSet};
 use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
@@ -210,7 +210,7 @@ impl Live {
         }
         let old = || self.0.chains.iter().filter_map(|chain| Some((chain, chain.base?)));
         for (chain, base) in old().filter(|(chain, _)| !bases.iter().any(|(name, _)| *name == chain.name)) {
-            let base = Base { drops: false, ..base };
+            let base = Base { policy: ChainPolicy::Accept, ..base };
             changes.push(Change::AddChain { name: chain.name.clone(), base: Some(base) });
         }
         changes.extend(old().map(|(chain, _)| Change::FlushChain(chain.name.clone())));
@@ -269,8 +269,7 @@ fn few_come(old: &PrefixSet, new: &PrefixSet) -> bool {
 
 /// The one rule of a base chain: to the chain that has its rules.
 fn to_body(base: &str, number: u64) -> Rule {
-    let action = Action::Goto(format!("{base}.{number}"));
-    Rule { matches: Vec::new(), log: None, counter: None, action, comment: None }
+    Rule::new([], Action::Goto(format!("{base}.{number}")))
 }
 
 /// The plain names of live ones; a name stays as it is where two would become one.
@@ -295,7 +294,7 @@ fn body(chain: &Chain) -> Option<(String, String)> {
 
 /// A base chain that has been emptied decides nothing.
 fn is_emptied(chain: &Chain) -> bool {
-    chain.rules.is_empty() && chain.base.is_some_and(|base| !base.drops)
+    chain.rules.is_empty() && chain.base.is_some_and(|base| base.policy == ChainPolicy::Accept)
 }
 
 /// A ruleset with its chains in the order of another one, as far as that has them: chains are called by name, and their

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::net::{Family, IcmpTypes, PacketEnd, PortSet, Protocol, Traffic, Transport, Verdict};
-use crate::ruleset::{Action, Chain, FLOW_COUNTER, Match, Rule};
+use crate::net::{CtDirection, Family, IcmpTypes, PacketEnd, PortSet, Protocol, Traffic, Transport, Verdict};
+use crate::ruleset::{Action, Chain, FLOW_COUNTER, Label, Match, Rule};
 
 /// One way in which a flow permits packets.
 #[derive(Clone, Debug)]
@@ -17,25 +17,27 @@ pub(super) struct Permit {
     pub(super) matches: Vec<Match>,
     pub(super) traffic: Traffic,
     pub(super) from_ports: Option<PortSet>,
-    /// The packets are replies: their source ports are the flow's destination ports.
-    pub(super) reply: bool,
+    /// The source ports of replies are the flow's destination ports.
+    pub(super) direction: CtDirection,
     pub(super) untracked: bool,
 }
 
 impl Permit {
     fn rule(&self, extra: impl IntoIterator<Item = Match>) -> Rule {
+        let matches: Vec<Match> = self.matches.iter().cloned().chain(extra).collect();
         Rule {
-            matches: self.matches.iter().cloned().chain(extra).collect(),
-            log: None,
             counter: Some(format!("{FLOW_COUNTER}{}", self.flow)),
-            action: Action::Verdict(Verdict::Accept),
-            comment: Some(self.flow.clone()),
+            label: Some(Label::Flow(self.flow.clone())),
+            ..Rule::new(matches, Action::Verdict(Verdict::Accept))
         }
     }
 
     /// The end of a packet whose port is the flow's destination port.
     fn service_end(&self) -> PacketEnd {
-        if self.reply { PacketEnd::Source } else { PacketEnd::Destination }
+        match self.direction {
+            CtDirection::Original => PacketEnd::Destination,
+            CtDirection::Reply => PacketEnd::Source,
+        }
     }
 
     /// What must hold of a TCP or UDP packet besides the flow's destination port.
@@ -43,7 +45,8 @@ impl Permit {
         let from = self.from_ports.clone().map(|ports| Match::Port(transport, self.service_end().other(), ports));
         // Without conntrack a reply is told by its port, and the port is the sender's choice: at least it must not
         // open a connection.
-        let reply = (self.reply && transport == Transport::Tcp).then_some(Match::NotOpening);
+        let is_tcp_reply = self.direction == CtDirection::Reply && transport == Transport::Tcp;
+        let reply = is_tcp_reply.then_some(Match::NotOpening);
         from.into_iter().chain(reply).collect()
     }
 
@@ -135,8 +138,7 @@ pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>)
         by_protocol.insert(number, name);
     }
     if !by_protocol.is_empty() {
-        let action = Action::ByProtocol(by_protocol);
-        rules.push(Rule { matches: Vec::new(), log: None, counter: None, action, comment: None });
+        rules.push(Rule::new([], Action::ByProtocol(by_protocol)));
     }
     for permit in permits.iter().filter(|permit| permit.traffic == Traffic::Any) {
         add(&mut rules, permit.rule([]));
@@ -193,5 +195,5 @@ fn by_port(
         targets.push(((low, high), name.clone()));
     }
     let action = Action::ByPort { protocol: transport, end, chains: targets };
-    (!starts.is_empty()).then_some(Rule { matches: Vec::new(), log: None, counter: None, action, comment: None })
+    (!starts.is_empty()).then(|| Rule::new([], action))
 }

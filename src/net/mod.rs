@@ -1,19 +1,23 @@
-//! The vocabulary of packets: prefixes, ports, names, and sets of them.
+//! The vocabulary of packets: prefixes, ports, names and sets of them, packets, and what happens to them.
 
 mod decimal;
+mod disposition;
 mod domain_name;
 mod list;
 mod packet;
 mod prefix;
 mod prefix_set;
 mod ranges;
+mod rate;
 mod traffic;
 
 pub use decimal::Plain;
+pub use disposition::{ChainPolicy, Disposition, Verdict};
 pub use domain_name::{DomainName, DomainNameError};
 pub use list::{ListError, ListProblems, ListReader};
-pub use packet::{CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport, Verdict};
+pub use packet::{CtDirection, CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport};
 pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;
 pub use ranges::{Bits, Ranges, within};
+pub use rate::{Rate, RateUnit};
 pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError};

@@ -1,11 +1,11 @@
-//! A packet, as far as a ruleset can tell packets apart.
+//! A packet, with the properties that a ruleset can match.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::prefix::Family;
 
-/// Where in its way through the host a packet meets edgeward; each place has one priority.
+/// A netfilter hook where edgeward has a base chain, with the one priority of that chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hook {
     /// To a socket of this host: hook input, priority filter (0).
@@ -14,14 +14,14 @@ pub enum Hook {
     Output,
     /// Through this host: hook forward, priority filter (0).
     Forward,
-    /// Where what comes in can be kept from conntrack: hook prerouting, priority raw (-300).
+    /// Where `notrack` applies to what arrives: hook prerouting, priority raw (-300).
     RawPrerouting,
-    /// Where what this host sends can be kept from conntrack: hook output, priority raw (-300).
+    /// Where `notrack` applies to what this host sends: hook output, priority raw (-300).
     RawOutput,
 }
 
 impl Hook {
-    /// All of them.
+    /// Every hook.
     pub const ALL: [Hook; 5] = [Hook::Input, Hook::Output, Hook::Forward, Hook::RawPrerouting, Hook::RawOutput];
 
     /// The name of edgeward's base chain there.
@@ -36,23 +36,23 @@ impl Hook {
     }
 }
 
-/// What conntrack says of a packet.
+/// The conntrack state of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CtState {
-    /// The first packet of a flow.
+    /// The first packet of a connection.
     New,
-    /// A packet of a flow that has been seen.
+    /// A packet of a known connection.
     Established,
-    /// Belongs to a flow that has been seen: an ICMP error, the data connection of a helper.
+    /// Belongs to a known connection: an ICMP error, the data connection of a helper.
     Related,
-    /// Belongs to no flow and cannot begin one.
+    /// Belongs to no connection and cannot open one.
     Invalid,
-    /// Not given to conntrack.
+    /// Not tracked (`notrack`).
     Untracked,
 }
 
 impl CtState {
-    /// The name that nftables has for it.
+    /// The word that nftables uses.
     pub fn name(self) -> &'static str {
         match self {
             CtState::New => "new",
@@ -64,7 +64,16 @@ impl CtState {
     }
 }
 
-/// A protocol above IP that a ruleset names.
+/// The direction of a packet within its connection, in conntrack's terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CtDirection {
+    /// From the side that opens the connection.
+    Original,
+    /// From the other side.
+    Reply,
+}
+
+/// A protocol above IP that rulesets match by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
     /// TCP.
@@ -80,7 +89,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The word for it in messages.
+    /// The word that messages use.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Tcp => "tcp",
@@ -150,7 +159,7 @@ impl PacketEnd {
     }
 }
 
-/// What is above IP in a packet.
+/// The payload of an IP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Payload {
     /// A TCP segment.
@@ -159,7 +168,7 @@ pub enum Payload {
         sport: u16,
         /// Destination port.
         dport: u16,
-        /// Whether it has neither ACK nor RST, so that it can only open a connection.
+        /// Whether neither ACK nor RST is set: such a segment can only open a connection.
         opens: bool,
     },
     /// A UDP datagram.
@@ -169,7 +178,7 @@ pub enum Payload {
         /// Destination port.
         dport: u16,
     },
-    /// A message of the ICMP of the packet's family.
+    /// An ICMP message: ICMPv6 in an IPv6 packet.
     Icmp {
         /// Its type.
         kind: u8,
@@ -181,17 +190,17 @@ pub enum Payload {
 /// A packet at a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Packet {
-    /// Where it is judged.
+    /// The hook.
     pub hook: Hook,
-    /// Whether it came in through, or leaves through, the loopback interface.
+    /// Whether it arrived or leaves through the loopback interface.
     pub loopback: bool,
     /// Source address; of the same family as the destination.
     pub source: IpAddr,
     /// Destination address.
     pub destination: IpAddr,
-    /// What is above IP.
+    /// The payload of the IP packet.
     pub payload: Payload,
-    /// What conntrack says of it.
+    /// Its conntrack state.
     pub state: CtState,
 }
 
@@ -212,7 +221,7 @@ impl Packet {
         }
     }
 
-    /// Source and destination port, where the protocol has ports that rulesets look at.
+    /// Source and destination port, for the protocols whose ports rulesets match.
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.payload {
             Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => Some((sport, dport)),
@@ -220,7 +229,7 @@ impl Packet {
         }
     }
 
-    /// The port at one end, where the protocol has ports that rulesets look at.
+    /// The port at one end, for the protocols whose ports rulesets match.
     pub fn port(&self, end: PacketEnd) -> Option<u16> {
         self.ports().map(|(source, destination)| match end {
             PacketEnd::Source => source,
@@ -258,27 +267,5 @@ impl fmt::Display for Packet {
         }
         let answers = matches!(self.payload, Payload::Tcp { opens: false, .. });
         write!(f, "{}, {}", if answers { ", ack" } else { "" }, self.state.name())
-    }
-}
-
-/// What becomes of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Verdict {
-    /// Goes on.
-    Accept,
-    /// Vanishes.
-    Drop,
-    /// Vanishes, and the sender is told (ICMP administratively prohibited).
-    Reject,
-}
-
-impl Verdict {
-    /// `accept`, `drop` or `reject`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Verdict::Accept => "accept",
-            Verdict::Drop => "drop",
-            Verdict::Reject => "reject",
-        }
     }
 }

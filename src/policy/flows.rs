@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::syntax::{Allow, AllowDirection, Covers, Policy};
+use super::syntax::{Allow, AllowDirection, Policy};
 use super::zones::{zone, zone_field};
 use crate::catalog::{
     Direction, EndRow, Endpoint, FlowRow, OssNames, OssNetwork, Region, RegionPrefixes, WhenEmpty, Zone,
@@ -10,7 +10,7 @@ use crate::catalog::{
 use crate::diag::{Code, Problems};
 use crate::intent::{Declared, End, Flow, Gateway, Origin, Part, PartKind, Side};
 use crate::net::{Family, PortSet, Prefix, Traffic};
-use crate::site::{ClusterKind, Site, Target};
+use crate::site::{ClusterKind, Covers, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName};
 
@@ -21,13 +21,13 @@ pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
     if site.routed {
         covered.extend_from_slice(&pods);
     }
-    let everything = policy.gateway.covers == Some(Covers::Everything);
+    let covers = policy.gateway.covers.unwrap_or(Covers::Hosts);
     // A registered cluster's API server is in the data centre, whatever prefix it has. Where all else is denied, its
     // packets must be judged, too.
-    if everything && site.cluster == ClusterKind::Registered {
+    if covers == Covers::Everything && site.cluster == ClusterKind::Registered {
         covered.push(machine(&policy.cluster.api_server));
     }
-    Gateway { covered, pods, everything, stateless: policy.gateway.stateless.unwrap_or(false) }
+    Gateway { covered, pods, covers, stateless: policy.gateway.stateless.unwrap_or(false) }
 }
 
 /// The prefixes of a zone as parts of an end.

@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use crate::catalog::{OssNetwork, is_id};
 use crate::diag::{Code, Problems};
-use crate::intent::{Rate, RateUnit};
-use crate::net::{DomainName, Prefix, PrefixSet, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
+use crate::net::{DomainName, Prefix, PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
 use crate::resolution::FormatVersion;
-use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Mode, Phase, Scope, Target};
+use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Covers, Mode, Phase, Scope, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, Node, PrefixOrName, decode_number, record, scalar, words};
 
@@ -294,16 +293,6 @@ impl From<DenyWord> for Verdict {
     }
 }
 
-words! {
-    /// Whose packets a gateway denies.
-    pub enum Covers {
-        /// Those with exactly one end in the data centre; all others are left to other tables.
-        Hosts = "hosts",
-        /// All that it forwards.
-        Everything = "everything",
-    }
-}
-
 /// The name of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyName(pub String);
@@ -411,7 +400,7 @@ fn parse_rate(text: &str) -> Option<Rate> {
     let (count, unit) = text.split_once('/')?;
     let plain = !count.starts_with('0') && count.bytes().all(|byte| byte.is_ascii_digit());
     let count: u32 = plain.then(|| count.parse().ok()).flatten().filter(|count| (1..=1_000_000).contains(count))?;
-    let per = RateUnit::ALL.into_iter().find(|per| per.name() == unit)?;
+    let per = RateUnit::named(unit)?;
     Some(Rate { count, per })
 }
 

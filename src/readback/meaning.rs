@@ -7,8 +7,8 @@ use super::form::{Item, Right, RuleForm, Statement, Word};
 use super::names::{icmp_type, icmpv6_type, identifier, log_prefix, plain_text, port, protocol};
 use super::{Reading, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
-use crate::net::{Bits, CtState, Family, PacketEnd, Ranges, Transport, Verdict};
-use crate::ruleset::{Action, Log, Match, Rule};
+use crate::net::{Bits, CtState, Family, PacketEnd, Ranges, Rate, RateUnit, Transport, Verdict};
+use crate::ruleset::{Action, Label, Log, Match, Rule};
 use crate::source::{Span, Spanned};
 
 /// What a rule refers to, and where it does.
@@ -78,9 +78,9 @@ const BURST: &str = "5";
 /// The order of its statements is part of what it means: a match behind a counter does not keep packets from being
 /// counted. [`Rule`] has one order (matches, log, counter, action), so no other is taken.
 pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
-    let mut rule = Rule { matches: Vec::new(), log: None, counter: None, action: Action::Continue, comment: None };
+    let mut rule = Rule::new([], Action::Continue);
     // A limit that waits for its log.
-    let mut limit: Option<(Span, u32, &'static str)> = None;
+    let mut limit: Option<(Span, Rate)> = None;
     for Spanned { value, span } in &form.statements {
         let span = *span;
         if rule.action != Action::Continue {
@@ -101,13 +101,13 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
                 let help = "write one log, before the counter";
                 return Err(unknown(span, "a log behind a counter or another log", help));
             }
-            Statement::Limit { count, per, burst } => limit = Some(rate(count, per, burst.as_ref(), span)?),
+            Statement::Limit { count, per, burst } => limit = Some((span, rate(count, per, burst.as_ref())?)),
             Statement::Log { prefix } => {
-                let Some((_, count, per)) = limit.take() else {
+                let Some((_, rate)) = limit.take() else {
                     let help = "write `limit rate 10/second` before it";
                     return Err(unknown(span, "a log without a limit", help));
                 };
-                rule.log = Some(Log { prefix: log_prefix(prefix)?.to_owned(), count, per });
+                rule.log = Some(Log { prefix: log_prefix(prefix)?.to_owned(), rate });
             }
             Statement::Counter(name) => {
                 if rule.counter.is_some() {
@@ -132,7 +132,8 @@ pub fn rule(form: &RuleForm<'_>, needs: &mut Vec<Need>) -> Reading<Rule> {
     if form.statements.is_empty() {
         return Err(malformed(form.span, "a rule without statements", "leave it out"));
     }
-    rule.comment = form.comment.as_ref().map(plain_text).transpose()?.map(str::to_owned);
+    let comment = form.comment.as_ref().map(plain_text).transpose()?;
+    rule.label = comment.map(|comment| Label::of_comment(comment, &rule));
     Ok(rule)
 }
 
@@ -141,12 +142,12 @@ fn limit_alone(span: Span) -> Box<Diagnostic> {
     unknown(span, "a limit without a log behind it", help)
 }
 
-fn rate(count: &Word<'_>, per: &Word<'_>, burst: Option<&Word<'_>>, span: Span) -> Reading<(Span, u32, &'static str)> {
+fn rate(count: &Word<'_>, per: &Word<'_>, burst: Option<&Word<'_>>) -> Reading<Rate> {
     let Some(number) = number(&count.value).filter(|number| *number > 0) else {
         let message = format!("{} is not a rate", quoted(&count.value));
         return Err(malformed(count.span, message, "write a whole number of packets, 1 at least"));
     };
-    let Some(unit) = ["second", "minute", "hour", "day"].into_iter().find(|unit| *unit == per.value) else {
+    let Some(unit) = RateUnit::named(&per.value) else {
         let message = format!("{} is not a unit of time that edgeward knows", quoted(&per.value));
         return Err(unknown(per.span, message, "write `second`, `minute`, `hour` or `day`"));
     };
@@ -154,7 +155,7 @@ fn rate(count: &Word<'_>, per: &Word<'_>, burst: Option<&Word<'_>>, span: Span) 
         let message = format!("a burst of {}", quoted(&burst.value));
         return Err(unknown(burst.span, message, "leave it out: edgeward's bursts are nft's default, 5 packets"));
     }
-    Ok((span, number, unit))
+    Ok(Rate { count: number, per: unit })
 }
 
 fn action(statement: &Statement<'_>, span: Span, needs: &mut Vec<Need>) -> Reading<Action> {

@@ -8,7 +8,7 @@ use super::meaning::{self, Need, Needed};
 use super::names::identifier;
 use super::{Reading, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
-use crate::net::{Family, Hook};
+use crate::net::{ChainPolicy, Family, Hook};
 use crate::ruleset::{Base, Chain, Ruleset, Set, SetKind};
 use crate::source::Span;
 
@@ -234,12 +234,12 @@ fn base(form: &BaseForm<'_>) -> Reading<Base> {
             return Err(unknown(form.hook.span, message, help));
         }
     };
-    let drops = match form.policy.as_ref().map(|policy| (&*policy.value, policy.span)) {
-        None | Some(("accept", _)) => false,
-        Some(("drop", _)) => true,
+    let policy = match form.policy.as_ref().map(|policy| (&*policy.value, policy.span)) {
+        None | Some(("accept", _)) => ChainPolicy::Accept,
+        Some(("drop", _)) => ChainPolicy::Drop,
         Some((other, span)) => {
             return Err(malformed(span, format!("{} is not a policy", quoted(other)), "write `accept` or `drop`"));
         }
     };
-    Ok(Base { hook, drops })
+    Ok(Base { hook, policy })
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fate, Fates, Ruleset};
-use crate::net::{Packet, Verdict};
+use super::{Group, Label, Rule, Ruleset};
+use crate::net::{Disposition, Packet, Verdict};
 use crate::space::{Condition, Function, PacketBox, Region, Space};
 
-/// How packets fare otherwise than before.
+/// How the treatment of packets differs from before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     /// They were denied, and are accepted.
@@ -17,42 +17,42 @@ pub enum Effect {
     Silenced,
     /// They were dropped, and are rejected.
     Answered,
-    /// They were given to conntrack, and are kept from it.
+    /// They were tracked, and are not.
     Untracked,
-    /// They were kept from conntrack, and are given to it.
+    /// They were not tracked, and are.
     Tracked,
 }
 
 impl Effect {
-    /// Every effect, the gravest first.
+    /// Every effect, the most severe first.
     pub const ALL: [Effect; 6] =
         [Effect::Allowed, Effect::Denied, Effect::Silenced, Effect::Answered, Effect::Untracked, Effect::Tracked];
 }
 
-/// Packets that fare otherwise, all in the same way and for the same reason.
+/// Packets that are treated differently, with the same effect and for the same reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// How.
+    /// The effect.
     pub effect: Effect,
-    /// The step that made the difference, the first being 0.
+    /// The step that made the difference; the first is 0.
     pub step: usize,
-    /// The flow that permits them, or keeps them from conntrack, before or after; `None` where no flow does.
+    /// The flow that permits them, or whose packets are not tracked, before or after; `None` if no flow does.
     pub flow: Option<String>,
-    /// The packets: disjoint boxes.
+    /// The packets, as disjoint boxes.
     pub boxes: Vec<PacketBox>,
     /// One of them.
     pub example: Packet,
 }
 
-/// Compares a ruleset with what became of it in steps, the first version before the last: exactly the packets that fare
-/// otherwise in the end, each put down to the last step that changed how it fares.
+/// Compares the first with the last of several versions of a ruleset: exactly the packets that the two treat
+/// differently, each attributed to the last step that changed its treatment.
 ///
-/// The differences are sorted by effect, step and flow. Of fewer than two versions there are none.
+/// The differences are sorted by effect, step and flow. Fewer than two versions have none.
 pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
     let conditions: Vec<Condition<'_>> = versions.iter().flat_map(|version| version.conditions()).collect();
     let space = Space::new(&conditions);
-    let fares: Vec<Fare<'_, '_>> = versions.iter().map(|version| Fare::new(version.fates(&space), &space)).collect();
-    let [first, .., last] = &fares[..] else { return Vec::new() };
+    let versions: Vec<Version<'_, '_>> = versions.iter().map(|ruleset| Version::new(ruleset, &space)).collect();
+    let [first, .., last] = &versions[..] else { return Vec::new() };
     let mut found = Vec::new();
     for effect in Effect::ALL {
         let mut net = match effect {
@@ -65,7 +65,7 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
         };
         let tracking = matches!(effect, Effect::Untracked | Effect::Tracked);
         let mut steps: Vec<(usize, Region<'_>)> = Vec::new();
-        for (step, pair) in fares.windows(2).enumerate().rev() {
+        for (step, pair) in versions.windows(2).enumerate().rev() {
             let (one, other) = (&pair[0], &pair[1]);
             let changed = match tracking {
                 true => one.untracked.minus(other.untracked).or(other.untracked.minus(one.untracked)),
@@ -74,15 +74,15 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
             steps.push((step, net.and(changed)));
             net = net.minus(changed);
         }
-        // What ends otherwise than it began has changed in some step.
+        // What differs in the end has changed in some step.
         debug_assert!(net.is_empty());
         for (step, packets) in steps.into_iter().rev() {
-            // What is over is put down to the flow that was there, everything else to the one that is.
+            // What was permitted or not tracked is attributed to the flow before, everything else to the flow after.
             let by = match effect {
-                Effect::Denied => by_flow(packets, &first.fates),
-                Effect::Untracked => by_tunnel(packets, &last.fates),
-                Effect::Tracked => by_tunnel(packets, &first.fates),
-                Effect::Allowed | Effect::Silenced | Effect::Answered => by_flow(packets, &last.fates),
+                Effect::Denied => first.by_flow(packets),
+                Effect::Untracked => last.by_tunnel(packets),
+                Effect::Tracked => first.by_tunnel(packets),
+                Effect::Allowed | Effect::Silenced | Effect::Answered => last.by_flow(packets),
             };
             found.extend(by.into_iter().filter_map(|(flow, packets)| {
                 let example = packets.witness()?;
@@ -94,9 +94,9 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
     found
 }
 
-/// How packets fare under one version.
-struct Fare<'a, 's> {
-    fates: Fates<'a, 's>,
+/// What one version does with all packets.
+struct Version<'a, 's> {
+    groups: Vec<Group<'a, 's>>,
     verdicts: Function<'s>,
     accepted: Region<'s>,
     dropped: Region<'s>,
@@ -104,41 +104,44 @@ struct Fare<'a, 's> {
     untracked: Region<'s>,
 }
 
-impl<'a, 's> Fare<'a, 's> {
-    fn new(fates: Fates<'a, 's>, space: &'s Space<'s>) -> Self {
-        let with =
-            |verdict| space.union(fates.decided.iter().filter(|fate| fate.verdict == verdict).map(|fate| fate.packets));
+impl<'a, 's> Version<'a, 's> {
+    fn new(ruleset: &'a Ruleset, space: &'s Space<'s>) -> Self {
+        let groups = ruleset.partition(space);
+        let those = |test: &dyn Fn(&Disposition<'_>) -> bool| {
+            space.union(groups.iter().filter(|group| test(&group.disposition)).map(|group| group.packets))
+        };
+        let with = |verdict| those(&|disposition| disposition.verdict == verdict);
         Self {
-            verdicts: space.function(fates.decided.iter().map(|fate| (fate.packets, fate.verdict as u32))),
+            verdicts: space.function(groups.iter().map(|group| (group.packets, group.disposition.verdict as u32))),
             accepted: with(Verdict::Accept),
             dropped: with(Verdict::Drop),
             rejected: with(Verdict::Reject),
-            untracked: fates.untracked(space),
-            fates,
+            untracked: those(&|disposition| !disposition.tracked),
+            groups,
         }
     }
+
+    /// Packets by the flow that permits them.
+    fn by_flow(&self, packets: Region<'s>) -> Vec<(Option<String>, Region<'s>)> {
+        grouped(packets, self.groups.iter().map(|group| (group.disposition.flow, group.packets)))
+    }
+
+    /// Packets by the flow whose rule says `notrack`.
+    fn by_tunnel(&self, packets: Region<'s>) -> Vec<(Option<String>, Region<'s>)> {
+        let flow = |rule: &'a Rule| rule.label.as_ref().map(Label::comment);
+        grouped(packets, self.groups.iter().filter_map(|group| Some((flow(group.notrack?), group.packets))))
+    }
 }
 
-/// Packets by the flow that accepts them.
-fn by_flow<'s>(packets: Region<'s>, fates: &Fates<'_, 's>) -> Vec<(Option<String>, Region<'s>)> {
-    let flow = |fate: &Fate<'_, 's>| fate.rule.and_then(|(_, rule)| rule.flow()).map(str::to_owned);
-    grouped(fates.decided.iter().map(|fate| (flow(fate), packets.and(fate.packets))))
-}
-
-/// Packets by the flow whose rule keeps them from conntrack: the rule's comment, for it counts nothing.
-fn by_tunnel<'s>(packets: Region<'s>, fates: &Fates<'_, 's>) -> Vec<(Option<String>, Region<'s>)> {
-    let mut rest = packets;
-    grouped(fates.spared.iter().map(|(rule, region)| {
-        let here = rest.and(*region);
-        rest = rest.minus(*region);
-        (rule.comment.clone(), here)
-    }))
-}
-
-fn grouped<'s>(parts: impl Iterator<Item = (Option<String>, Region<'s>)>) -> Vec<(Option<String>, Region<'s>)> {
-    let mut flows: BTreeMap<Option<String>, Region<'s>> = BTreeMap::new();
+fn grouped<'f, 's>(
+    packets: Region<'s>,
+    parts: impl Iterator<Item = (Option<&'f str>, Region<'s>)>,
+) -> Vec<(Option<String>, Region<'s>)> {
+    let mut flows: BTreeMap<Option<&str>, Region<'s>> = BTreeMap::new();
     for (flow, region) in parts {
+        let region = region.and(packets);
         flows.entry(flow).and_modify(|all| *all = all.or(region)).or_insert(region);
     }
-    flows.into_iter().filter(|(_, region)| !region.is_empty()).collect()
+    let filled = flows.into_iter().filter(|(_, region)| !region.is_empty());
+    filled.map(|(flow, region)| (flow.map(str::to_owned), region)).collect()
 }

@@ -1,103 +1,103 @@
-//! What chains, sets, maps and verdicts mean. The only place that knows.
+//! What chains, sets, maps and verdicts mean. No other code knows it.
 
 use super::{Action, Chain, Match, Rule, Ruleset};
-use crate::net::{Hook, Packet, Verdict};
+use crate::net::{Disposition, Hook, Packet, Verdict};
 use crate::space::{Condition, Packets, Region, Space};
 
-/// What a ruleset does with a packet.
+/// What a ruleset does with one packet, and which rule decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome<'a> {
-    /// What becomes of it.
-    pub verdict: Verdict,
-    /// The chain that decided; `None` where no chain of the ruleset is at the packet's hook.
+pub struct Trace<'a> {
+    /// What happens to the packet.
+    pub disposition: Disposition<'a>,
+    /// The chain that decides; `None` if the ruleset has no chain at the packet's hook.
     pub chain: Option<&'a Chain>,
-    /// The rule that decided; `None` where the chain's policy did.
+    /// The rule that decides; `None` if the chain's policy does.
     pub rule: Option<&'a Rule>,
-    /// Whether it is kept from conntrack.
-    pub untracked: bool,
 }
 
-/// What a ruleset does with some packets that fare alike.
+/// Packets with the same disposition, decided by the same rules.
 #[derive(Clone, Copy, Debug)]
-pub struct Fate<'a, 's> {
+pub struct Group<'a, 's> {
     /// The packets.
     pub packets: Region<'s>,
-    /// What becomes of them.
-    pub verdict: Verdict,
-    /// The rule that decides, with its chain; `None` where a chain's policy does, or no chain is at their hook.
+    /// What happens to them.
+    pub disposition: Disposition<'a>,
+    /// The rule that decides, with its chain; `None` if a chain's policy does, or no chain is at their hook.
     pub rule: Option<(&'a Chain, &'a Rule)>,
+    /// The rule that keeps them from being tracked, if one does.
+    pub notrack: Option<&'a Rule>,
 }
 
-/// What a ruleset does with all packets.
-#[derive(Clone, Debug)]
-pub struct Fates<'a, 's> {
-    /// By rule, in the order in which rules are met; no packet is in two, and every packet is in one.
-    pub decided: Vec<Fate<'a, 's>>,
-    /// The packets that are kept from conntrack, by the rule that does so.
-    pub spared: Vec<(&'a Rule, Region<'s>)>,
-}
+impl<'a, 's> Group<'a, 's> {
+    fn undecided(packets: Region<'s>, verdict: Verdict) -> Self {
+        Self { packets, disposition: Disposition::of(verdict), rule: None, notrack: None }
+    }
 
-impl<'s> Fates<'_, 's> {
-    /// The packets that are kept from conntrack.
-    pub fn untracked(&self, space: &'s Space<'s>) -> Region<'s> {
-        space.union(self.spared.iter().map(|(_, packets)| *packets))
+    /// Splits the group by the first `notrack` rule that its packets meet.
+    fn split(mut self, notrack: &[(&'a Rule, Region<'s>)]) -> Vec<Self> {
+        let mut groups = Vec::new();
+        for (rule, region) in notrack {
+            let disposition = Disposition { tracked: false, ..self.disposition };
+            groups.push(Self { packets: self.packets.and(*region), disposition, notrack: Some(rule), ..self });
+            self.packets = self.packets.minus(*region);
+        }
+        groups.push(self);
+        groups.retain(|group| !group.packets.is_empty());
+        groups
     }
 }
 
 impl Ruleset {
-    /// Walks a packet through the ruleset.
-    pub fn evaluate(&self, packet: &Packet) -> Outcome<'_> {
-        self.explain(packet, |_, _| ())
+    /// What happens to a packet.
+    pub fn evaluate(&self, packet: &Packet) -> Disposition<'_> {
+        self.trace(packet, |_, _| ()).disposition
     }
 
-    /// Walks a packet through the ruleset and reports each rule whose matches hold, with its chain, in order.
-    pub fn explain<'a>(&'a self, packet: &Packet, mut matched: impl FnMut(&'a Chain, &'a Rule)) -> Outcome<'a> {
-        let Some((entry, drops)) = self.entry(packet.hook) else {
-            return Outcome { verdict: Verdict::Accept, chain: None, rule: None, untracked: false };
-        };
-        let mut outcome = Outcome {
-            verdict: if drops { Verdict::Drop } else { Verdict::Accept },
-            chain: Some(entry),
-            rule: None,
-            untracked: false,
-        };
+    /// Sends a packet through the ruleset and reports each rule whose matches hold, with its chain, in order.
+    pub fn trace<'a>(&'a self, packet: &Packet, mut matched: impl FnMut(&'a Chain, &'a Rule)) -> Trace<'a> {
+        let mut trace = Trace { disposition: Disposition::of(Verdict::Accept), chain: None, rule: None };
+        let Some((entry, policy)) = self.entry(packet.hook) else { return trace };
+        (trace.disposition.verdict, trace.chain) = (policy, Some(entry));
         self.walk(entry, packet, &mut |chain, rule, _| {
             matched(chain, rule);
             match rule.action {
                 Action::Verdict(verdict) => {
-                    outcome = Outcome { verdict, chain: Some(chain), rule: Some(rule), ..outcome };
+                    let disposition = Disposition { verdict, flow: rule.flow(), ..trace.disposition };
+                    trace = Trace { disposition, chain: Some(chain), rule: Some(rule) };
                 }
-                Action::Notrack => outcome.untracked = true,
+                Action::Notrack => trace.disposition.tracked = false,
                 _ => {}
             }
         });
-        outcome
+        trace
     }
 
-    /// Walks all packets of a space through the ruleset.
-    pub fn fates<'a, 's>(&'a self, space: &'s Space<'s>) -> Fates<'a, 's> {
-        let mut fates = Fates { decided: Vec::new(), spared: Vec::new() };
+    /// Sends all packets of a space through the ruleset. The groups are in the order of the rules; every packet is in
+    /// exactly one.
+    pub fn partition<'a, 's>(&'a self, space: &'s Space<'s>) -> Vec<Group<'a, 's>> {
+        let mut groups = Vec::new();
         for hook in Hook::ALL {
             let here = space.region(&Condition::Hook(hook));
-            let undecided = |packets, verdict| Fate { packets, verdict, rule: None };
-            let Some((entry, drops)) = self.entry(hook) else {
-                fates.decided.push(undecided(here, Verdict::Accept));
+            let Some((entry, policy)) = self.entry(hook) else {
+                groups.push(Group::undecided(here, Verdict::Accept));
                 continue;
             };
+            let (mut decided, mut notrack) = (Vec::new(), Vec::new());
             let rest = self.walk(entry, here, &mut |chain, rule, packets| match rule.action {
                 Action::Verdict(verdict) => {
-                    fates.decided.push(Fate { packets: *packets, verdict, rule: Some((chain, rule)) });
+                    let disposition = Disposition { flow: rule.flow(), ..Disposition::of(verdict) };
+                    decided.push(Group { packets: *packets, disposition, rule: Some((chain, rule)), notrack: None });
                 }
-                Action::Notrack => fates.spared.push((rule, *packets)),
+                Action::Notrack => notrack.push((rule, *packets)),
                 _ => {}
             });
-            let verdict = if drops { Verdict::Drop } else { Verdict::Accept };
-            fates.decided.extend(rest.map(|packets| undecided(packets, verdict)));
+            decided.extend(rest.map(|packets| Group::undecided(packets, policy)));
+            groups.extend(decided.into_iter().flat_map(|group| group.split(&notrack)));
         }
-        fates
+        groups
     }
 
-    /// Every condition that packets may meet on their way: what cuts a space for [`Ruleset::fates`].
+    /// Every condition that packets may meet: what [`Ruleset::partition`] needs a space to be cut by.
     pub fn conditions(&self) -> impl Iterator<Item = Condition<'_>> {
         self.rules().flat_map(|rule| {
             let keys: Vec<Condition> = match &rule.action {
@@ -112,21 +112,21 @@ impl Ruleset {
         })
     }
 
-    /// The base chain at a hook, and whether its policy is drop.
-    fn entry(&self, hook: Hook) -> Option<(&Chain, bool)> {
+    /// The base chain at a hook, and the verdict of its policy.
+    fn entry(&self, hook: Hook) -> Option<(&Chain, Verdict)> {
         let chain = self.base_chain(hook)?;
-        Some((chain, chain.base?.drops))
+        Some((chain, chain.base?.policy.verdict()))
     }
 
-    /// Sends packets through a chain. Each rule is reported with those packets for which its matches hold; those
-    /// that fall off the end come back.
+    /// Sends packets through a chain. Each rule is reported with the packets for which its matches hold; packets that
+    /// no rule decides are returned.
     fn walk<'a, P: Packets>(
         &'a self,
         chain: &'a Chain,
         mut packets: P,
         matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
     ) -> Option<P> {
-        // What a `goto` leaves undecided does not come back to this chain, but to the one that called it.
+        // What a `goto` leaves undecided returns to the caller of this chain, not to this chain.
         let mut gone: Option<P> = None;
         for rule in &chain.rules {
             let (held, mut left) = self.split(rule, packets);
@@ -173,7 +173,7 @@ impl Ruleset {
         }
     }
 
-    /// Sends packets to the chain of their key; those without come back, and so do those that no chain decides.
+    /// Sends packets to the chain of their key. Those without one, and those that no chain decides, are returned.
     fn dispatch<'a, P: Packets>(
         &'a self,
         keys: impl Iterator<Item = (Condition<'a>, &'a String)>,
@@ -201,7 +201,7 @@ impl Ruleset {
         (Some(held), others)
     }
 
-    /// What a match asks of a packet.
+    /// The condition that a match is.
     fn condition<'a>(&'a self, condition: &'a Match) -> Condition<'a> {
         match condition {
             Match::Loopback(end) => Condition::Loopback(*end),
@@ -227,11 +227,7 @@ fn join<P: Packets>(left: Option<P>, right: Option<P>) -> Option<P> {
 mod tests {
     use super::super::{Base, Set, SetKind};
     use super::*;
-    use crate::net::{CtState, Family, PacketEnd, Payload};
-
-    fn rule(matches: Vec<Match>, action: Action) -> Rule {
-        Rule { matches, log: None, counter: None, action, comment: None }
-    }
+    use crate::net::{ChainPolicy, CtState, Family, PacketEnd, Payload};
 
     #[test]
     fn jump_returns_and_goto_does_not() {
@@ -249,8 +245,8 @@ mod tests {
                 chain("empty", None, Vec::new()),
                 chain(
                     "input",
-                    Some(Base { hook: Hook::Input, drops: true }),
-                    vec![rule(vec![inside.clone()], action), rule(Vec::new(), Action::Verdict(Verdict::Accept))],
+                    Some(Base { hook: Hook::Input, policy: ChainPolicy::Drop }),
+                    vec![Rule::new([inside.clone()], action), Rule::new([], Action::Verdict(Verdict::Accept))],
                 ),
             ],
             ..Ruleset::default()

@@ -1,34 +1,38 @@
 //! A ruleset: the one table that edgeward owns, as a value.
 //!
-//! It holds only what [`evaluate`](Ruleset::evaluate) understands; there is no raw nft text in it. It knows nothing of
+//! It holds only what [`evaluate`](Ruleset::evaluate) understands, so it has no raw nft text. It knows nothing of
 //! policies.
 
 mod diff;
 mod evaluate;
+mod label;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::net::{CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Transport, Verdict};
+use crate::net::{
+    ChainPolicy, CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Rate, Transport, Verdict,
+};
 
 pub use diff::{Difference, Effect, differences};
-pub use evaluate::{Fate, Fates, Outcome};
+pub use evaluate::{Group, Trace};
+pub use label::Label;
 
 /// The table's name; its family is `inet`.
 pub const TABLE: &str = "edgeward";
 
-/// What the names of the counters of flows begin with; the flow's id follows.
+/// The prefix of the counters of flows; the flow's id follows.
 pub const FLOW_COUNTER: &str = "flow_";
 
 /// A table of sets, counters and chains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
-    /// What the whole is, for people.
+    /// A title for readers.
     pub title: String,
     /// The sets by name.
     pub sets: BTreeMap<String, Set>,
     /// The named counters.
     pub counters: BTreeSet<String>,
-    /// The chains; a chain stands behind those that it jumps to.
+    /// The chains, each after those that it jumps to.
     pub chains: Vec<Chain>,
 }
 
@@ -37,30 +41,30 @@ pub struct Ruleset {
 pub struct Set {
     /// The family of its elements.
     pub family: Family,
-    /// How the kernel keeps it.
+    /// How the kernel stores it.
     pub kind: SetKind,
     /// Its elements.
     pub elements: PrefixSet,
-    /// What it holds, for people.
+    /// What it holds, for readers.
     pub note: String,
 }
 
 impl Set {
-    /// Whether it has so many elements that the kernel takes long to fill it, and longer to tell them.
+    /// Whether it has so many elements that filling and listing it takes the kernel long.
     pub fn is_large(&self) -> bool {
-        self.elements.range_count() >= LARGE
+        self.elements.range_count() >= MIN_LARGE_RANGES
     }
 }
 
-/// Ranges of a set that is large: up to here the kernel tells them all in 0.05 s (Linux 6.18).
-const LARGE: usize = 16_384;
+/// Ranges from which on a set is large. The kernel lists fewer in 0.05 s (Linux 6.18).
+const MIN_LARGE_RANGES: usize = 16_384;
 
-/// How the kernel keeps a set.
+/// How the kernel stores a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SetKind {
     /// Intervals: prefixes of any length.
     Prefixes,
-    /// A hash of single addresses: constant-time lookup, and elements that can be changed one by one.
+    /// A hash of single addresses: lookups take constant time, and elements can be changed one by one.
     Hosts,
 }
 
@@ -69,7 +73,7 @@ pub enum SetKind {
 pub struct Chain {
     /// Its name.
     pub name: String,
-    /// Where packets enter it, where they do so by themselves.
+    /// The hook and policy of a base chain.
     pub base: Option<Base>,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
@@ -80,50 +84,48 @@ pub struct Chain {
 pub struct Base {
     /// The hook.
     pub hook: Hook,
-    /// Whether packets that no rule decides are dropped.
-    pub drops: bool,
+    /// What happens to packets that no rule decides.
+    pub policy: ChainPolicy,
 }
 
-/// A rule: all matches must hold for its action to be taken.
+/// A rule: if all matches hold, it logs, counts and takes its action, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// The matches.
     pub matches: Vec<Match>,
-    /// What happens before the action.
+    /// A log entry.
     pub log: Option<Log>,
-    /// The named counter that counts what gets here.
+    /// The name of a counter.
     pub counter: Option<String>,
-    /// What becomes of the packet.
+    /// What the rule does with the packet.
     pub action: Action,
-    /// The comment: the flow that the rule belongs to.
-    pub comment: Option<String>,
+    /// Why it does so.
+    pub label: Option<Label>,
 }
 
-/// A rate-limited log entry. The limit is a match in nftables: a rule that logs has no verdict.
+/// A rate-limited log entry. The limit is a match in nftables, so a rule that logs has no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
-    /// What stands before each entry.
+    /// The text before each entry.
     pub prefix: String,
     /// How many entries are written.
-    pub count: u32,
-    /// Per unit of time: second, minute, hour or day.
-    pub per: &'static str,
+    pub rate: Rate,
 }
 
 /// What a rule does with a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing; the next rule sees it.
+    /// Nothing: the next rule sees it.
     Continue,
     /// Decides.
     Verdict(Verdict),
-    /// Goes to another chain, and comes back where that does not decide.
+    /// Calls another chain, and goes on if that does not decide.
     Jump(String),
-    /// Goes to another chain, and does not come back.
+    /// Goes to another chain for good.
     Goto(String),
-    /// Jumps to the chain of the packet's protocol number, where there is one.
+    /// Jumps to the chain of the packet's protocol number, if it has one.
     ByProtocol(BTreeMap<u8, String>),
-    /// Jumps to the chain of the packet's port, where there is one. The ranges are disjoint.
+    /// Jumps to the chain of the packet's port, if it has one. The ranges are disjoint.
     ByPort {
         /// TCP or UDP.
         protocol: Transport,
@@ -132,22 +134,22 @@ pub enum Action {
         /// Chains by range, in order.
         chains: Vec<((u16, u16), String)>,
     },
-    /// Keeps the packet from conntrack.
+    /// The packet is not tracked by conntrack.
     Notrack,
 }
 
 /// A condition on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// It came in through the loopback interface (`Source`), or leaves through it (`Destination`).
+    /// It arrived through the loopback interface (`Source`), or leaves through it (`Destination`).
     Loopback(PacketEnd),
-    /// Conntrack says one of these of it.
+    /// Its conntrack state is one of these.
     State(Vec<CtState>),
     /// It is of this family.
     Family(Family),
-    /// It is of the family, and an address of it is in a set of that family.
+    /// It is of the family, and its address at one end is in a set of that family.
     Address(PacketEnd, Family, String),
-    /// A port of it is among these.
+    /// Its port at one end is one of these.
     Port(Transport, PacketEnd, PortSet),
     /// It is an ICMP message of the family with one of these types.
     Icmp(Family, IcmpTypes),
@@ -158,7 +160,7 @@ pub enum Match {
 }
 
 impl Ruleset {
-    /// The ruleset without what is for people only, as the kernel keeps it.
+    /// The ruleset without titles and notes, as the kernel keeps it.
     #[must_use]
     pub fn without_notes(mut self) -> Self {
         self.title.clear();
@@ -167,17 +169,24 @@ impl Ruleset {
     }
 
     /// The ruleset with the answers of DNS that another one has: the elements of its sets of hosts, where both have
-    /// the set; of these, where wanted, only those that are its own, too.
+    /// the set.
     #[must_use]
-    pub fn with_hosts_of(mut self, other: &Self, only_own: bool) -> Self {
+    pub fn with_hosts_of(self, other: &Self) -> Self {
+        self.with_hosts(other, |_, theirs| theirs.clone())
+    }
+
+    /// The ruleset without the answers of DNS that another one does not have, where both have the set.
+    #[must_use]
+    pub fn with_common_hosts(self, other: &Self) -> Self {
+        self.with_hosts(other, PrefixSet::intersection)
+    }
+
+    fn with_hosts(mut self, other: &Self, choose: impl Fn(&PrefixSet, &PrefixSet) -> PrefixSet) -> Self {
         for (name, set) in &mut self.sets {
             let theirs =
                 other.sets.get(name).filter(|theirs| theirs.kind == SetKind::Hosts && theirs.family == set.family);
             if let (SetKind::Hosts, Some(theirs)) = (set.kind, theirs) {
-                set.elements = match only_own {
-                    true => set.elements.intersection(&theirs.elements),
-                    false => theirs.elements.clone(),
-                };
+                set.elements = choose(&set.elements, &theirs.elements);
             }
         }
         self
@@ -188,7 +197,7 @@ impl Ruleset {
         self.chains.iter().flat_map(|chain| &chain.rules)
     }
 
-    /// The names of the sets that rules look into.
+    /// The names of the sets that rules match.
     pub fn used_sets(&self) -> BTreeSet<&str> {
         let names = self.rules().flat_map(|rule| &rule.matches).filter_map(|condition| match condition {
             Match::Address(_, _, set) => Some(set.as_str()),
@@ -197,12 +206,12 @@ impl Ruleset {
         names.collect()
     }
 
-    /// The names of the counters that rules count with.
+    /// The names of the counters that rules use.
     pub fn used_counters(&self) -> BTreeSet<String> {
         self.rules().filter_map(|rule| rule.counter.clone()).collect()
     }
 
-    /// The chain that packets enter at a hook, if there is one.
+    /// The base chain at a hook.
     pub fn base_chain(&self, hook: Hook) -> Option<&Chain> {
         self.chains.iter().find(|chain| chain.base.is_some_and(|base| base.hook == hook))
     }
@@ -214,7 +223,7 @@ impl Ruleset {
 }
 
 impl SetKind {
-    /// The elements that a set of this kind has for addresses, in order: prefixes, or addresses one by one.
+    /// The elements that a set of this kind has for some addresses, in order: prefixes, or single addresses.
     pub fn elements(self, addresses: &PrefixSet) -> Box<dyn Iterator<Item = Prefix> + '_> {
         match self {
             SetKind::Prefixes => Box::new(addresses.prefixes()),
@@ -224,6 +233,11 @@ impl SetKind {
 }
 
 impl Rule {
+    /// A rule that neither logs nor counts, without a label.
+    pub fn new(matches: impl Into<Vec<Match>>, action: Action) -> Self {
+        Self { matches: matches.into(), log: None, counter: None, action, label: None }
+    }
+
     /// The flow whose packets the rule counts.
     pub fn flow(&self) -> Option<&str> {
         self.counter.as_deref()?.strip_prefix(FLOW_COUNTER)

@@ -17,7 +17,7 @@ use crate::lower::lower;
 use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{HookWord, Place, Probe, ProbeFile, ProbeRow, ProtocolNumber, StateWord, VerdictWord};
 use crate::report::{Evidence, Reason};
-use crate::ruleset::{Outcome, Ruleset};
+use crate::ruleset::{Label, Ruleset, Trace};
 use crate::site::{Mode, Target};
 use crate::source::Spanned;
 
@@ -105,7 +105,7 @@ struct Case<'a> {
 /// Why a packet fares as it does.
 struct Answer<'a> {
     packet: Packet,
-    outcome: Outcome<'a>,
+    trace: Trace<'a>,
     /// The chains that it went through, the base chain first.
     chains: Vec<&'a str>,
     permissions: Vec<Permission<'a>>,
@@ -146,18 +146,18 @@ impl<'a> Case<'a> {
 
     fn answer(&self, packet: Packet) -> Answer<'a> {
         let mut chains: Vec<&str> = Vec::new();
-        let outcome = self.ruleset.explain(&packet, |chain, _| {
+        let trace = self.ruleset.trace(&packet, |chain, _| {
             if !chains.contains(&chain.name.as_str()) {
                 chains.push(&chain.name);
             }
         });
-        let flow = outcome.rule.and_then(|rule| rule.flow());
-        let permissions = flow.map(|flow| self.meaning.permissions(flow, &packet)).unwrap_or_default();
-        let denied = outcome.verdict != Verdict::Accept || would_be_denied(&outcome);
+        let permissions =
+            trace.disposition.flow.map(|flow| self.meaning.permissions(flow, &packet)).unwrap_or_default();
+        let denied = trace.disposition.verdict != Verdict::Accept || would_be_denied(&trace);
         let mut near_misses = if denied { self.meaning.near_misses(&packet) } else { Vec::new() };
         let more_misses = near_misses.len().saturating_sub(NEAR_MISSES);
         near_misses.truncate(NEAR_MISSES);
-        Answer { packet, outcome, chains, permissions, near_misses, more_misses }
+        Answer { packet, trace, chains, permissions, near_misses, more_misses }
     }
 
     fn one(&self, probe: &Probe, expect: Option<VerdictWord>, format: ListFormat) -> Result<(), Failure> {
@@ -170,8 +170,8 @@ impl<'a> Case<'a> {
             ListFormat::Json => render::document(&self.document(&answer))?,
         })?;
         match expect {
-            Some(expected) if Verdict::from(expected) != answer.outcome.verdict => {
-                render::error(&format!("expected {expected}, found {}", answer.outcome.verdict.name()));
+            Some(expected) if Verdict::from(expected) != answer.trace.disposition.verdict => {
+                render::error(&format!("expected {expected}, found {}", answer.trace.disposition.verdict.name()));
                 Err(Failure::Told(1))
             }
             _ => Ok(()),
@@ -200,11 +200,11 @@ impl<'a> Case<'a> {
         let (mut lines, mut documents) = (Vec::new(), Vec::new());
         for (row, answer) in &answers {
             let flow = answer.flow();
-            let as_expected = Verdict::from(row.expect) == answer.outcome.verdict
+            let as_expected = Verdict::from(row.expect) == answer.trace.disposition.verdict
                 && row.flow.as_deref().is_none_or(|expected| flow == Some(expected));
             failed += usize::from(!as_expected);
             let by = |flow: Option<&str>| flow.map(|flow| format!(" by {flow}")).unwrap_or_default();
-            let found = format!("{}{}", answer.outcome.verdict.name(), by(flow));
+            let found = format!("{}{}", answer.trace.disposition.verdict.name(), by(flow));
             let note = row.note.as_ref().map(|note| format!("  # {note}")).unwrap_or_default();
             lines.push(match as_expected {
                 true => format!("ok    {found}: {}{note}\n", answer.packet),
@@ -255,7 +255,7 @@ impl<'a> Case<'a> {
     }
 
     fn text(&self, answer: &Answer<'_>) -> String {
-        let verdict = answer.outcome.verdict;
+        let verdict = answer.trace.disposition.verdict;
         let word = match verdict {
             Verdict::Accept => render::green(verdict.name()),
             _ => render::red(verdict.name()),
@@ -275,9 +275,9 @@ impl<'a> Case<'a> {
     fn document(&self, answer: &Answer<'_>) -> Value {
         let because: Vec<Value> = self.because(answer).into_iter().map(Reason::json).collect();
         json!({
-            "verdict": answer.outcome.verdict.name(),
+            "verdict": answer.trace.disposition.verdict.name(),
             "flow": answer.flow(),
-            "chain": answer.outcome.chain.map(|_| answer.packet.hook.name()),
+            "chain": answer.trace.chain.map(|_| answer.packet.hook.name()),
             "packet": render::packet_json(&answer.packet),
             "because": because,
         })
@@ -286,14 +286,12 @@ impl<'a> Case<'a> {
 
 impl Answer<'_> {
     fn flow(&self) -> Option<&str> {
-        self.outcome.rule.and_then(|rule| rule.flow())
+        self.trace.disposition.flow
     }
 }
 
 /// Whether only audit mode let the packet pass.
-fn would_be_denied(outcome: &Outcome<'_>) -> bool {
-    // A flow may be called like the reason of a denial, but its counter is not.
-    let rule = outcome.rule.filter(|rule| rule.flow().is_none());
-    let comment = rule.and_then(|rule| rule.comment.as_deref());
-    outcome.verdict == Verdict::Accept && matches!(comment, Some("denied" | "invalid"))
+fn would_be_denied(trace: &Trace<'_>) -> bool {
+    let label = trace.rule.and_then(|rule| rule.label.as_ref());
+    trace.disposition.verdict == Verdict::Accept && matches!(label, Some(Label::Denied | Label::Invalid))
 }

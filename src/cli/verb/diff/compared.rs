@@ -150,7 +150,7 @@ impl Compared {
         };
         let same_catalog = facts.catalog == catalog.digest;
         let Some(before) = stored(store, number, &facts.target, catalog) else {
-            let old_answers = new.clone().with_hosts_of(&first, false);
+            let old_answers = new.clone().with_hosts_of(&first);
             let cause = if same_catalog { Cause::Policy } else { Cause::PolicyOrCatalog };
             let steps = vec![(cause, old_answers), (Cause::Dns, new)];
             return Ok(Self { name, texts, first, policy: None, steps });
@@ -251,7 +251,10 @@ fn against_ruleset(source: Source, first: Ruleset, new: Ruleset, digest: &str) -
     let intact = emit::is_intact(source.text());
     // Whose elements the sets of names had is known of an intact text only. Else an address that DNS does not give any
     // more may as well have been added by hand; one that was not there yet has not.
-    let old_answers = new.clone().with_hosts_of(&first, intact != Some(true));
+    let old_answers = match intact {
+        Some(true) => new.clone().with_hosts_of(&first),
+        _ => new.clone().with_common_hosts(&first),
+    };
     let steps = match intact {
         // A digest of the catalog in a checksummed text tells its changes from those of the policy.
         Some(true) if source.text().lines().next().is_some_and(|line| line.ends_with(digest)) => {

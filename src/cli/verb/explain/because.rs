@@ -6,19 +6,17 @@ use super::{Answer, Case, would_be_denied};
 use crate::emit;
 use crate::explain::{Matched, NearMiss, Permission};
 use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
-use crate::net::{CtState, Family, Packet, PortSet, Verdict};
+use crate::net::{CtDirection, Family, Packet, PortSet, Verdict};
 use crate::report::{Reason, place};
-use crate::ruleset::Outcome;
+use crate::ruleset::{Label, Trace};
 
 impl Case<'_> {
     /// Why, from the rule to what it rests on.
     pub(crate) fn because(&self, answer: &Answer<'_>) -> Vec<Reason> {
         let mut because = vec![self.decision(answer)];
-        if would_be_denied(&answer.outcome) {
-            let verdict = match answer.packet.state {
-                CtState::Invalid if answer.outcome.rule.and_then(|rule| rule.comment.as_deref()) == Some("invalid") => {
-                    Verdict::Drop
-                }
+        if would_be_denied(&answer.trace) {
+            let verdict = match answer.trace.rule.and_then(|rule| rule.label.as_ref()) {
+                Some(Label::Invalid) => Verdict::Drop,
                 _ => self.meaning.resolved.denials.at(answer.packet.hook),
             };
             let sentence = format!("with `mode: enforce` the verdict would be {}", verdict.name());
@@ -33,7 +31,7 @@ impl Case<'_> {
 
     /// What decided.
     fn decision(&self, answer: &Answer<'_>) -> Reason {
-        let Outcome { chain, rule, .. } = answer.outcome;
+        let Trace { chain, rule, .. } = answer.trace;
         match (chain, rule) {
             (None, _) => {
                 let target = self.meaning.resolved.target;
@@ -56,11 +54,12 @@ impl Case<'_> {
 
     /// A row that permits the packet, and what in it has the packet's addresses.
     fn permission(&self, permission: &Permission<'_>) -> Vec<Reason> {
-        let flow = permission.flow;
-        let answers = if permission.reply { ", as an answer" } else { "" };
+        let (flow, is_reply) = (permission.flow, permission.direction == CtDirection::Reply);
+        let answers = if is_reply { ", as an answer" } else { "" };
         let purpose = if flow.purpose.is_empty() { String::new() } else { format!(": {}", flow.purpose) };
         let sentence = format!("{} ({}{answers}){purpose}", flow.id, flow.side.name());
-        let details = json!({"flow": flow.id, "direction": flow.side.name(), "purpose": flow.purpose, "answer": permission.reply});
+        let details =
+            json!({"flow": flow.id, "direction": flow.side.name(), "purpose": flow.purpose, "answer": is_reply});
         let mut because =
             vec![Reason::new("flow", sentence, details), self.evidence.origin("row", &flow.id, &flow.origin)];
         for (word, end) in [("local end", &permission.local), ("peer", &permission.peers)] {
