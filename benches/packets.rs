@@ -236,18 +236,22 @@ fn main() {
     let scattered = to_the_rules(&rulesets, &flood(0..PREFIXES, None));
     // A source port can be reused at once, because conntrack keeps no entry for dropped packets.
     let same = to_the_rules(&rulesets, &flood((0..PREFIXES).map(|_| 0), None));
-    show("A packet that opens a flow, to the end of the rules", &rulesets, &scattered);
-    show("The same, all from one address", &rulesets, &same);
-    show("The same, to a program", &rulesets, &to_a_program(&rulesets));
-    show("The same, one after the other arrived", &rulesets, &one_by_one(&hosts(&rulesets), Hook::Input));
-    show("A TCP connection", &rulesets, &connections(&rulesets));
+    show("New packets from all prefixes, filtered only", &rulesets, &scattered);
+    show("New packets from one address, filtered only", &rulesets, &same);
+    show("New packets from all prefixes, delivered to a program", &rulesets, &to_a_program(&rulesets));
+    show(
+        "The same, each sent after the previous one has arrived",
+        &rulesets,
+        &one_by_one(&hosts(&rulesets), Hook::Input),
+    );
+    show("TCP connections, opened and closed", &rulesets, &connections(&rulesets));
     let (rulesets, rounds) = through_a_gateway();
-    show("A packet through a gateway without conntrack, one after the other arrived", &rulesets, &rounds);
+    show("Through a gateway without conntrack, each sent after the previous one has arrived", &rulesets, &rounds);
 }
 
 /// Prints the medians of the rounds, and their ratios to the first and the second ruleset.
 fn show(what: &str, rulesets: &[(&str, String)], rounds: &[Vec<f64>]) {
-    println!("{what} (of the first, of the second):");
+    println!("{what} (ratios to the first and the second ruleset):");
     let mut medians = Vec::new();
     for (index, (name, _)) in rulesets.iter().enumerate() {
         let mut times: Vec<f64> = rounds.iter().map(|round| round[index]).collect();

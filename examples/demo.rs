@@ -54,7 +54,7 @@ const EDGE_HOST: &str = "
     icmp       203.0.113.66 -> host       accept icmp            # a ping
     tcp/6443   host -> 192.168.10.20      accept api-server      # the API server
     tcp/6443   host -> 192.168.10.21      reject                 # the next address: rejected at once
-    tcp/443    host -> 100.103.42.233     accept control-plane   # a name, with the address in the lockfile
+    tcp/443    host -> 100.103.42.233     accept control-plane   # the address of a name, from the lockfile
     tcp/443    host -> 100.98.170.7       accept oss-packages    # an OSS prefix of the region, from the catalog
     tcp/443    host -> 8.8.8.8            reject                 # any other server
     udp/53     host -> 10.0.0.53          accept dns             # the policy's resolver

@@ -59,6 +59,7 @@ const SCANNED: &[&str] = &[
     "policies",
     "benches",
     "examples",
+    "fuzz/fuzz_targets",
     "Makefile",
     "clippy.toml",
     "deny.toml",

@@ -1,5 +1,4 @@
-//! Whatever a lockfile holds, edgeward answers with diagnostics or with addresses; it never panics, and what it
-//! writes it reads again.
+//! Any lockfile gives diagnostics or addresses, never a panic, and a lockfile that is written can be read again.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Whatever a policy file holds, edgeward answers with diagnostics or with a ruleset; it never panics.
+//! Any policy file gives diagnostics or a ruleset, never a panic.
 
 #![no_main]
 
@@ -28,7 +28,7 @@ fn answers(intent: &Intent<Declared>) -> Resolution {
     if intent.names().is_empty() {
         return Resolution::default();
     }
-    Resolution::parse(&Source::new("lock", &text), &mut Problems::default()).expect("a name is good in a lockfile, too")
+    Resolution::parse(&Source::new("lock", &text), &mut Problems::default()).expect("names of a policy are valid in a lockfile")
 }
 
 fuzz_target!(|text: &str| {
