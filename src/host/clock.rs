@@ -1,4 +1,4 @@
-//! The clocks.
+//! The clocks of this host.
 
 #![expect(clippy::disallowed_methods, reason = "this is the module that may")]
 
@@ -6,22 +6,39 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
-/// The time, in whole seconds: lockfiles and messages need no more.
+/// One reading of the clocks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The time of day, as [`now`].
+    pub time: Timestamp,
+    /// The time since the host booted, as [`since_boot`].
+    pub since_boot: Duration,
+    /// The boot that this time belongs to, as [`boot_id`].
+    pub boot: Option<String>,
+}
+
+impl Moment {
+    /// Reads the clocks.
+    pub fn now() -> Self {
+        Self { time: now(), since_boot: since_boot(), boot: boot_id() }
+    }
+}
+
+/// The time of day in whole seconds: lockfiles and messages need no more.
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     // Rounding fails at the ends of representable time only.
     now.round(Unit::Second).unwrap_or(now)
 }
 
-/// The time since this machine was started, that asleep included: no setting of the clock changes it.
+/// The time since the host booted, including suspend. Setting the clock does not change it.
 pub fn since_boot() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     // Neither is negative.
     Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
 }
 
-/// What tells this start of the machine from others; `None` where the kernel does not show it, as in a unit of systemd
-/// with `ProcSubset=pid`.
+/// The random id of this boot; `None` where the kernel does not show it, as in a unit of systemd with `ProcSubset=pid`.
 pub fn boot_id() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim().to_owned())

@@ -10,7 +10,10 @@
 //! kernel with the two. The state's new text is on the disk by then, too, and only its name is missing: a disk that is
 //! full cannot come between.
 
+mod deadline;
 mod record;
+mod retention;
+mod transitions;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,17 +32,10 @@ use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
 
+use retention::MAX_NUMBER;
+
 pub use record::{Event, MadeBy, Manifest, Pending, PolicyFacts, Record, State, Switching, Version};
-
-/// Generations that are kept.
-const KEPT: usize = 20;
-/// Of these, those that a refresh made: answers of DNS change by the hour, and would push out what people did.
-const REFRESHES_KEPT: usize = 5;
-/// Events that are kept.
-const EVENTS_KEPT: usize = 200;
-
-/// No number of a generation or of an arming is larger; nobody lives to see it reached.
-const LARGEST_NUMBER: u64 = u64::MAX / 2;
+pub use transitions::{EXPIRED, REBOOTED, Stamp, named};
 
 /// The files of a generation.
 pub const POLICY: &str = "policy.yaml";
@@ -166,13 +162,12 @@ impl Store {
         let mut state = State::default();
         let around = self.folder.join("generations");
         for name in files::names_in(&around).map_err(io_error("read", &around))? {
-            let Some(number) = name.parse::<u64>().ok().filter(|number| *number <= LARGEST_NUMBER) else { continue };
+            let Some(number) = name.parse::<u64>().ok().filter(|number| *number <= MAX_NUMBER) else { continue };
             // Numbers are never given twice, whatever has become of the files.
             state.last = state.last.max(number);
             if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
                 let rules = rules_digest(&ruleset);
-                let record = Record { made_by: manifest.made_by, rules, confirmed: None, rolled_back: None };
-                state.generations.insert(number, record);
+                state.generations.insert(number, Record::new(manifest.made_by, rules));
             }
         }
         Ok(state)
@@ -308,45 +303,6 @@ pub struct Generation {
     pub rules: String,
     /// Where it comes from.
     pub manifest: Manifest,
-}
-
-impl State {
-    /// The state, where the next numbers can be given.
-    fn checked(self) -> Result<Self, String> {
-        let largest = self.generations.keys().copied().chain([self.last, self.armed]).max();
-        match largest.filter(|number| *number > LARGEST_NUMBER) {
-            Some(number) => Err(format!("{number} is no number that edgeward gives")),
-            None => Ok(self),
-        }
-    }
-
-    /// Forgets the oldest generations, as far as nothing refers to them, and the oldest events.
-    pub fn forget(&mut self) {
-        let needed = self.needed();
-        loop {
-            let spare = || self.generations.iter().filter(|(number, _)| !needed.contains(number));
-            let refreshes = spare().filter(|(_, record)| record.made_by == MadeBy::Refresh);
-            let all_refreshes = self.generations.values().filter(|record| record.made_by == MadeBy::Refresh).count();
-            let oldest_refresh = refreshes.map(|(number, _)| *number).next().filter(|_| all_refreshes > REFRESHES_KEPT);
-            let oldest = || spare().map(|(number, _)| *number).next().filter(|_| self.generations.len() > KEPT);
-            match oldest_refresh.or_else(oldest) {
-                Some(number) => drop(self.generations.remove(&number)),
-                None => break,
-            }
-        }
-        let many = self.events.len().saturating_sub(EVENTS_KEPT);
-        self.events.drain(..many);
-    }
-
-    /// The generations that something refers to.
-    fn needed(&self) -> BTreeSet<u64> {
-        let pending = self.pending.iter().flat_map(|pending| [Some(pending.generation), pending.back_to]);
-        let switching = self.switching.iter().flat_map(|switching| {
-            let back = switching.pending.as_ref().and_then(|pending| pending.back_to);
-            [switching.from, switching.to, back]
-        });
-        [self.current, self.confirmed].into_iter().chain(pending).chain(switching).flatten().collect()
-    }
 }
 
 impl Generation {

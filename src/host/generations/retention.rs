@@ -1,0 +1,65 @@
+//! What the records keep, and for how long.
+
+use std::collections::BTreeSet;
+
+use super::{MadeBy, State};
+
+/// The most generations that are kept.
+const MAX_GENERATIONS: usize = 20;
+/// The most of them that a refresh made: DNS answers change by the hour, and would push out what users applied.
+const MAX_REFRESHES: usize = 5;
+/// The most events that are kept.
+const MAX_EVENTS: usize = 200;
+/// The largest number of a generation or of an arming, so that there is always a next one.
+pub const MAX_NUMBER: u64 = u64::MAX / 2;
+
+impl State {
+    /// The number of the next generation. Numbers are never reused.
+    pub fn next_number(&self) -> u64 {
+        self.last + 1
+    }
+
+    /// The state, if its numbers have successors.
+    ///
+    /// # Errors
+    /// A number is larger than edgeward assigns.
+    pub fn checked(self) -> Result<Self, String> {
+        let largest = self.generations.keys().copied().chain([self.last, self.armed]).max();
+        match largest.filter(|number| *number > MAX_NUMBER) {
+            Some(number) => Err(format!("the number {number} is out of range")),
+            None => Ok(self),
+        }
+    }
+
+    /// Drops the oldest generations that nothing refers to, and the oldest events, down to what is kept.
+    #[must_use]
+    pub fn pruned(mut self) -> Self {
+        let referenced = self.referenced();
+        while let Some(number) = self.superfluous(&referenced) {
+            self.generations.remove(&number);
+        }
+        let excess = self.events.len().saturating_sub(MAX_EVENTS);
+        self.events.drain(..excess);
+        self
+    }
+
+    /// The next generation to drop: the oldest refresh where there are too many of them, else the oldest of all.
+    fn superfluous(&self, referenced: &BTreeSet<u64>) -> Option<u64> {
+        let is_refresh = |number: &u64| self.generations[number].made_by == MadeBy::Refresh;
+        let refreshes = self.generations.keys().filter(|number| is_refresh(number)).count();
+        let mut droppable = self.generations.keys().filter(|number| !referenced.contains(number));
+        let oldest_refresh = droppable.clone().find(|number| is_refresh(number)).filter(|_| refreshes > MAX_REFRESHES);
+        let oldest = || droppable.next().filter(|_| self.generations.len() > MAX_GENERATIONS);
+        oldest_refresh.or_else(oldest).copied()
+    }
+
+    /// The generations that the state refers to: in force, loaded at boot, pending, or an end of a change under way.
+    fn referenced(&self) -> BTreeSet<u64> {
+        let pending = self.pending.iter().flat_map(|pending| [Some(pending.generation), pending.back_to]);
+        let switching = self.switching.iter().flat_map(|switching| {
+            let back_to = switching.pending.as_ref().and_then(|pending| pending.back_to);
+            [switching.from, switching.to, back_to]
+        });
+        [self.current, self.confirmed].into_iter().chain(pending).chain(switching).flatten().collect()
+    }
+}

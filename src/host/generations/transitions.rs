@@ -1,0 +1,249 @@
+//! How the records change: from a state, what was done, who did it and when, to the next state. Without I/O.
+
+use std::time::Duration;
+
+use super::{Event, Generation, MadeBy, Pending, Record, State, Switching};
+use crate::host::clock::Moment;
+
+/// Why a change is undone that was pending when the host rebooted.
+pub const REBOOTED: &str = "the host rebooted before it was confirmed";
+/// Why a change is undone whose deadline has passed.
+pub const EXPIRED: &str = "it was not confirmed in time";
+/// Why a change is undone that was pending when `edgeward boot` ran on a running host.
+const LOADED_AT_BOOT: &str = "boot loads what is confirmed";
+
+/// Who changes the records, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp<'a> {
+    /// The user.
+    pub by: &'a str,
+    /// The moment.
+    pub now: &'a Moment,
+}
+
+impl State {
+    /// The state once the kernel has a new generation.
+    #[must_use]
+    pub fn after_apply(&self, generation: &Generation, confirm_within: Option<Duration>, stamp: Stamp<'_>) -> Self {
+        let (number, made_by) = (generation.manifest.generation, generation.manifest.made_by);
+        let mut after = self.clone();
+        after.last = number;
+        after.generations.insert(number, Record::new(made_by, generation.rules.clone()));
+        after.bring_into_force(self, Some(number), confirm_within, stamp);
+        after.log(stamp, format!("{}: {}", made_by.name(), named(Some(number))));
+        after
+    }
+
+    /// The state once the kernel has an older generation again, or no table.
+    #[must_use]
+    pub fn after_rollback(&self, to: Option<u64>, confirm_within: Option<Duration>, stamp: Stamp<'_>) -> Self {
+        let mut after = self.clone();
+        after.leave(self.current, to, stamp);
+        after.bring_into_force(self, to, confirm_within, stamp);
+        after.log(stamp, format!("rollback from {} to {}", named(self.current), named(to)));
+        after
+    }
+
+    /// The state once a pending change is undone; the same state where none is pending.
+    #[must_use]
+    pub fn after_undo(&self, why: &str, stamp: Stamp<'_>) -> Self {
+        let Some(Pending { generation, back_to, .. }) = self.pending else { return self.clone() };
+        let mut after =
+            State { pending: None, switching: None, current: back_to, undone: Some(generation), ..self.clone() };
+        // Refreshes on top of the change go with it. What was found in the kernel was never on trial.
+        let unconfirmed = after.generations.iter_mut().filter(|(number, record)| {
+            Some(**number) != back_to && record.confirmed.is_none() && record.made_by != MadeBy::Found
+        });
+        for (_, record) in unconfirmed {
+            record.rolled_back.get_or_insert(stamp.now.time);
+        }
+        after.log(stamp, format!("rollback from {} to {}: {why}", named(Some(generation)), named(back_to)));
+        after
+    }
+
+    /// The state once the pending change is confirmed.
+    #[must_use]
+    pub fn after_confirm(&self, stamp: Stamp<'_>) -> Self {
+        let mut after = self.clone();
+        after.pending = None;
+        after.confirm(self.current, stamp);
+        after.log(stamp, format!("{} is confirmed", named(self.current)));
+        after.pruned()
+    }
+
+    /// The state once the pending change has a new deadline; the same state where none is pending.
+    #[must_use]
+    pub fn after_extend(&self, delay: Duration, stamp: Stamp<'_>) -> Self {
+        let Some(pending) = &self.pending else { return self.clone() };
+        let mut after = self.clone();
+        after.armed += 1;
+        after.pending = Some(Pending { armed: after.armed, ..pending.renewed(delay, stamp.now) });
+        after.log(stamp, format!("{} has a new deadline", named(Some(pending.generation))));
+        after
+    }
+
+    /// The state once the rules in force are applied again, which settles what was undone before.
+    #[must_use]
+    pub fn after_acknowledgement(&self) -> Self {
+        State { undone: None, ..self.clone() }
+    }
+
+    /// The state once rules that another program put into the kernel are saved as the next generation, and what to say.
+    #[must_use]
+    pub fn after_adoption(&self, rules: &str, stamp: Stamp<'_>) -> (Self, String) {
+        let number = self.next_number();
+        let mut after = State { last: number, current: Some(number), ..self.clone() };
+        after.generations.insert(number, Record::new(MadeBy::Found, rules.to_owned()));
+        let what = format!(
+            "the kernel had other rules than {}; they are kept as {}",
+            named(self.current),
+            named(Some(number))
+        );
+        after.log(stamp, what.clone());
+        (after, what)
+    }
+
+    /// The state once the table is found to be gone from the kernel, and what to say.
+    #[must_use]
+    pub fn after_loss(&self, stamp: Stamp<'_>) -> (Self, String) {
+        let mut after = State { current: None, ..self.clone() };
+        let what = format!("the kernel has lost its table, which held {}", named(self.current));
+        after.log(stamp, what.clone());
+        (after, what)
+    }
+
+    /// The state once it is known whether an interrupted change took effect, and what to say; `None` where no change
+    /// was interrupted.
+    #[must_use]
+    pub fn after_interruption(&self, took_effect: bool, stamp: Stamp<'_>) -> Option<(Self, String)> {
+        let Switching { from, to, pending } = self.switching.clone()?;
+        let mut after = State { switching: None, ..self.clone() };
+        if took_effect {
+            after.leave(from, to, stamp);
+            after.settle_on(to, stamp);
+        } else {
+            after.pending = pending;
+            after.drop_untried(from, to);
+        }
+        let end = if took_effect { "after" } else { "before" };
+        let what = format!("a change to {} was interrupted {end} it took effect", named(to));
+        after.log(stamp, what.clone());
+        Some((after, what))
+    }
+
+    /// The state once boot has loaded a generation, which undoes what is pending and ends a change under way.
+    #[must_use]
+    pub fn after_boot(&self, loaded: u64, stamp: Stamp<'_>) -> Self {
+        let mut before = self.clone();
+        if let Some(Switching { from, to, pending }) = before.switching.take() {
+            before.pending = before.pending.or(pending);
+            if before.pending.is_none() {
+                before.drop_untried(from, to);
+            }
+        }
+        let is_running = |pending: &Pending| pending.is_from_this_boot(stamp.now);
+        let why = if before.pending.as_ref().is_some_and(is_running) { LOADED_AT_BOOT } else { REBOOTED };
+        State { current: Some(loaded), ..before.after_undo(why, stamp) }
+    }
+
+    /// The state to save while the kernel is on its way to `after`, whose target is `to`.
+    ///
+    /// It has both ends of the way, and the generations as they were; a new one has not been tried yet.
+    #[must_use]
+    pub fn under_way(&self, after: &Self, to: Option<u64>) -> Self {
+        let new = after.generations.iter().filter(|(number, _)| !self.generations.contains_key(number));
+        let mut generations = self.generations.clone();
+        generations.extend(new.map(|(number, record)| (*number, Record::new(record.made_by, record.rules.clone()))));
+        State {
+            switching: Some(Switching { from: self.current, to, pending: self.pending.clone() }),
+            current: self.current,
+            confirmed: self.confirmed,
+            generations,
+            ..after.clone()
+        }
+    }
+
+    /// The state once a change to `after` has failed without effect: as before, but its numbers are used up.
+    #[must_use]
+    pub fn after_failure(&self, after: &Self) -> Self {
+        State { last: after.last, armed: after.armed, ..self.clone() }
+    }
+
+    /// The state with all of the time to confirm, counted from now; the same state where nothing is pending.
+    #[must_use]
+    pub fn with_deadline_from_now(&self, delay: Duration, now: &Moment) -> Self {
+        let pending = self.pending.as_ref().map(|pending| pending.renewed(delay, now));
+        State { pending, ..self.clone() }
+    }
+
+    /// Puts a generation in force, for good or until its deadline.
+    ///
+    /// A change on top of a pending one falls back to where that one falls back to. No table needs no deadline: it
+    /// accepts every packet.
+    fn bring_into_force(&mut self, before: &Self, to: Option<u64>, confirm_within: Option<Duration>, stamp: Stamp<'_>) {
+        self.switching = None;
+        self.undone = None;
+        self.pending = confirm_within.zip(to).map(|(delay, generation)| {
+            self.armed += 1;
+            let back_to = before.pending.as_ref().map_or(before.current, |pending| pending.back_to);
+            Pending::new(self.armed, generation, back_to, delay, stamp.now)
+        });
+        self.settle_on(to, stamp);
+    }
+
+    /// Records that the kernel goes from one generation to another. Going back rejects the newer one, so that no timer
+    /// brings it back.
+    fn leave(&mut self, from: Option<u64>, to: Option<u64>, stamp: Stamp<'_>) {
+        if let Some(record) = from.filter(|from| Some(*from) > to).and_then(|from| self.generations.get_mut(&from)) {
+            record.rolled_back.get_or_insert(stamp.now.time);
+        }
+    }
+
+    /// Drops the target of a change without effect, if it is a new generation: the last one, and never in force.
+    fn drop_untried(&mut self, from: Option<u64>, to: Option<u64>) {
+        let is_untried = |record: &Record| {
+            record.made_by != MadeBy::Found && record.confirmed.is_none() && record.rolled_back.is_none()
+        };
+        if let Some(number) = to.filter(|number| to != from && *number == self.last && self.confirmed != to)
+            && self.generations.get(&number).is_some_and(is_untried)
+        {
+            self.generations.remove(&number);
+        }
+    }
+
+    /// Records that the kernel has a generation, and confirms it unless a change is pending.
+    fn settle_on(&mut self, to: Option<u64>, stamp: Stamp<'_>) {
+        self.current = to;
+        if self.pending.is_none() {
+            self.confirm(to, stamp);
+        }
+    }
+
+    /// Has boot load a generation, or nothing.
+    fn confirm(&mut self, to: Option<u64>, stamp: Stamp<'_>) {
+        self.confirmed = to;
+        if let Some(record) = to.and_then(|number| self.generations.get_mut(&number)) {
+            record.confirmed.get_or_insert(stamp.now.time);
+            record.rolled_back = None;
+        }
+    }
+
+    fn log(&mut self, stamp: Stamp<'_>, what: String) {
+        self.events.push(Event { at: stamp.now.time, by: stamp.by.to_owned(), what });
+    }
+}
+
+impl Record {
+    /// The record of a generation that nothing has happened to yet.
+    pub fn new(made_by: MadeBy, rules: String) -> Self {
+        Self { made_by, rules, confirmed: None, rolled_back: None }
+    }
+}
+
+/// A generation as messages call it.
+pub fn named(number: Option<u64>) -> String {
+    number.map_or_else(|| "no table".to_owned(), |number| format!("generation {number}"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! What a user can do to the rules in force: apply, roll back, undo, confirm, extend, boot.
+
+use std::time::Duration;
+
+use super::{ChangeOptions, Outcome, Rollout, RolloutError, chain, holds};
+use crate::host::generations::{Generation, State, Switching};
+use crate::host::prime::only_tracks;
+use crate::host::transition::means;
+use crate::live::Live;
+use crate::ruleset::Ruleset;
+
+impl Rollout<'_> {
+    /// Brings the kernel to a new generation.
+    ///
+    /// `before` is what [`Rollout::recover`] returned.
+    ///
+    /// # Errors
+    /// The kernel has the old rules, and the state says so.
+    pub fn apply(
+        &mut self,
+        before: &State,
+        generation: Generation,
+        ruleset: &Ruleset,
+        options: ChangeOptions,
+    ) -> Result<(State, Outcome), RolloutError> {
+        let number = generation.manifest.generation;
+        let after = self.transition(|stamp| before.after_apply(&generation, options.confirm_within, stamp));
+        self.store.write(number, &generation)?;
+        // Its text may be larger than all else.
+        drop(generation);
+        self.kernel.recall(ruleset);
+        self.converge(before, after, Some((number, ruleset)), options)
+    }
+
+    /// Brings the kernel back to an older generation, or to no table.
+    ///
+    /// # Errors
+    /// As [`Rollout::apply`]; the generation's files are damaged.
+    pub fn rollback(
+        &mut self,
+        before: &State,
+        to: Option<u64>,
+        options: ChangeOptions,
+    ) -> Result<(State, Outcome), RolloutError> {
+        let ruleset = to.map(|number| self.ruleset(number)).transpose()?;
+        let after = self.transition(|stamp| before.after_rollback(to, options.confirm_within, stamp));
+        self.converge(before, after, to.zip(ruleset.as_ref()), options)
+    }
+
+    /// Undoes a pending change. The kernel comes first: the rules are restored even where the records cannot be written.
+    ///
+    /// # Errors
+    /// The kernel still has the change, or the state still says that it does.
+    pub fn undo(&mut self, before: &State, why: &str) -> Result<(State, Outcome), RolloutError> {
+        let Some(pending) = &before.pending else { return Ok((before.clone(), Outcome::default())) };
+        let ruleset = pending.back_to.map(|number| self.ruleset(number)).transpose()?;
+        let after = self.transition(|stamp| before.after_undo(why, stamp));
+        let mut outcome = self.converge_kernel(ruleset.as_ref(), None, true)?;
+        self.store.save(&after)?;
+        if let Err(error) = self.store.prune(&after) {
+            outcome.warnings.push(chain(&error));
+        }
+        Ok((after, outcome))
+    }
+
+    /// Confirms the pending change.
+    ///
+    /// # Errors
+    /// The state cannot be written; the change is still pending.
+    pub fn confirm(&mut self, before: &State) -> Result<State, RolloutError> {
+        let after = self.transition(|stamp| before.after_confirm(stamp));
+        self.store.save(&after)?;
+        // The next run removes files that stay.
+        let _ = self.store.prune(&after);
+        Ok(after)
+    }
+
+    /// Sets a new deadline for the pending change.
+    ///
+    /// # Errors
+    /// The old deadline applies.
+    pub fn extend(&mut self, before: &State, delay: Duration) -> Result<(State, Outcome), RolloutError> {
+        if before.pending.is_none() {
+            return Ok((before.clone(), Outcome::default()));
+        }
+        let after = self.transition(|stamp| before.after_extend(delay, stamp));
+        // Until the new watcher is up, the old one takes this for a change under way, and waits.
+        let switching = Switching { from: before.current, to: before.current, pending: before.pending.clone() };
+        self.store.save(&State { switching: Some(switching), ..after.clone() })?;
+        let watcher = match self.watch(after.armed, delay) {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                self.store.save(&before.after_failure(&after))?;
+                return Err(error);
+            }
+        };
+        self.store.save(&after)?;
+        Ok((after, Outcome { watcher: Some(watcher), ..Outcome::default() }))
+    }
+
+    /// Records that the rules in force were applied again.
+    ///
+    /// # Errors
+    /// The state cannot be written.
+    pub fn acknowledge(&mut self, before: &State) -> Result<(), RolloutError> {
+        let after = before.after_acknowledgement();
+        if after != *before {
+            self.store.save(&after)?;
+        }
+        Ok(())
+    }
+
+    /// Loads the confirmed generation after a reboot, or an older one where that is damaged. No other record is needed.
+    ///
+    /// Returns its number, or `None` where none was ever confirmed.
+    ///
+    /// # Errors
+    /// None of the confirmed generations can be loaded, or the state cannot be written.
+    pub fn boot(&mut self) -> Result<(Option<u64>, Outcome), RolloutError> {
+        let saved = self.store.state()?;
+        let mut outcome = Outcome::default();
+        let Some((number, ruleset)) = self.newest_intact(&saved, &mut outcome.warnings)? else {
+            return Ok((None, outcome));
+        };
+        let state = self.keep_foreign_rules(saved.clone(), &ruleset, &mut outcome.warnings);
+        let converged = self.converge_kernel(Some(&ruleset), None, true)?;
+        outcome.changed = converged.changed;
+        outcome.warnings.extend(converged.warnings);
+        let state = self.transition(|stamp| state.after_boot(number, stamp));
+        if state != saved {
+            self.store.save(&state)?;
+        }
+        Ok((Some(number), outcome))
+    }
+
+    /// The confirmed generation, or the newest older one that was confirmed and is not damaged; `None` where none was
+    /// ever confirmed.
+    fn newest_intact(
+        &mut self,
+        state: &State,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<(u64, Ruleset)>, RolloutError> {
+        let was_confirmed = state.generations.iter().filter(|(_, record)| record.confirmed.is_some());
+        let older = was_confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
+        let mut damage = None;
+        for number in state.confirmed.into_iter().chain(older) {
+            match self.ruleset(number) {
+                Ok(ruleset) => return Ok(Some((number, ruleset))),
+                Err(error) => {
+                    warnings.push(chain(&error));
+                    damage.get_or_insert(error);
+                }
+            }
+        }
+        damage.map_or(Ok(None), |error| Err(error.into()))
+    }
+
+    /// Saves rules of another program that boot would replace.
+    fn keep_foreign_rules(&mut self, state: State, loaded: &Ruleset, warnings: &mut Vec<String>) -> State {
+        let Ok(Some(table)) = self.kernel.table() else { return state };
+        let live = Live(table);
+        let is_known = means(Some(&live), Some(loaded))
+            || means(Some(&live), None)
+            || only_tracks(&live)
+            || holds(self.store, Some(&live), state.current);
+        if is_known {
+            return state;
+        }
+        match self.adopt(&state, &live) {
+            Ok((after, note)) => {
+                warnings.push(note);
+                after
+            }
+            Err(error) => {
+                // A full disk is no reason to boot without rules.
+                warnings.push(chain(&error));
+                state
+            }
+        }
+    }
+}
