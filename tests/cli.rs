@@ -1,4 +1,4 @@
-//! The command line: two or three tests for each verb, the exit codes of the contract, and files that nobody meant.
+//! The command line: two or three tests for each verb, the exit codes of README.md, and files that no one would expect.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 use std::ffi::OsStr;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures, and what is skipped")]
+#![allow(clippy::print_stderr, reason = "what is skipped")]
 
 mod support;
 
@@ -18,8 +18,11 @@ use hickory_net::proto::op::ResponseCode;
 use hickory_net::proto::rr::RecordType;
 use support::dns_server::{DnsServer, Entry, FORGED, Manner, Zone};
 
-/// Long enough for a busy machine to answer from loopback, short enough to wait for.
-const TIMEOUT: Duration = Duration::from_millis(400);
+/// Long enough for a busy host to answer from loopback, short enough to wait for where no answer comes.
+const TIMEOUT: Duration = Duration::from_millis(800);
+
+/// Where every question is answered.
+const PATIENT: Duration = Duration::from_secs(60);
 
 fn settings(servers: &[SocketAddr]) -> Settings {
     Settings { servers: servers.to_vec(), timeout: TIMEOUT, attempts: 2, concurrency: CONCURRENCY }
@@ -382,11 +385,10 @@ fn the_failure_that_says_most_is_reported() {
 }
 
 #[test]
-fn a_lost_packet_costs_one_timeout() {
+fn a_lost_packet_costs_one_attempt() {
     let server = Zone::default().name("a.example.test", good().losing(1)).serve();
-    let start = Instant::now();
     assert!(is_good(&ask_one(&[&server], v4("a.example.test"))));
-    assert!(start.elapsed() >= TIMEOUT && start.elapsed() < TIMEOUT * 2, "{:?}", start.elapsed());
+    assert_eq!(server.count(), 2);
     let server = Zone::default().name("a.example.test", good().losing(2)).serve();
     assert_eq!(ask_one(&[&server], v4("a.example.test")).reply, Reply::Timeout, "two attempts are two packets");
     assert_eq!(server.count(), 2);
@@ -395,16 +397,16 @@ fn a_lost_packet_costs_one_timeout() {
 #[test]
 fn a_stopped_server_is_told_at_once_and_asked_again_when_it_is_back() {
     let mut server = Zone::default().otherwise(good()).serve();
-    let hickory = Hickory::new(settings(&[server.address()])).unwrap();
+    // Nothing here waits for it.
+    let timeout = Duration::from_secs(600);
+    let hickory = Hickory::new(Settings { timeout, ..settings(&[server.address()]) }).unwrap();
     let ask = || hickory.ask(&[v4("a.example.test")], &mut |_| {}).remove(0);
     assert!(is_good(&ask()));
     server.stop();
-    let start = Instant::now();
     let answer = ask();
     let Reply::Broken(why) = &answer.reply else { panic!("{answer:?}") };
     assert!(why.contains("refused") && why.contains(&server.address().to_string()), "{why}");
     assert_eq!(answer.server, None);
-    assert!(start.elapsed() < TIMEOUT / 2, "{:?}", start.elapsed());
     server.start();
     assert!(is_good(&ask()));
 }
@@ -422,10 +424,10 @@ fn servers_are_asked_over_v6() {
 
 #[test]
 fn no_more_questions_are_under_way_than_allowed() {
-    let server = Zone::default().otherwise(good().after(Duration::from_millis(60))).serve();
+    let server = Zone::default().otherwise(good().after(Duration::from_millis(200))).serve();
     for concurrency in [1, 7, CONCURRENCY] {
         let questions = names("a", concurrency * 3);
-        let limited = Settings { concurrency, ..settings(&[server.address()]) };
+        let limited = Settings { concurrency, timeout: PATIENT, ..settings(&[server.address()]) };
         assert!(ask_with(limited, &questions).iter().all(is_good));
         let most = server.most_under_way();
         assert!(most <= concurrency && most > concurrency / 2, "{most} of {concurrency}");
@@ -433,32 +435,24 @@ fn no_more_questions_are_under_way_than_allowed() {
 }
 
 #[test]
-fn a_thousand_names_resolve_in_under_two_seconds() {
-    let both = Entry::addresses(&["192.0.2.1", "2001:db8::1"], 60).after(Duration::from_millis(20));
+fn a_thousand_names_are_asked_side_by_side_and_once() {
+    let both = Entry::addresses(&["192.0.2.1", "2001:db8::1"], 60).after(Duration::from_millis(100));
     let server = Zone::default().otherwise(both).serve();
     let questions: Vec<Question> =
         (0..2000).map(|number| question(&format!("n{}.example.test", number / 2), Family::BOTH[number % 2])).collect();
-    let start = Instant::now();
-    let answers = ask(&[&server], &questions);
-    let took = start.elapsed();
-    println!("1,000 names, A and AAAA, 20 ms of delay: {took:.2?}; packets: {}", server.count());
+    let answers = ask_with(Settings { timeout: PATIENT, ..settings(&[server.address()]) }, &questions);
     assert!(answers.iter().all(|answer| kind(&answer.reply) == "addresses"));
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert_eq!(server.count(), 2000);
+    assert!(server.most_under_way() > CONCURRENCY / 2, "{}", server.most_under_way());
 }
 
 #[test]
-fn a_silent_server_costs_one_timeout_and_not_one_for_every_name() {
+fn a_silent_server_is_not_asked_for_every_name() {
     let answering = Zone::default().otherwise(good()).serve();
     let silent = Zone::default().otherwise(good()).serve();
     silent.mute(true);
-    let questions = names("a", 1000);
-    let start = Instant::now();
-    let answers = ask(&[&silent, &answering], &questions);
-    let took = start.elapsed();
-    println!("1,000 questions, the first server of two silent, timeout {TIMEOUT:?}: {took:.2?}");
-    println!("the silent server saw {} questions, the other {}", silent.count(), answering.count());
+    let answers = ask(&[&silent, &answering], &names("a", 1000));
     assert!(answers.iter().all(|answer| is_good(answer) && answer.server == Some(answering.address())));
-    assert!(took >= TIMEOUT && took < TIMEOUT * 3, "{took:?}");
     assert!(silent.count() <= CONCURRENCY, "{}", silent.count());
 }
 
@@ -466,14 +460,15 @@ fn a_silent_server_costs_one_timeout_and_not_one_for_every_name() {
 fn dead_servers_do_not_hold_up_a_thousand_names() {
     let silent = Zone::default().serve();
     silent.mute(true);
-    let timeout = Duration::from_millis(200);
-    let start = Instant::now();
-    let answers = ask_with(Settings { timeout, ..settings(&[silent.address()]) }, &names("a", 1000));
-    let took = start.elapsed();
-    println!("1,000 questions to a silent server, timeout {timeout:?}, 2 attempts: {took:.2?}");
+    let timeout = Duration::from_millis(400);
+    let hickory = Hickory::new(Settings { timeout, ..settings(&[silent.address()]) }).unwrap();
+    let (start, mut times) = (Instant::now(), Vec::new());
+    let answers = hickory.ask(&names("a", 1000), &mut |_| times.push(start.elapsed()));
     assert!(answers.iter().all(|answer| answer.reply == Reply::Timeout && answer.server.is_none()));
-    let full = timeout * 2 * (1000 / 64);
-    assert!(took < full / 3, "{took:?}");
+    // The first names wait for two timeouts, those that come later for an eighth of that.
+    let first = times[CONCURRENCY - 1];
+    let later = (times[999] - first) / (999 / CONCURRENCY) as u32;
+    assert!(later < first / 2, "{first:?} for the first {CONCURRENCY}, {later:?} for as many later");
 }
 
 #[test]
@@ -483,7 +478,7 @@ fn a_dead_zone_does_not_starve_the_others() {
         zone = zone.name(question.name.as_str(), good().sent(Manner::Silent));
     }
     let server = zone.serve();
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_millis(500);
     let questions = [names("dead", 200), names("a", 100)].concat();
     let answers = ask_with(Settings { timeout, ..settings(&[server.address()]) }, &questions);
     assert!(answers[..200].iter().all(|answer| answer.reply == Reply::Timeout));

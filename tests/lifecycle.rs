@@ -1,7 +1,7 @@
-//! The life of rules on a host: `apply`, `refresh`, `confirm`, `rollback`, `status`, `history` and `boot`, as the
-//! contract has them, with the program as it is built, real kernels and real packets.
+//! Rules on a host over time: `apply`, `refresh`, `confirm`, `rollback`, `status`, `history` and `boot`, as
+//! docs/operations.md describes them, with the built program, the real kernel and real packets.
 //!
-//! Each test has a network namespace and a state directory of its own; nothing touches the machine's own rules.
+//! Each test has its own network namespace and state directory. The host's own rules are not touched.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are no part of the core")]

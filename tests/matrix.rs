@@ -1,13 +1,15 @@
-//! For every region, connection, CNI, cluster version and phase that the sources offer: the compiled ruleset accepts
-//! exactly the flows of the contract and nothing else.
+//! For every region, connection, CNI, cluster version and phase of the catalog's documents: the compiled ruleset
+//! accepts exactly the flows that it should.
 //!
-//! `matrix/contract.rs` is the contract a second time, `matrix/regions.rs` the sources' tables a second time; packets
-//! are chosen at and just outside of every edge of every flow, and both must agree on each.
+//! `matrix/model.rs` says a second time what a site permits, as docs/policy.md has it. Packets are chosen at every edge
+//! of every flow and just outside of it, and model and ruleset must agree on each.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says so by panicking
 
-#[path = "matrix/contract.rs"]
-mod contract;
+#[path = "support/facts.rs"]
+mod facts;
+#[path = "matrix/model.rs"]
+mod model;
 #[path = "matrix/regions.rs"]
 mod regions;
 
@@ -25,7 +27,7 @@ use edgeward::resolution::Resolution;
 use edgeward::ruleset::{Action, Label, Match, Ruleset};
 use edgeward::source::Source;
 
-use contract::{Flow, Model, Range, Site, Traffic, ranges};
+use model::{Flow, Model, Range, Site, Traffic, ranges};
 use regions::{region, regions};
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::embedded().unwrap());
@@ -153,7 +155,7 @@ fn around(site: &Site, flow: &Flow) -> Vec<Packet> {
     let inside = |peer| {
         let host = like(HOST, peer);
         let own = flow.local.iter().find(|range| range.0.is_ipv4() == peer.is_ipv4());
-        if contract::within(&flow.local, host) { host } else { own.map_or(host, |range| range.0) }
+        if model::within(&flow.local, host) { host } else { own.map_or(host, |range| range.0) }
     };
     edges(&flow.peers).for_each(|peer| add(inside(peer), peer));
     for local in edges(&flow.local).filter(|_| site.gateway || flow.id == "api-server") {
@@ -207,7 +209,7 @@ fn everything(model: &Model) -> Vec<Packet> {
     packets
 }
 
-/// The edges of the ruleset's sets and ports that are no edges of the contract's flows. Without any, the packets at the
+/// The edges of the ruleset's sets and ports that are no edges of the model's flows. Without any, the packets at the
 /// edges of the flows stand for all packets.
 fn strange_edges(model: &Model, ruleset: &Ruleset) -> Vec<String> {
     let zones = model.flows.iter().flat_map(|flow| flow.local.iter().chain(&flow.peers)).chain(&model.idc);
@@ -217,7 +219,7 @@ fn strange_edges(model: &Model, ruleset: &Ruleset) -> Vec<String> {
     let elements = ruleset.sets.iter().flat_map(|(name, set)| set.elements.ranges().map(move |range| (name, range)));
     let mut strange: Vec<String> = elements
         .filter(|(_, (first, last))| !starts.contains(first) || !ends.contains(last))
-        .map(|(name, range)| format!("set {name} holds {range:?}, which no row of the contract has"))
+        .map(|(name, range)| format!("set {name} holds {range:?}, which no flow of the model has"))
         .collect();
 
     let known: Vec<(u16, u16)> = model.flows.iter().filter_map(|flow| flow.traffic.ports()).collect();
@@ -234,7 +236,7 @@ fn strange_edges(model: &Model, ruleset: &Ruleset) -> Vec<String> {
         });
         let odd = matched.chain(dispatched).filter(|&(low, high)| !cut(low) || !cut(high + 1));
         strange
-            .extend(odd.map(|range| format!("ports {range:?} of {:?}, which no row of the contract has", rule.label)));
+            .extend(odd.map(|range| format!("ports {range:?} of {:?}, which no flow of the model has", rule.label)));
     }
     strange
 }

@@ -7,52 +7,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test fails by panicking
 #![allow(clippy::disallowed_methods)] // it reads files and runs the binary
 
+#[path = "support/facts.rs"]
+mod facts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use edgeward::diag::Problems;
-use edgeward::source::Source;
-use edgeward::yaml;
+use facts::{BASELINE, documents, list, read, text};
 use ipnet::IpNet;
 use serde_json::Value;
-
-/// The document of the rows that no document has.
-const BASELINE: &str = "edgeward";
-
-/// Reads a YAML file below the repository's root. Every scalar becomes a string, so `1.30` stays as written.
-fn read(path: &str) -> Value {
-    fn value(node: &yaml::Node) -> Value {
-        match &node.value {
-            yaml::Value::Scalar { text, .. } => text.clone().into(),
-            yaml::Value::Sequence(items) => items.iter().map(value).collect(),
-            yaml::Value::Mapping(pairs) => pairs.iter().map(|(key, node)| (key.value.clone(), value(node))).collect(),
-        }
-    }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    let text = fs::read_to_string(file).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let mut problems = Problems::default();
-    let node = yaml::read(&Source::new(path, &*text), &mut problems);
-    assert!(!problems.has_errors(), "{path}: {:?}", problems.into_sorted());
-    value(&node.unwrap())
-}
-
-/// The facts of all documents, by id.
-fn documents() -> BTreeMap<String, Value> {
-    let documents = read("policies/catalog/sources.yaml");
-    let ids = list(&documents, "sources").iter().map(|document| text(document, "id")).filter(|id| id != BASELINE);
-    ids.map(|id| (id.clone(), read(&format!("fixtures/sources/{id}.yaml")))).collect()
-}
-
-/// The list in a field; empty where the field is missing.
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value.get(field).map_or(&[], |list| list.as_array().unwrap_or_else(|| panic!("`{field}` is no list: {value}")))
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_else(|| panic!("`{field}` is no text: {value}")).to_owned()
-}
 
 fn strings(value: &Value, field: &str) -> BTreeSet<String> {
     list(value, field).iter().map(|entry| entry.as_str().unwrap().to_owned()).collect()

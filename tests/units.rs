@@ -349,22 +349,22 @@ fn a_timer_undoes_what_nobody_confirms_and_only_that() {
     let (machine, _server) = machine_with_rules();
     machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
     let apply = |time: &str| machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", time]);
-    let said = apply("3s");
+    let said = apply("8s");
     let begin = Instant::now();
     assert!(said.contains("edgeward-rollback-") && said.contains(".timer` of systemd watches"), "{said}");
     assert!(machine.succeed(&["systemctl", "list-timers", "--all"]).contains("edgeward-rollback-"));
     // Nothing of the program waits: an end of the session takes nothing along.
     assert!(!machine.run(&["pgrep", "-x", "edgeward"]).status.success());
     let is_undone = || in_force(&machine) == (json!("as-applied"), json!(1), json!(null));
-    assert!(until(Duration::from_secs(5), is_undone), "{:?}", in_force(&machine));
-    assert!(begin.elapsed() > Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(until(PATIENCE, is_undone), "{:?}", in_force(&machine));
+    assert!(begin.elapsed() >= Duration::from_secs(7), "{:?}", begin.elapsed());
     // Armed again, the first timer finds another deadline; confirmed, the second finds nothing to do.
-    apply("2s");
-    apply("6s");
-    std::thread::sleep(Duration::from_secs(3));
+    apply("5s");
+    apply("15s");
+    std::thread::sleep(Duration::from_secs(6));
     assert_eq!(in_force(&machine), (json!("as-applied"), json!(3), json!(3)), "{}", said_by_all(&machine));
     machine.succeed(&["edgeward", "confirm"]);
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_secs(11));
     assert_eq!(in_force(&machine), (json!("as-applied"), json!(3), json!(null)));
 }
 

@@ -38,8 +38,8 @@ fn a_disk_that_fills_up_does_not_keep_a_pending_change() {
     need_namespaces!();
     let host = Host::new();
     let steps = r#"
-verb apply policy.yaml; verb apply other.yaml --confirm-within 2s; fill
-verb confirm; verb status; sleep 3
+verb apply policy.yaml; verb apply other.yaml --confirm-within 6s; fill
+verb confirm; verb status; sleep 7
 nft list table inet edgeward | grep -q '10.0.0.0/24' && echo 'came back'
 rm disk/filler; verb status; verb confirm; verb apply policy.yaml
 "#;
@@ -86,7 +86,7 @@ fn state_directories_of_all_kinds() {
     assert!(host.path("with spaces/and below ü/state.json").exists() && host.lets_in(OFFICE));
     // Its watcher finds a relative folder from anywhere.
     with("./with spaces/../with spaces/and below ü", "apply other.yaml --confirm-within 1s").ends(0);
-    assert!(super::host::eventually(std::time::Duration::from_secs(3), || host.lets_in(OFFICE)));
+    assert!(super::host::soon(|| host.lets_in(OFFICE)));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
 
 use super::host::{ELSEWHERE, Host, OFFICE};
 use crate::support::netns::{Hook, Probe, Proto, Verdict};
@@ -197,10 +196,7 @@ fn boot_loads_the_last_confirmed_generation() {
     host.edgeward("apply other.yaml --confirm-within 1h").ends(0);
     host.kill_watchers();
     host.nft("flush ruleset");
-    let begin = Instant::now();
     host.edgeward("boot").ends(0).says(&["generation 1"]);
-    let limit = Duration::from_millis(if cfg!(debug_assertions) { 3000 } else { 100 });
-    assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
     assert_eq!(host.rules(), confirmed);
     host.edgeward("boot").ends(0);
     assert_eq!(host.rules(), confirmed);

@@ -120,7 +120,15 @@ impl Run {
     }
 }
 
-/// Waits for something, and tells whether it came.
+/// How long something is waited for that must come. It comes at once, unless the host is busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something that must come, and says whether it did.
+pub fn soon(holds: impl FnMut() -> bool) -> bool {
+    eventually(PATIENCE, holds)
+}
+
+/// Waits for something, and says whether it came.
 pub fn eventually(limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
     while begin.elapsed() < limit {
@@ -275,7 +283,7 @@ impl Host {
         for pid in self.watchers() {
             assert!(Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
         }
-        assert!(eventually(Duration::from_secs(2), || self.watchers().is_empty()));
+        assert!(soon(|| self.watchers().is_empty()));
     }
 
     /// A ruleset file of the kind that `compile` writes, as the kernel sees it in a namespace of its own.
@@ -319,7 +327,7 @@ impl Session {
 
     fn talking(client: TcpStream, server: TcpStream) -> Self {
         for stream in [&client, &server] {
-            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
         }
         let silent = Arc::new(AtomicBool::new(false));
         let (stop, mut sender, mut receiver) =
@@ -365,7 +373,7 @@ impl Session {
         let mut heard = [0; 4096];
         client.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
         while client.read(&mut heard).is_ok_and(|length| length == heard.len()) {}
-        client.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(b"z").is_ok() && client.read(&mut heard).is_ok_and(|length| length > 0)
     }
 }

@@ -12,8 +12,11 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_
 
 use super::netns::{Side, Topology};
 
-/// How long a socket waits for what does not come.
-pub const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a socket waits for what must come. It comes at once, unless the host is busy.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a socket waits for what must not come.
+const SILENCE: Duration = Duration::from_millis(300);
 
 /// What a connecting program learns at once of a reject, and in the end of a drop.
 pub const REJECTED: io::ErrorKind = io::ErrorKind::HostUnreachable;
@@ -34,7 +37,8 @@ impl Conversation {
     pub fn open(topology: &Topology, client: (Side, &str), server: (Side, &str)) -> io::Result<Self> {
         let server_address: SocketAddr = server.1.parse().unwrap();
         let listener = topology.within(server.0, || TcpListener::bind(server_address))?;
-        let client = topology.within(client.0, || connect_from(client.1.parse().unwrap(), server_address))?;
+        let from = client.1.parse().unwrap();
+        let client = topology.within(client.0, || connect_from(from, server_address))?;
         let (server, _) = listener.accept()?;
         for stream in [&client, &server] {
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -68,6 +72,10 @@ impl Conversation {
 ///
 /// What the program is told, or that it has lost its patience.
 pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    connect_within(from, to, PATIENCE)
+}
+
+fn connect_within(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let client = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     bind(&client, &SocketAddr::new(from, 0))?;
@@ -77,7 +85,7 @@ pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     }
     let client = TcpStream::from(client);
     let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
+    while begin.elapsed() < patience {
         if let Some(error) = client.take_error()? {
             return Err(error);
         }
@@ -96,7 +104,11 @@ pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// Where it can, or learns otherwise.
 pub fn assert_refused(topology: &Topology, client: (Side, &str), server: (Side, &str), kind: io::ErrorKind) {
-    let error = Conversation::open(topology, client, server).err().unwrap_or_else(|| panic!("{server:?} answered"));
+    let (from, to) = (client.1.parse().unwrap(), server.1.parse().unwrap());
+    let _listener = topology.within(server.0, || TcpListener::bind(to)).unwrap();
+    let patience = if kind == DROPPED { SILENCE } else { PATIENCE };
+    let connected = topology.within(client.0, || connect_within(from, to, patience));
+    let error = connected.err().unwrap_or_else(|| panic!("{server:?} answered"));
     assert_eq!(error.kind(), kind, "{client:?} to {server:?}: {error}");
 }
 
@@ -106,11 +118,25 @@ pub fn assert_refused(topology: &Topology, client: (Side, &str), server: (Side, 
 ///
 /// What the client's program is told, or that one of them was not heard.
 pub fn ask(topology: &Topology, client: (Side, &str), server: (Side, &str)) -> io::Result<()> {
+    ask_within(topology, client, server, PATIENCE)
+}
+
+/// Asserts that a datagram leaves, and that the server never hears it.
+///
+/// # Panics
+///
+/// Where it does not leave, or is heard.
+pub fn assert_unheard(topology: &Topology, client: (Side, &str), server: (Side, &str)) {
+    let error = ask_within(topology, client, server, SILENCE).expect_err("the server answered");
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{client:?} to {server:?}: {error}");
+}
+
+fn ask_within(topology: &Topology, client: (Side, &str), server: (Side, &str), patience: Duration) -> io::Result<()> {
     let (from, to) = (SocketAddr::new(client.1.parse().unwrap(), 0), server.1.parse::<SocketAddr>().unwrap());
     let server = topology.within(server.0, || UdpSocket::bind(to))?;
     let client = topology.within(client.0, || UdpSocket::bind(from))?;
     for socket in [&server, &client] {
-        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.set_read_timeout(Some(patience))?;
     }
     let mut heard = [0; 8];
     client.send_to(b"ping", to)?;

@@ -17,11 +17,11 @@ use super::judge::Stream;
 use crate::support::netns::{Hook, Probe, Side, Topology, wire};
 use crate::support::random::Dice;
 
-/// When a flood ends that nobody ends.
-const LONGEST: Duration = Duration::from_secs(120);
+/// When a flood ends by itself.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// How long its threads may take to begin.
-const WARM_UP: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_secs(60);
 
 /// Packets between two looks at the clock.
 const BURST: usize = 64;

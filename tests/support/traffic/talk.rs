@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,17 @@ use super::flood::StopOnDrop;
 use crate::support::netns::{Side, Topology};
 use crate::support::programs::connect_from;
 
-/// When talk ends that nobody ends.
-const LONGEST: Duration = Duration::from_secs(120);
+/// When talk ends by itself.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// Between two numbers: often enough to meet every change, and next to nothing beside a flood.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// How long a number is waited for; TCP says it again and again meanwhile.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a number is waited for that must be heard; TCP repeats it meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long one is waited for that must be lost.
+pub const SILENCE: Duration = Duration::from_secs(1);
 
 /// A program of the namespaces, and where it is: side and address with port.
 pub type Place<'a> = (Side, &'a str);
@@ -40,7 +43,7 @@ enum End {
     Udp(UdpSocket),
 }
 
-/// What became of the numbers.
+/// How many numbers were heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Whose they are.
@@ -49,8 +52,6 @@ pub struct Report {
     pub said: u64,
     /// How many were not heard, or not answered, in time.
     pub lost: u64,
-    /// The longest time until one was.
-    pub longest: Duration,
 }
 
 impl Line {
@@ -87,6 +88,14 @@ impl Line {
         }
     }
 
+    /// Waits so long for a number.
+    pub fn patient(self, patience: Duration) -> Self {
+        for end in [&self.speaker, &self.listener] {
+            end.wait_for(patience).unwrap();
+        }
+        self
+    }
+
     /// Says a number less often than others do.
     pub fn every(self, pause: Duration) -> Self {
         Self { pause, ..self }
@@ -115,31 +124,49 @@ impl Line {
         Ok(())
     }
 
-    fn speak_until(&mut self, stop: &AtomicBool) -> Report {
-        let mut report = Report { name: self.name.clone(), said: 0, lost: 0, longest: Duration::ZERO };
+    fn speak_until(&mut self, stop: &AtomicBool, tried: &AtomicU64) -> Report {
+        let mut report = Report { name: self.name.clone(), said: 0, lost: 0 };
         let begin = Instant::now();
         while !stop.load(Ordering::Relaxed) && begin.elapsed() < LONGEST {
-            let asked = Instant::now();
             report.said += 1;
-            // Whatever the reason: who speaks has to be heard.
+            // Lost for any reason is lost.
             if self.say(report.said).is_err() {
                 report.lost += 1;
             }
-            report.longest = report.longest.max(asked.elapsed());
+            tried.fetch_add(1, Ordering::Relaxed);
             thread::sleep(self.pause);
         }
         report
     }
 }
 
+/// Lines on which numbers are said, as the work beside them sees them.
+pub struct Talk<'a> {
+    /// How many numbers were heard or lost, by line.
+    tried: &'a [AtomicU64],
+}
+
+impl Talk<'_> {
+    /// Waits until a number was heard or lost on every line as often as `more` says, or one was waited for too long.
+    pub fn wait(&self, more: u64) {
+        let read = || self.tried.iter().map(|tried| tried.load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let (before, begin) = (read(), Instant::now());
+        while read().iter().zip(&before).any(|(now, before)| now - before < more) && begin.elapsed() < LONGEST {
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
 /// Speaks on all lines for as long as some work takes.
-pub fn while_speaking<T>(lines: &mut [Line], work: impl FnOnce() -> T) -> (T, Vec<Report>) {
+pub fn while_speaking<T>(lines: &mut [Line], work: impl FnOnce(&Talk<'_>) -> T) -> (T, Vec<Report>) {
     let stop = AtomicBool::new(false);
+    let tried: Vec<AtomicU64> = lines.iter().map(|_| AtomicU64::new(0)).collect();
     thread::scope(|scope| {
         let stops = StopOnDrop(&stop);
         let stop = &stop;
-        let speakers: Vec<_> = lines.iter_mut().map(|line| scope.spawn(move || line.speak_until(stop))).collect();
-        let result = work();
+        let pairs = lines.iter_mut().zip(&tried);
+        let speakers: Vec<_> = pairs.map(|(line, tried)| scope.spawn(move || line.speak_until(stop, tried))).collect();
+        let result = work(&Talk { tried: &tried });
         drop(stops);
         (result, speakers.into_iter().map(|speaker| speaker.join().unwrap()).collect())
     })
@@ -153,18 +180,19 @@ fn connected(topology: &Topology, client: Place<'_>, server: Place<'_>) -> ([End
     for stream in [&client, &server] {
         // A number must not wait for the acknowledgement of the one before.
         stream.set_nodelay(true).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
     }
-    ([client, server].map(End::Tcp), listener)
+    let ends = [client, server].map(End::Tcp);
+    ends.iter().for_each(|end| end.wait_for(PATIENCE).unwrap());
+    (ends, listener)
 }
 
 fn paired(topology: &Topology, client: Place<'_>, server: Place<'_>) -> [End; 2] {
     let socket = |own: Place<'_>, peer: Place<'_>| {
         let socket = topology.within(own.0, || UdpSocket::bind(address_of(own))).unwrap();
         topology.within(own.0, || socket.connect(address_of(peer))).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        End::Udp(socket)
+        let end = End::Udp(socket);
+        end.wait_for(PATIENCE).unwrap();
+        end
     };
     [socket(client, server), socket(server, client)]
 }
@@ -174,6 +202,16 @@ fn address_of(place: Place<'_>) -> SocketAddr {
 }
 
 impl End {
+    fn wait_for(&self, patience: Duration) -> io::Result<()> {
+        match self {
+            End::Tcp(stream) => {
+                stream.set_read_timeout(Some(patience))?;
+                stream.set_write_timeout(Some(patience))
+            }
+            End::Udp(socket) => socket.set_read_timeout(Some(patience)),
+        }
+    }
+
     fn say(&mut self, number: u64) -> io::Result<()> {
         match self {
             End::Tcp(stream) => stream.write_all(&number.to_be_bytes()),

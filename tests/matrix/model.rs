@@ -1,5 +1,5 @@
-//! Sections 2 and 3 of the contract, written down a second time: what a site permits, as a list of flows and a
-//! predicate on packets. Nothing here looks at how edgeward does it.
+//! What a site permits, described a second time: a list of flows and a predicate on packets. Written from
+//! docs/policy.md and the catalog's documents, and independent of the code.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -185,7 +185,7 @@ impl Traffic {
 /// One permitted conversation, as begun.
 #[derive(Clone, Debug)]
 pub struct Flow {
-    /// The name in the contract's tables; empty where the contract does not name the row.
+    /// The flow's id in docs/policy.md; empty if any id will do.
     pub id: &'static str,
     pub inbound: bool,
     pub local: Vec<Range>,
@@ -340,7 +340,7 @@ impl Model {
             "flannel-vxlan" => self.flow("flannel-vxlan", "in out", &hosts, &tunnel, &[VXLAN]),
             "cilium-vxlan" => self.flow("cilium-vxlan", "in out", &hosts, &tunnel, &[VXLAN]),
             "calico-ipip" => self.flow("calico-ipip", "in out", &hosts, &tunnel, &[Traffic::Protocol(4)]),
-            // The contract leaves the name open; ACK Edge's row has this one.
+            // Named as the row of ACK Edge.
             _ => self.flow("bgp", "in out", &hosts, &bgp, &[Traffic::Tcp(179, 179)]),
         }
         if self.site.bgp() && self.site.narrow {
@@ -378,7 +378,7 @@ impl Model {
             && within(&flow.peers, peer)
     }
 
-    /// What the contract wants of a packet.
+    /// The verdict that the model expects on a packet.
     pub fn expect(&self, packet: &Packet) -> Expected {
         let crossing = match packet.hook {
             Hook::Forward => self.site.gateway,
@@ -428,7 +428,7 @@ impl Model {
     }
 }
 
-/// What the contract wants of a packet.
+/// The verdict that the model expects on a packet.
 #[derive(Debug)]
 pub struct Expected {
     pub verdict: Verdict,
@@ -448,7 +448,7 @@ impl Expected {
     }
 }
 
-/// The flows that the contract's tables name.
+/// The flows by id.
 const NAMED: [&str; 13] = [
     "kubelet",
     "node-exporter",
