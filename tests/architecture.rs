@@ -24,7 +24,7 @@ const CIRCLES: &[(&str, &[&str])] =
 const MAX_LINES: usize = 450;
 
 /// Files that are still longer. The list may only get shorter.
-const LONG_FILES: &[&str] = &["src/host/rollout.rs"];
+const LONG_FILES: &[&str] = &[];
 
 /// A row of the table: a module of the crate's root.
 struct Row {

@@ -235,8 +235,7 @@ fn strange_edges(model: &Model, ruleset: &Ruleset) -> Vec<String> {
             _ => Vec::new(),
         });
         let odd = matched.chain(dispatched).filter(|&(low, high)| !cut(low) || !cut(high + 1));
-        strange
-            .extend(odd.map(|range| format!("ports {range:?} of {:?}, which no flow of the model has", rule.label)));
+        strange.extend(odd.map(|range| format!("ports {range:?} of {:?}, which no flow of the model has", rule.label)));
     }
     strange
 }
