@@ -1,13 +1,13 @@
-//! What is wrong with an input: a code, a place, a sentence and a way out. Rendering is the command line's job.
+//! What is wrong with an input: a code, a span, a message and a help. Rendering is left to `cli`.
 
-use crate::source::{Span, Spanned};
+use crate::source::Span;
 
-/// How grave a diagnostic is.
+/// How severe a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// Good to know; nothing to mend.
+    /// Information; nothing has to be changed.
     Note,
-    /// Works, but perhaps not as meant.
+    /// Works, but perhaps not as intended.
     Warning,
     /// Nothing is compiled.
     Error,
@@ -43,39 +43,39 @@ codes! {
     NotText = "not-text", Error;
     /// The file is larger than any policy.
     TooLarge = "too-large", Error;
-    /// The file holds nothing.
+    /// The file is empty.
     EmptyFile = "empty-file", Error;
     /// The text is not YAML.
     YamlSyntax = "yaml-syntax", Error;
-    /// YAML that the policy language leaves out: anchors, aliases, tags, directives, several documents.
+    /// YAML that is not supported: anchors, aliases, tags, directives, several documents.
     YamlFeature = "yaml-feature", Error;
-    /// A list where a mapping is wanted, and the like.
+    /// A list where a mapping is expected, and the like.
     WrongType = "wrong-type", Error;
     /// A field that the format does not have.
     UnknownField = "unknown-field", Error;
-    /// A key that stands twice in one mapping.
+    /// A key that occurs twice in one mapping.
     DuplicateKey = "duplicate-key", Error;
-    /// A required field is not there.
+    /// A required field is missing.
     MissingField = "missing-field", Error;
-    /// A format version that this edgeward does not read.
+    /// A format version that this edgeward does not support.
     UnsupportedVersion = "unsupported-version", Error;
-    /// A word that is none of the allowed ones.
+    /// A word that is not one of the allowed ones.
     UnknownValue = "unknown-value", Error;
     /// A number outside of its bounds.
     InvalidNumber = "invalid-number", Error;
     /// A policy name or flow id that is not `[a-z][a-z0-9-]*`.
     InvalidName = "invalid-name", Error;
-    /// Text with control characters.
+    /// Text with control or invisible characters.
     InvalidText = "invalid-text", Error;
     /// A cluster version that cannot be read.
     InvalidVersion = "invalid-version", Error;
-    /// A cluster version without quotes, which YAML reads as a number.
+    /// An unquoted cluster version, which YAML reads as a number.
     UnquotedVersion = "unquoted-version", Error;
     /// Not an IP address.
     InvalidAddress = "invalid-address", Error;
     /// Not an address or prefix.
     InvalidPrefix = "invalid-prefix", Error;
-    /// A prefix with bits set behind its length.
+    /// A prefix with host bits set.
     HostBits = "host-bits", Error;
     /// Not an absolute host name.
     InvalidHostName = "invalid-host-name", Error;
@@ -85,104 +85,105 @@ codes! {
     InvalidDuration = "invalid-duration", Error;
     /// Not a rate.
     InvalidRate = "invalid-rate", Error;
-    /// Not a point in time.
+    /// Not a timestamp.
     InvalidTime = "invalid-time", Error;
     /// A list that must not be empty.
     EmptyList = "empty-list", Error;
-    /// A file with peers that cannot be used.
+    /// A peers file that cannot be used.
     PeersFile = "peers-file", Error;
-    /// Two rows with one id.
+    /// Two rows with the same id.
     DuplicateId = "duplicate-id", Error;
-    /// A region that the catalog does not have.
+    /// A region that is not in the catalog.
     UnknownRegion = "unknown-region", Error;
-    /// The catalog lacks data of the region that the policy needs.
+    /// The catalog lacks data about the region that the policy needs.
     RegionDataMissing = "region-data-missing", Error;
-    /// Registered clusters join over a leased line only.
+    /// Registered clusters can be joined over a leased line only.
     ConnectionNotOffered = "connection-not-offered", Error;
-    /// The cluster kind or the connection does not offer the CNI.
+    /// The CNI is not offered by the cluster kind over the connection.
     CniNotOffered = "cni-not-offered", Error;
-    /// `scope: broad` where it does not exist.
+    /// `scope: broad` where it is not available.
     ScopeNotOffered = "scope-not-offered", Error;
-    /// A field that has no meaning beside the others.
+    /// A field that has no effect given the other fields.
     UnusedField = "unused-field", Error;
     /// A zone that a flow needs is empty.
     MissingZone = "missing-zone", Error;
-    /// The IDC and the cloud share addresses.
+    /// The prefixes of the data centre and of the cloud overlap.
     HostsOverlap = "hosts-overlap", Error;
-    /// Pods share addresses with hosts or the VPC.
+    /// The pod prefixes overlap those of hosts or the VPC.
     PodsOverlap = "pods-overlap", Error;
-    /// Pods share addresses with hosts or the VPC of a registered cluster, but with no vSwitch.
+    /// In a registered cluster the pod prefixes overlap those of hosts or the VPC, but no vSwitch.
     PodsInsideVpc = "pods-inside-vpc", Warning;
-    /// Services share addresses with hosts, pods or the cloud.
+    /// The Service prefixes overlap those of hosts, pods or the cloud.
     ServicesOverlap = "services-overlap", Error;
-    /// Nothing says where the cloud's services answer over a leased line.
+    /// The prefixes of the cloud's services over a leased line are not given.
     NoCloudServices = "no-cloud-services", Note;
     /// A vSwitch that is not inside the VPC.
     VswitchOutsideVpc = "vswitch-outside-vpc", Warning;
     /// The API server of a registered cluster is not one of the hosts.
     ApiServerOutsideHosts = "api-server-outside-hosts", Warning;
-    /// A flow without a peer, which opens nothing.
+    /// A flow without a peer, which permits nothing.
     EmptyPeers = "empty-peers", Warning;
-    /// No prefix may reach the host by SSH.
+    /// SSH to the host is not permitted from anywhere.
     NoManagement = "no-management", Warning;
-    /// The host may ask no DNS server.
+    /// The host is not permitted to query any DNS server.
     NoDns = "no-dns", Warning;
-    /// `100.0.0.0/8` is wider than the shared address space.
+    /// `scope: broad` with cloud services outside of the shared address space.
     BroadPublic = "broad-public", Warning;
-    /// Image layers may come from hosts that no document names.
+    /// Image layers may be stored on hosts that no document names.
     UnnamedLayers = "unnamed-layers", Note;
-    /// A row that permits nothing that another flow does not permit.
+    /// A row that only permits what another flow permits already.
     CoveredFlow = "covered-flow", Warning;
-    /// A row that no packet can be of.
+    /// A row that no packet can match.
     DeadFlow = "dead-flow", Warning;
-    /// A row that permits packets that another flow permits, too.
+    /// A row that permits some packets that another flow permits as well.
     OverlappingFlows = "overlapping-flows", Note;
-    /// A flow that the policy opens to much of the internet.
+    /// A flow that is open to a large part of the internet.
     WideOpening = "wide-opening", Warning;
-    /// A probe that describes no packet.
+    /// A probe that does not describe a packet.
     InvalidProbe = "invalid-probe", Error;
-    /// Not nft text or JSON, cut off, or at odds with itself.
+    /// Not nft text or JSON, truncated, or inconsistent.
     RulesetSyntax = "ruleset-syntax", Error;
-    /// A part of a ruleset that edgeward does not write and cannot judge.
+    /// Part of a ruleset that edgeward does not write and cannot evaluate.
     UnknownConstruct = "unknown-construct", Error;
 }
 
-/// One thing that is wrong, or worth knowing.
+/// A problem, or something worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What kind of thing.
+    /// The kind.
     pub code: Code,
-    /// Where it stands.
+    /// Where it is.
     pub span: Span,
-    /// One sentence, lower case, literals in backticks, no final period.
+    /// One sentence: lower case, quotations in backticks, no final period.
     pub message: String,
-    /// The way out.
+    /// What to do about it.
     pub help: Option<String>,
 }
 
 /// The diagnostics of one run, in the order in which they were found.
 ///
-/// Beyond a bound they are not kept: a file of ten million mistakes is a mistake of its own.
+/// They are bounded: a file with ten million mistakes needs no message about each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
     found: Vec<Diagnostic>,
     has_errors: bool,
 }
 
-const MOST_PROBLEMS: usize = 1_000;
-const LONGEST_SENTENCE: usize = 400;
+const MAX_PROBLEMS: usize = 1_000;
+/// In bytes.
+const MAX_MESSAGE: usize = 400;
 
-/// A sentence as a terminal may show it: it quotes input, which may hold control characters, or a megabyte.
+/// A message that is safe to show on a terminal: it quotes input, which may be long or have control characters.
 pub fn legible(sentence: &str) -> String {
     let escaped = |text: &str| -> String {
         let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
         text.chars().map(escape).collect()
     };
-    if sentence.len() <= LONGEST_SENTENCE {
+    if sentence.len() <= MAX_MESSAGE {
         return escaped(sentence);
     }
-    let head = sentence.floor_char_boundary(LONGEST_SENTENCE / 2);
-    let tail = sentence.ceil_char_boundary(sentence.len() - LONGEST_SENTENCE / 4);
+    let head = sentence.floor_char_boundary(MAX_MESSAGE / 2);
+    let tail = sentence.ceil_char_boundary(sentence.len() - MAX_MESSAGE / 4);
     format!("{}…{}", escaped(&sentence[..head]), escaped(&sentence[tail..]))
 }
 
@@ -192,7 +193,7 @@ impl Problems {
         self.add(code, span, message.as_ref(), None);
     }
 
-    /// Adds a diagnostic that says the way out.
+    /// Adds a diagnostic with help.
     pub fn push_with_help(&mut self, code: Code, span: Span, message: impl AsRef<str>, help: impl AsRef<str>) {
         self.add(code, span, message.as_ref(), Some(help.as_ref()));
     }
@@ -204,17 +205,17 @@ impl Problems {
         }
     }
 
-    /// Whether further diagnostics are not kept, so that nothing need be spent on them.
+    /// Whether further diagnostics are dropped, so that callers need not compute them.
     pub fn is_full(&self) -> bool {
-        self.found.len() >= MOST_PROBLEMS
+        self.found.len() >= MAX_PROBLEMS
     }
 
-    /// Whether anything in here forbids to go on.
+    /// Whether one of them is an error.
     pub fn has_errors(&self) -> bool {
         self.has_errors
     }
 
-    /// The diagnostics, sorted by place: what the user reads from top to bottom.
+    /// The diagnostics, sorted by place, as the user reads the file.
     pub fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|diagnostic| (diagnostic.span, diagnostic.code));
         self.found.dedup();
@@ -222,9 +223,9 @@ impl Problems {
     }
 }
 
-/// What a candidate for a typing error suggests, as a help sentence.
+/// The candidate nearest to a typing error, as a help sentence.
 pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    // Longer than any word of the language: no typing error, and the distance costs the product of the lengths.
+    // No word of the formats is longer, and the distance costs the product of the lengths.
     let candidates = candidates.into_iter().filter(|_| written.len() <= 64);
     candidates
         .map(|candidate| (strsim::damerau_levenshtein(written, candidate), candidate))
@@ -233,12 +234,12 @@ pub fn did_you_mean<'a>(written: &str, candidates: impl IntoIterator<Item = &'a 
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
 }
 
-/// The same, and all candidates where none is near.
-pub fn suggest(written: &Spanned<String>, candidates: &[&str]) -> String {
-    did_you_mean(&written.value, candidates.iter().copied()).unwrap_or_else(|| one_of(candidates))
+/// The same, and all candidates if none is near.
+pub fn suggest(written: &str, candidates: &[&str]) -> String {
+    did_you_mean(written, candidates.iter().copied()).unwrap_or_else(|| one_of(candidates))
 }
 
-/// Lists what may be written.
+/// Lists the candidates.
 pub fn one_of(candidates: &[&str]) -> String {
     let quoted: Vec<String> = candidates.iter().map(|candidate| format!("`{candidate}`")).collect();
     format!("one of {}", quoted.join(", "))

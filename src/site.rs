@@ -1,4 +1,4 @@
-//! What tells one site from another: the words of a policy that choose among the catalog's flows.
+//! The facts about a site that select among the catalog's flows.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,7 +11,7 @@ words! {
     pub enum Target {
         /// On the host itself: hooks input and output.
         EdgeHost = "edge-host",
-        /// On the Linux firewall gateway in front of a data centre: hook forward.
+        /// On the Linux gateway between a data centre and the cloud: hook forward.
         IdcGateway = "idc-gateway",
     }
 }
@@ -37,41 +37,21 @@ words! {
 }
 
 words! {
-    /// The container network.
-    pub enum Cni {
-        /// Flannel in VXLAN mode, ACK Edge.
-        Flannel = "flannel",
-        /// Terway Edge: pod addresses are routed.
-        TerwayEdge = "terway-edge",
-        /// Flannel in VXLAN mode, registered clusters.
-        FlannelVxlan = "flannel-vxlan",
-        /// Calico with IP-in-IP tunnels.
-        CalicoIpip = "calico-ipip",
-        /// Cilium in VXLAN mode.
-        CiliumVxlan = "cilium-vxlan",
-        /// Calico with BGP route reflection: pod addresses are routed.
-        CalicoBgp = "calico-bgp",
-        /// Cilium with BGP: pod addresses are routed.
-        CiliumBgp = "cilium-bgp",
-    }
-}
-
-words! {
     /// Whether hosts are being installed or upgraded.
     pub enum Phase {
         /// The cluster runs.
         Steady = "steady",
-        /// Hosts are being installed or upgraded: they may fetch packages over the public network, too.
+        /// Hosts are being installed or upgraded: they may also fetch packages over the public network.
         Install = "install",
     }
 }
 
 words! {
-    /// How wide an IDC gateway opens.
+    /// How much an IDC gateway permits.
     pub enum Scope {
         /// The flows, each with its ports.
         Fine = "fine",
-        /// Besides, everything between the IDC and the cloud's prefixes.
+        /// Also everything between the data centre and the cloud's prefixes.
         Broad = "broad",
     }
 }
@@ -87,28 +67,28 @@ words! {
 }
 
 words! {
-    /// Whether denied packets are denied.
+    /// Whether packets that no flow permits are denied.
     pub enum Mode {
         /// They are.
         Enforce = "enforce",
-        /// They are counted, logged and accepted.
+        /// They are accepted, but counted and logged.
         Audit = "audit",
     }
 }
 
-/// The version of a cluster, as far as flows depend on it: major and minor.
+/// The part of a cluster's version that flows depend on: major and minor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClusterVersion {
-    /// Before the first dot.
+    /// The first number.
     pub major: u32,
-    /// Behind the first dot.
+    /// The second number.
     pub minor: u32,
 }
 
 impl FromStr for ClusterVersion {
     type Err = ();
 
-    /// Reads `1.30`, `v1.30.1`, `1.30.1-aliyun.1`; suffixes do not count.
+    /// Reads `1.30`, `v1.30.1`, `1.30.1-aliyun.1`; suffixes are ignored.
     fn from_str(text: &str) -> Result<Self, ()> {
         let number = |text: &str| {
             let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
@@ -116,10 +96,10 @@ impl FromStr for ClusterVersion {
         };
         let core = text.strip_prefix('v').unwrap_or(text);
         let (core, suffix) = core.split_at(core.find(['-', '+']).unwrap_or(core.len()));
-        let suffix_is_good = suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte));
+        let valid_suffix = suffix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-+.".contains(&byte));
         let parts = core.split('.').map(number).collect::<Result<Vec<u32>, ()>>()?;
         match parts[..] {
-            [major, minor] | [major, minor, _] if suffix_is_good && suffix.len() != 1 => Ok(Self { major, minor }),
+            [major, minor] | [major, minor, _] if valid_suffix && suffix.len() != 1 => Ok(Self { major, minor }),
             _ => Err(()),
         }
     }
@@ -133,30 +113,21 @@ impl fmt::Display for ClusterVersion {
 
 scalar!(ClusterVersion, {
     "type": "string",
-    "description": "The cluster's version in quotes, `\"1.30\"`; suffixes such as `-aliyun.1` do not count.",
+    "description": "The cluster's version in quotes, `\"1.30\"`; suffixes such as `-aliyun.1` are ignored.",
     "pattern": r"^v?\d+\.\d+(\.\d+)?([-+][0-9A-Za-z.+-]+)?$"
 }, "ClusterVersion", |node, problems| decode_version(node, problems));
 
 fn decode_version(node: &Node, problems: &mut Problems) -> Option<ClusterVersion> {
     let (text, plain) = node.scalar("a version in quotes, `\"1.30\"`", problems)?;
-    // Other readers of the file see a number here, and 1.30 is the number 1.3.
+    // YAML reads a number here, and 1.30 is the number 1.3.
     if plain && text.parse::<f64>().is_ok() {
-        let message = format!("`{text}` is a number in YAML, which loses the zeros of a version");
+        let message = format!("`{text}` is a number in YAML, which drops trailing zeros");
         let example = if text.parse::<ClusterVersion>().is_ok() { text } else { "1.30" };
         problems.push_with_help(Code::UnquotedVersion, node.span, message, format!("write it as `\"{example}\"`"));
         return None;
     }
-    let version = text.parse().ok();
-    if version.is_none() {
-        let message = format!("`{}` is not a version of a cluster", text);
-        problems.push_with_help(
-            Code::InvalidVersion,
-            node.span,
-            message,
-            "write it as `\"1.30\"` or `\"1.30.1-aliyun.1\"`",
-        );
-    }
-    version
+    let help = "write it as `\"1.30\"` or `\"1.30.1-aliyun.1\"`";
+    node.parsed("a cluster version", (Code::InvalidVersion, help), problems, |text| text.parse().ok())
 }
 
 /// The facts that decide which flows a policy permits.
@@ -170,17 +141,17 @@ pub struct Site {
     pub connection: Connection,
     /// What it joins.
     pub cluster: ClusterKind,
-    /// In which version.
+    /// The cluster's version.
     pub version: ClusterVersion,
     /// The container network.
-    pub cni: Cni,
-    /// Whether that routes pod addresses beyond the hosts.
+    pub cni: String,
+    /// Whether it routes pod addresses beyond the hosts.
     pub routed: bool,
     /// Whether hosts are being installed.
     pub phase: Phase,
-    /// How wide a gateway opens.
+    /// How much a gateway permits.
     pub scope: Scope,
-    /// Whether the hosts keep their clocks without the cloud's NTP names.
+    /// Whether the hosts synchronise their clocks without the cloud's NTP names.
     pub self_host_ntp: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Places in a source text.
+//! Spans and positions in a source text.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 pub struct Span {
     /// Offset of the first byte.
     pub start: usize,
-    /// Offset behind the last byte; `start` where the span is a mere position.
+    /// Offset after the last byte; equal to `start` if the span is a position.
     pub end: usize,
 }
 
@@ -17,12 +17,22 @@ pub struct Span {
 pub struct Spanned<T> {
     /// The value.
     pub value: T,
-    /// Where it stands.
+    /// Where it is written.
     pub span: Span,
 }
 
 impl<T> Spanned<T> {
-    /// Applies a function to the value and keeps the place.
+    /// A value that is not written anywhere, such as a default.
+    pub fn unwritten(value: T) -> Self {
+        Self { value, span: Span::default() }
+    }
+
+    /// Whether the value is written in the source.
+    pub fn is_written(&self) -> bool {
+        self.span != Span::default()
+    }
+
+    /// Applies a function to the value and keeps the span.
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Spanned<U> {
         Spanned { value: f(self.value), span: self.span }
     }
@@ -31,7 +41,7 @@ impl<T> Spanned<T> {
 /// A source text with the name that messages show for it.
 #[derive(Clone, Debug)]
 pub struct Source {
-    /// What messages call it: a path as the user wrote it.
+    /// The path as the user wrote it.
     pub name: String,
     text: String,
     /// Offsets of the first byte of each line. Computed at the first question and kept: a policy may have a hundred

@@ -1,22 +1,24 @@
-//! What edgeward knows of the cloud: regions, flows, CNIs and the documents that say so.
+//! What edgeward knows of the cloud: regions, flows, CNIs, and the documents that say so.
 //!
-//! The data stand in `policies/catalog/` and are embedded; a folder of the same shape can replace them. This module
-//! has no address, port or name of its own.
+//! The data is in `policies/catalog/` and is embedded; a folder of the same form can replace it. This module has no
+//! address, port or name of its own.
 
-mod rows;
+mod condition;
+mod ends;
+mod flows;
+mod regions;
 
 use sha2::{Digest, Sha256};
 
 use crate::diag::{Code, Diagnostic, Problems, did_you_mean};
-use crate::net::{DomainName, Traffic};
-use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Site};
+use crate::site::{ClusterKind, Connection, Site};
 use crate::source::{Source, Span};
 use crate::yaml::{Decode, read};
 
-pub use rows::{
-    Cloud, CniRow, Condition, Direction, Document, EndRow, Endpoint, FamilyWord, FlowRow, OssNetwork, OssRow, PortWord,
-    Region, RegionPrefixes, Registry, WhenEmpty, Zone, is_id,
-};
+pub use condition::SiteCondition;
+pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
+pub use flows::{CniRow, Direction, FlowRow, PortRow, PortTraffic, WhenEmpty};
+pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
 /// The catalog's files, in the order in which [`Catalog::parse`] takes them.
 pub const FILES: [&str; 3] = ["sources.yaml", "regions.yaml", "flows.yaml"];
@@ -30,12 +32,12 @@ const EMBEDDED: [&str; 3] = [
 /// The cloud's data.
 #[derive(Clone, Debug)]
 pub struct Catalog {
-    /// Which catalog this is: the first 16 hexadecimal digits of the SHA-256 of its files' texts.
+    /// The first 16 hexadecimal digits of the SHA-256 of the files' texts.
     pub digest: String,
-    /// The documents that the rows come from.
+    /// The documents that the rows are taken from.
     pub documents: Vec<Document>,
     /// The regions, sorted by id.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionRow>,
     /// The container networks.
     pub cnis: Vec<CniRow>,
     /// The flows, in the order in which they are shown and looked up.
@@ -47,15 +49,15 @@ pub struct Catalog {
 pub struct CatalogError {
     /// The file.
     pub source: Source,
-    /// All that is wrong with it.
+    /// Everything that is wrong with it.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Catalog {
-    /// The catalog that was built in.
+    /// The embedded catalog.
     ///
     /// # Errors
-    /// Never, unless the embedded files are damaged, which a test rules out.
+    /// Only if the embedded files are invalid, which a test rules out.
     pub fn embedded() -> Result<Self, Box<CatalogError>> {
         let [sources, regions, flows] = EMBEDDED;
         Self::parse([Source::new(FILES[0], sources), Source::new(FILES[1], regions), Source::new(FILES[2], flows)])
@@ -67,38 +69,49 @@ impl Catalog {
     /// All problems of the first file that has any.
     pub fn parse([sources, regions, flows]: [Source; 3]) -> Result<Self, Box<CatalogError>> {
         let digest = digest([&sources, &regions, &flows]);
-        let rows::Documents { sources: documents } = decode(&sources, |_, _| ())?;
-        let rows::Regions { regions } = decode(&regions, |file: &rows::Regions, problems| {
-            file.check(&documents, problems);
-        })?;
-        let rows::Flows { cnis, flows } = decode(&flows, |file: &rows::Flows, problems| {
-            file.check(&documents, problems);
-        })?;
-        let mut regions = regions;
+        let regions::Documents { sources: documents } = decode(&sources, |_, _| ())?;
+        let regions::Regions { mut regions } =
+            decode(&regions, |file: &regions::Regions, problems| file.check(&documents, problems))?;
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
+        let flows::Flows { cnis, flows } =
+            decode(&flows, |file: &flows::Flows, problems| file.check(&documents, &regions, &flows, problems))?;
         Ok(Self { digest, documents, regions, cnis, flows })
     }
 
     /// The region with an id.
-    pub fn region(&self, id: &str) -> Option<&Region> {
+    pub fn region(&self, id: &str) -> Option<&RegionRow> {
         self.regions.iter().find(|region| region.id.value == id)
     }
 
-    /// What to say to an id that is none of the regions.
+    /// The help for an unknown region.
     pub fn suggest_region(&self, id: &str) -> String {
         did_you_mean(id, self.regions.iter().map(|region| region.id.value.as_str()))
             .unwrap_or_else(|| "`edgeward catalog` lists the regions".to_owned())
     }
 
-    /// The row of a CNI, where the cluster kind and the connection offer it.
-    pub fn cni(&self, cni: Cni, cluster: ClusterKind, connection: Connection) -> Option<&CniRow> {
-        self.cnis.iter().find(|row| row.id == cni && row.cluster == cluster && row.connections.contains(&connection))
+    /// The row of a CNI, if the cluster kind offers it over the connection.
+    pub fn cni(&self, id: &str, cluster: ClusterKind, connection: Connection) -> Option<&CniRow> {
+        self.offers(cluster, connection).find(|row| row.id.value == id)
     }
 
     /// The CNIs that a cluster kind offers over a connection.
-    pub fn offered_cnis(&self, cluster: ClusterKind, connection: Connection) -> Vec<&'static str> {
-        let offered = |row: &&CniRow| row.cluster == cluster && row.connections.contains(&connection);
-        self.cnis.iter().filter(offered).map(|row| row.id.word()).collect()
+    pub fn offered_cnis(&self, cluster: ClusterKind, connection: Connection) -> Vec<&str> {
+        self.offers(cluster, connection).map(|row| row.id.value.as_str()).collect()
+    }
+
+    fn offers(&self, cluster: ClusterKind, connection: Connection) -> impl Iterator<Item = &CniRow> {
+        self.cnis.iter().filter(move |row| row.cluster == cluster && row.connections.contains(&connection))
+    }
+
+    /// The ids of all CNIs, in catalog order.
+    pub fn cni_ids(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = Vec::new();
+        for row in &self.cnis {
+            if !ids.contains(&row.id.value.as_str()) {
+                ids.push(&row.id.value);
+            }
+        }
+        ids
     }
 
     /// The rows whose conditions a site meets, in catalog order.
@@ -128,76 +141,16 @@ fn decode<T: Decode>(source: &Source, check: impl FnOnce(&T, &mut Problems)) -> 
     }
 }
 
-impl Condition {
-    /// Whether a site meets every condition.
-    pub fn holds(&self, site: &Site) -> bool {
-        fn one<T: PartialEq>(wanted: &Option<T>, actual: &T) -> bool {
-            wanted.as_ref().is_none_or(|wanted| wanted == actual)
-        }
-        one(&self.target, &site.target)
-            && one(&self.cluster, &site.cluster)
-            && one(&self.connection, &site.connection)
-            && one(&self.phase, &site.phase)
-            && one(&self.scope, &site.scope)
-            && one(&self.routed, &site.routed)
-            && one(&self.self_host_ntp, &site.self_host_ntp)
-            && (self.cni.is_empty() || self.cni.contains(&site.cni))
-            && (self.region.is_empty() || self.region.contains(&site.region))
-            && !self.not_region.contains(&site.region)
-            && self.version_from.is_none_or(|from| from <= site.version)
-            && self.version_before.is_none_or(|before| site.version < before)
-    }
-}
-
-impl FlowRow {
-    /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's.
-    pub fn traffic(&self, version: ClusterVersion, ssh_port: u16) -> Traffic {
-        let words = self.ports.iter().filter(|word| word.applies(version));
-        words.fold(Traffic::none(), |all, word| match &word.traffic {
-            Some(traffic) => all.union(traffic),
-            None => all.union(&Traffic::tcp(ssh_port)),
-        })
-    }
-}
-
-impl Region {
-    /// The region's OSS row of a network.
-    pub fn oss(&self, network: OssNetwork) -> Option<&OssRow> {
-        self.oss.iter().find(|row| row.network == network)
-    }
-
-    /// The names that a template stands for, or the placeholder that the region has no value for.
-    ///
-    /// # Errors
-    /// The name of the placeholder without a value.
-    pub fn expand(&self, template: &str, oss: &OssNames) -> Result<Vec<DomainName>, &'static str> {
-        let text = template.replace("{region}", &self.id.value);
-        let values = if text.contains("{oss-internal}") {
-            ("{oss-internal}", &oss.internal)
-        } else if text.contains("{oss-public}") {
-            ("{oss-public}", &oss.public)
-        } else {
-            return text.parse().map(|name| vec![name]).map_err(|_| "{region}");
-        };
-        let (placeholder, endpoints) = values;
-        let names: Result<Vec<DomainName>, _> =
-            endpoints.iter().map(|endpoint| text.replace(placeholder, endpoint.as_str()).parse()).collect();
-        names.ok().filter(|names| !names.is_empty()).ok_or(placeholder)
-    }
-}
-
-/// The OSS endpoints that a policy uses in its region.
-#[derive(Clone, Debug, Default)]
-pub struct OssNames {
-    /// As seen from inside the VPC.
-    pub internal: Vec<DomainName>,
-    /// As seen from the internet.
-    pub public: Vec<DomainName>,
-}
-
-/// Says that a catalog row is wrong.
+/// Reports that a catalog row is wrong.
 fn bad_row(problems: &mut Problems, span: Span, message: impl AsRef<str>) {
     problems.push(Code::UnknownValue, span, message);
+}
+
+/// Whether a text can be the id of a flow: `[a-z][a-z0-9-]{0,62}`, which is safe everywhere in a ruleset.
+pub fn is_id(text: &str) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -205,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_catalog_is_good() {
+    fn the_embedded_catalog_is_valid() {
         let catalog = Catalog::embedded().unwrap_or_else(|error| panic!("{error:#?}"));
         assert!(catalog.regions.is_sorted_by(|a, b| a.id.value < b.id.value));
         assert!(!catalog.flows.is_empty());

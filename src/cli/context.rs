@@ -53,7 +53,7 @@ impl Loaded {
         Evidence {
             policy: &self.source,
             documents: &catalog.documents,
-            max_stale: SignedDuration::try_from(self.policy.max_stale()).unwrap_or(SignedDuration::MAX),
+            max_stale: SignedDuration::try_from(self.policy.resolve.max_stale.value.0).unwrap_or(SignedDuration::MAX),
             now: clock::now(),
         }
     }

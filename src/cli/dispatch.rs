@@ -1,11 +1,12 @@
 //! From arguments to a verb.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::cli::context::load_catalog;
 use crate::cli::failure::Failure;
 use crate::cli::{render, verb};
 use crate::policy;
@@ -100,7 +101,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Watch(arguments) => verb::watch::run(&arguments),
         Verb::Aggregate(arguments) => verb::aggregate::run(&arguments),
         Verb::Catalog(arguments) => verb::catalog::run(&arguments, catalog),
-        Verb::Schema => schema(),
+        Verb::Schema => schema(catalog),
         Verb::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "edgeward", &mut script);
@@ -111,8 +112,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
 }
 
-fn schema() -> Result<(), Failure> {
-    render::output(&render::document(policy::schema().as_value())?)
+fn schema(catalog: Option<&Path>) -> Result<(), Failure> {
+    render::output(&render::document(policy::schema(&load_catalog(catalog)?).as_value())?)
 }
 
 fn man() -> Result<(), Failure> {

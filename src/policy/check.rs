@@ -1,4 +1,4 @@
-//! From the policy as written to what it means, with the checks across fields.
+//! From the policy as written to its intent, with the checks across fields.
 
 use std::net::Ipv4Addr;
 
@@ -7,21 +7,20 @@ use ipnet::Ipv4Net;
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::syntax::{Allow, Networks, Policy};
 use super::zones::{prefixes, zone, zone_field};
-use crate::catalog::{Catalog, Region, Zone};
-use crate::diag::{Code, Problems};
+use crate::catalog::{Catalog, RegionRow, Zone};
+use crate::diag::{Code, Problems, one_of, suggest};
 use crate::intent::{Declared, Denials, Flow, Intent};
-use crate::net::{Prefix, PrefixSet, Rate, RateUnit, Traffic, Verdict};
-use crate::site::{ClusterKind, ClusterVersion, Cni, Connection, Mode, Phase, Scope, Site, Target};
+use crate::net::{Prefix, PrefixSet, Traffic};
+use crate::site::{ClusterKind, ClusterVersion, Connection, Scope, Site, Target};
 use crate::source::{Span, Spanned};
 use crate::yaml::AddressOrName;
 
 /// The first cluster version without tunnel servers (public-network, "During ongoing cluster operations").
 const NO_TUNNEL_SERVERS: ClusterVersion = ClusterVersion { major: 1, minor: 26 };
-const LOG_RATE: Rate = Rate { count: 10, per: RateUnit::Second };
 
-/// Turns a policy into flows; `target` stands in place of the policy's own.
+/// Turns a policy into flows; `target` replaces the policy's own.
 ///
-/// Every problem is recorded; `None` where one of them is an error.
+/// Every problem is recorded; `None` if one of them is an error.
 pub fn check(
     policy: &Policy,
     catalog: &Catalog,
@@ -32,7 +31,7 @@ pub fn check(
     policy.check_resolve(problems);
     let Some(region) = find_region(&policy.region, catalog, problems) else {
         // The flows depend on the region's row; these checks do not.
-        check_offer(policy.cluster.kind, policy.connection, policy.cni, catalog, problems);
+        check_offer(policy.cluster.kind, policy.connection, &policy.cni, catalog, problems);
         check_networks(&policy.networks.value, policy.cluster.kind, problems);
         check_allow(&policy.allow, catalog, problems);
         return None;
@@ -44,7 +43,7 @@ pub fn check(
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
     flows.extend(operators_flows(policy, target));
-    // The flow that names a packet's port is the one to blame or thank, before one that opens everything.
+    // A packet is attributed to the flow that names its port before one that permits everything.
     flows.sort_by_key(|flow| flow.traffic == Traffic::Any);
     if policy.networks.value.hosts.is_empty() {
         builder.gaps.zones.entry(Zone::Hosts).or_default();
@@ -55,25 +54,25 @@ pub fn check(
         name: policy.name.value.0.clone(),
         catalog: catalog.digest.clone(),
         target,
-        mode: policy.mode.unwrap_or(Mode::Enforce),
+        mode: policy.mode,
         denials: Denials {
-            input: policy.deny.inbound.map_or(Verdict::Drop, Verdict::from),
-            output: policy.deny.outbound.map_or(Verdict::Reject, Verdict::from),
-            forward: policy.deny.forward.map_or(Verdict::Reject, Verdict::from),
+            input: policy.deny.inbound.into(),
+            output: policy.deny.outbound.into(),
+            forward: policy.deny.forward.into(),
         },
-        log: policy.log.rate.unwrap_or(LOG_RATE),
+        log: policy.log.rate,
         hosts: parts(policy, Zone::Hosts),
         gateway,
         flows,
     })
 }
 
-/// The region's row, or a problem.
+/// The region's row; records a problem if there is none.
 pub(super) fn find_region<'a>(
     written: &Spanned<String>,
     catalog: &'a Catalog,
     problems: &mut Problems,
-) -> Option<&'a Region> {
+) -> Option<&'a RegionRow> {
     let region = catalog.region(&written.value);
     if region.is_none() {
         let message = format!("`{}` is not a region of the catalog", written.value);
@@ -83,16 +82,14 @@ pub(super) fn find_region<'a>(
 }
 
 fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Problems) -> Site {
-    let (cluster, connection, cni) = (policy.cluster.kind, policy.connection.value, policy.cni.value);
-    let row = catalog.cni(cni, cluster, connection);
-    check_offer(cluster, policy.connection, policy.cni, catalog, problems);
-    let scope = policy.scope.map_or(Scope::Fine, |scope| scope.value);
-    if let (Some(written), Scope::Broad) = (policy.scope, scope)
-        && (target != Target::IdcGateway || connection != Connection::ExpressConnect)
-    {
-        let message = "`broad` exists on an IDC gateway over a leased line only";
-        let help = "write `scope: fine`, or give edge hosts a policy of their own";
-        problems.push_with_help(Code::ScopeNotOffered, written.span, message, help);
+    let (cluster, connection, cni) = (policy.cluster.kind, policy.connection.value, &policy.cni);
+    let row = catalog.cni(&cni.value, cluster, connection);
+    check_offer(cluster, policy.connection, cni, catalog, problems);
+    let scope = policy.scope.value;
+    if scope == Scope::Broad && (target != Target::IdcGateway || connection != Connection::ExpressConnect) {
+        let message = "`broad` is available only on an IDC gateway over a leased line";
+        let help = "write `scope: fine`, or give the edge hosts a separate policy";
+        problems.push_with_help(Code::ScopeNotOffered, policy.scope.span, message, help);
     }
     Site {
         target,
@@ -100,11 +97,11 @@ fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Probl
         connection,
         cluster,
         version: policy.cluster.version,
-        cni,
+        cni: cni.value.clone(),
         routed: row.is_some_and(|row| row.routed),
-        phase: policy.phase.unwrap_or(Phase::Steady),
+        phase: policy.phase,
         scope,
-        self_host_ntp: policy.cluster.self_host_ntp.unwrap_or(false),
+        self_host_ntp: policy.cluster.self_host_ntp,
     }
 }
 
@@ -112,7 +109,7 @@ fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Probl
 pub(super) fn check_offer(
     cluster: ClusterKind,
     connection: Spanned<Connection>,
-    cni: Spanned<Cni>,
+    cni: &Spanned<String>,
     catalog: &Catalog,
     problems: &mut Problems,
 ) {
@@ -120,19 +117,22 @@ pub(super) fn check_offer(
         let message = "a registered cluster joins over a leased line only";
         let help = "write `connection: express-connect`, or `kind: ack-edge`";
         problems.push_with_help(Code::ConnectionNotOffered, connection.span, message, help);
-    } else if catalog.cni(cni.value, cluster, connection.value).is_none() {
-        let message =
-            format!("the CNI `{}` is not offered by `{cluster}` clusters over `{}`", cni.value, connection.value);
-        let offered = catalog.offered_cnis(cluster, connection.value);
-        problems.push_with_help(Code::CniNotOffered, cni.span, message, crate::diag::one_of(&offered));
+    } else if catalog.cni(&cni.value, cluster, connection.value).is_none() {
+        let (id, offered) = (&cni.value, catalog.offered_cnis(cluster, connection.value));
+        if catalog.cni_ids().contains(&id.as_str()) {
+            let message = format!("the CNI `{id}` is not offered by `{cluster}` clusters over `{}`", connection.value);
+            problems.push_with_help(Code::CniNotOffered, cni.span, message, one_of(&offered));
+        } else {
+            problems.push_with_help(Code::UnknownValue, cni.span, format!("unknown CNI `{id}`"), suggest(id, &offered));
+        }
     }
 }
 
-/// Reports every prefix of a zone that shares addresses with one of another zone; tells whether there was one.
+/// Reports every prefix of a zone that overlaps one of another zone; returns whether there was one.
 fn overlap(networks: &Networks, one: Zone, other: Zone, code: Code, help: &str, problems: &mut Problems) -> bool {
     let others = networks.zone(other);
     let mut found = false;
-    // Nearly always; the pairs are looked for only where there is one.
+    // The usual case is cheap; only otherwise are the pairs searched.
     if !prefixes(networks.zone(one)).overlaps(&prefixes(others)) {
         return found;
     }
@@ -140,7 +140,7 @@ fn overlap(networks: &Networks, one: Zone, other: Zone, code: Code, help: &str, 
         let set = PrefixSet::from_iter([prefix.value]);
         if let Some(twin) = others.iter().find(|twin| set.overlaps(&PrefixSet::from_iter([twin.value]))) {
             let (one, other) = (zone_field(one), zone_field(other));
-            let message = format!("`{}` of `{one}` shares addresses with `{}` of `{other}`", prefix.value, twin.value);
+            let message = format!("`{}` of `{one}` overlaps `{}` of `{other}`", prefix.value, twin.value);
             problems.push_with_help(code, prefix.span, message, help);
             found = true;
         }
@@ -150,12 +150,12 @@ fn overlap(networks: &Networks, one: Zone, other: Zone, code: Code, help: &str, 
 
 /// The checks among the zones.
 pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems: &mut Problems) {
-    const HOSTS_HELP: &str = "write the prefixes of each side so that they are disjoint: between hosts that are also \
-                              cloud addresses nothing could be filtered";
+    const HOSTS_HELP: &str =
+        "the prefixes of hosts and cloud must be disjoint: traffic between them is filtered by address";
     for cloud in [Zone::Vpc, Zone::Vswitches, Zone::PodVswitches, Zone::CloudServices] {
         overlap(networks, Zone::Hosts, cloud, Code::HostsOverlap, HOSTS_HELP, problems);
     }
-    const PODS_HELP: &str = "pods need addresses of their own; inside of the VPC only where no vSwitch has them";
+    const PODS_HELP: &str = "give the pods a prefix of their own; inside the VPC only if no vSwitch uses it";
     let registered = cluster == ClusterKind::Registered;
     let mut vswitches = false;
     for cloud in [Zone::Vswitches, Zone::PodVswitches] {
@@ -168,9 +168,9 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
         }
     }
     overlap(networks, Zone::Pods, Zone::CloudServices, Code::PodsOverlap, PODS_HELP, problems);
-    // Both zones open every protocol: what else is in them is open, too.
+    // The zone `services` permits every protocol, so it must not include anything else.
     const SERVICES_HELP: &str =
-        "write the cluster's Service prefix (`--service-cluster-ip-range`), which nothing else has";
+        "write the cluster's Service prefix (`--service-cluster-ip-range`), which nothing else uses";
     for other in [Zone::Hosts, Zone::Pods, Zone::Vpc, Zone::Vswitches, Zone::PodVswitches, Zone::CloudServices] {
         if overlap(networks, Zone::Services, other, Code::ServicesOverlap, SERVICES_HELP, problems) {
             break;
@@ -181,7 +181,7 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
         for prefix in networks.zone(switches) {
             if !vpc.is_empty() && !PrefixSet::from_iter([prefix.value]).is_subset(&vpc) {
                 let message = format!("`{}` of `{}` is not inside `networks.vpc`", prefix.value, zone_field(switches));
-                let help = "a VPC may have several prefixes: list them all in `networks.vpc`";
+                let help = "list all prefixes of the VPC in `networks.vpc`";
                 problems.push_with_help(Code::VswitchOutsideVpc, prefix.span, message, help);
             }
         }
@@ -206,7 +206,7 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
                 Code::UnusedField,
                 first.span,
                 message,
-                "remove the list, or mend what it contradicts",
+                "remove the list, or correct `connection` or `version`",
             );
         }
     }
@@ -219,36 +219,36 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
         problems.push_with_help(Code::ApiServerOutsideHosts, cluster.api_server.span, message, help);
     }
     if leased && site.cluster == ClusterKind::AckEdge && policy.networks.value.cloud_services.is_empty() {
-        let message = "`networks.cloud-services` is empty: the cloud's names are believed inside of the VPC only";
-        let help = "write `cloud-services: [100.0.0.0/8]`, or the ranges of your region, so that `resolve` knows them";
+        let message = "`networks.cloud-services` is empty: the cloud's internal names are accepted only inside the VPC";
+        let help = "write `cloud-services: [100.0.0.0/8]` or the prefixes of your region";
         problems.push_with_help(Code::NoCloudServices, policy.networks.span, message, help);
     }
     if site.target == Target::EdgeHost {
         let section = |span: Option<Span>| span.unwrap_or(policy.name.span);
         if zone(policy, Zone::Management).is_empty() {
             let span = section(policy.management.as_ref().map(|section| section.span));
-            let message = "no prefix may reach the host by SSH: `management.from` is empty";
-            let help = "write `management: {from: [10.0.0.0/24]}` with the prefixes that you manage hosts from";
+            let message = "SSH is not permitted from anywhere: `management.from` is empty";
+            let help = "write `management: {from: [10.0.0.0/24]}` with the prefixes from which you manage the hosts";
             problems.push_with_help(Code::NoManagement, span, message, help);
         }
         if zone(policy, Zone::DnsServers).is_empty() {
             let span = section(policy.dns.as_ref().map(|section| section.span));
-            let message = "the host may ask no DNS server: `dns.servers` is empty";
+            let message = "no DNS server is permitted: `dns.servers` is empty";
             problems.push_with_help(Code::NoDns, span, message, "write `dns: {servers: [10.0.0.53]}`");
         }
     }
-    // RFC 6598; what lies outside of it in 100.0.0.0/8 belongs to others on the internet.
+    // RFC 6598; the rest of 100.0.0.0/8 is public.
     let [cloud, shared] = [8, 10].map(|length| Ipv4Net::new(Ipv4Addr::new(100, 64, 0, 0), length).map(Prefix::from));
     let foreign = PrefixSet::from_iter(cloud).difference(&PrefixSet::from_iter(shared));
     let public = |prefix: &&Spanned<Prefix>| PrefixSet::from_iter([prefix.value]).overlaps(&foreign);
     if let (Scope::Broad, Some(wide)) = (site.scope, policy.networks.value.cloud_services.iter().find(public)) {
-        let message = format!("`{}` holds public addresses outside of `100.64.0.0/10`", wide.value);
-        let help = "write `100.64.0.0/10`, which holds every prefix of the catalog, or `scope: fine`";
+        let message = format!("`{}` includes public addresses outside of `100.64.0.0/10`", wide.value);
+        let help = "write `100.64.0.0/10`, which includes every prefix of the catalog, or `scope: fine`";
         problems.push_with_help(Code::BroadPublic, wide.span, message, help);
     }
     if site.connection == Connection::Public && site.cluster == ClusterKind::AckEdge {
-        let message = "image layers may come from OSS hosts that no document names";
-        let help = "where pulls fail, add an `allow` row for the host that the container runtime reports";
+        let message = "image layers may be stored on OSS hosts that no document names";
+        let help = "if image pulls fail, add an `allow` row for the host in the error of the container runtime";
         problems.push_with_help(Code::UnnamedLayers, policy.connection.span, message, help);
     }
 }
@@ -258,23 +258,23 @@ pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Prob
     for (index, row) in rows.iter().enumerate() {
         let id = &row.id.value.0;
         if rows[..index].iter().any(|earlier| earlier.id.value == row.id.value) {
-            let message = format!("the id `{id}` stands here a second time");
-            let help = "join the two rows, or give one another id: counters and explanations go by it";
+            let message = format!("duplicate id `{id}`");
+            let help = "merge the two rows, or rename one: counters and explanations are listed by id";
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
         }
         if catalog.flows.iter().any(|flow| flow.id.value == *id) {
             let message = format!("`{id}` is a flow of the catalog");
-            let help = format!("choose another id, `my-{id}`, so that counters and explanations tell the two apart");
+            let help = format!("choose another id, such as `my-{id}`: counters and explanations are listed by id");
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
         }
         if let Some(file) = &row.peers_file {
             match &file.value.list {
                 Some(list) if list.addresses.is_empty() => {
-                    let message = format!("`{}` has no entries: the flow `{id}` would open nothing", file.value.path);
-                    problems.push_with_help(Code::EmptyList, file.span, message, "fill it, or remove the row");
+                    let message = format!("`{}` has no entries: the flow `{id}` would permit nothing", file.value.path);
+                    problems.push_with_help(Code::EmptyList, file.span, message, "add entries, or remove the row");
                 }
                 Some(_) => {}
-                // Whoever may read files has said why not, or there is nobody who may.
+                // The reader has reported why it could not read the file.
                 None if problems.has_errors() => {}
                 None => problems.push(Code::PeersFile, file.span, "the file was not read"),
             }
@@ -284,8 +284,13 @@ pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Prob
         let ports = ("ports", row.ports.span, row.ports.value.is_empty());
         for (what, span, empty) in peers.or(no_peers).into_iter().chain([ports]) {
             if empty {
-                let message = format!("`{what}` is empty: the flow `{id}` would open nothing");
-                problems.push_with_help(Code::EmptyList, span, message, format!("fill `{what}` in, or remove the row"));
+                let message = format!("`{what}` is empty: the flow `{id}` would permit nothing");
+                problems.push_with_help(
+                    Code::EmptyList,
+                    span,
+                    message,
+                    format!("add entries to `{what}`, or remove the row"),
+                );
             }
         }
     }

@@ -2,32 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::syntax::{Allow, AllowDirection, Policy};
+use super::syntax::{Allow, Policy};
 use super::zones::{zone, zone_field};
 use crate::catalog::{
-    Direction, EndRow, Endpoint, FlowRow, OssNames, OssNetwork, Region, RegionPrefixes, WhenEmpty, Zone,
+    Direction, EndKind, EndRow, Endpoint, FlowRow, OssNames, PortTraffic, RegionPrefixes, RegionRow, WhenEmpty, Zone,
 };
 use crate::diag::{Code, Problems};
 use crate::intent::{Declared, End, Flow, Gateway, Origin, Part, PartKind, Side};
-use crate::net::{Family, PortSet, Prefix, Traffic};
+use crate::net::{PortSet, Prefix, Traffic};
 use crate::site::{ClusterKind, Covers, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName};
 
-/// What a gateway of the policy answers for.
+/// What a gateway of the policy covers.
 pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
     let mut covered = parts(policy, Zone::Hosts);
     let pods = parts(policy, Zone::Pods);
     if site.routed {
         covered.extend_from_slice(&pods);
     }
-    let covers = policy.gateway.covers.unwrap_or(Covers::Hosts);
-    // A registered cluster's API server is in the data centre, whatever prefix it has. Where all else is denied, its
-    // packets must be judged, too.
+    let covers = policy.gateway.covers;
+    // A registered cluster's API server is in the data centre regardless of its prefix. If everything else is denied,
+    // its packets must be filtered as well.
     if covers == Covers::Everything && site.cluster == ClusterKind::Registered {
-        covered.push(machine(&policy.cluster.api_server));
+        covered.push(host(&policy.cluster.api_server));
     }
-    Gateway { covered, pods, covers, stateless: policy.gateway.stateless.unwrap_or(false) }
+    Gateway { covered, pods, covers, stateless: policy.gateway.stateless }
 }
 
 /// The prefixes of a zone as parts of an end.
@@ -39,7 +39,7 @@ fn written(prefix: Spanned<Prefix>) -> Part {
     Part { kind: PartKind::Prefixes([prefix.value].into_iter().collect()), origin: Origin::Policy(prefix.span) }
 }
 
-fn machine(written: &Spanned<AddressOrName>) -> Part {
+fn host(written: &Spanned<AddressOrName>) -> Part {
     let kind = match &written.value {
         AddressOrName::Address(address) => PartKind::Prefixes([*address].into_iter().collect()),
         AddressOrName::Name(name) => PartKind::Name { name: name.clone(), optional: false },
@@ -47,16 +47,12 @@ fn machine(written: &Spanned<AddressOrName>) -> Part {
     Part { kind, origin: Origin::Policy(written.span) }
 }
 
-fn oss_network(policy: &Policy) -> OssNetwork {
-    policy.overrides.oss_network.map_or(OssNetwork::Internal, |network| network.value)
-}
-
-fn oss_names(policy: &Policy, region: &Region) -> OssNames {
+fn oss_names(policy: &Policy, region: &RegionRow) -> OssNames {
     if let Some(endpoint) = &policy.overrides.oss_endpoint {
         let endpoint = vec![endpoint.value.clone()];
         return OssNames { internal: endpoint.clone(), public: endpoint };
     }
-    let row = region.oss(oss_network(policy));
+    let row = region.oss(policy.overrides.oss_network);
     OssNames {
         internal: row.map(|row| row.endpoints.clone()).unwrap_or_default(),
         public: row.and_then(|row| row.public_endpoint.clone()).into_iter().collect(),
@@ -72,7 +68,7 @@ pub(super) struct Gaps {
 
 impl Gaps {
     /// Reports each gap once, with all flows that need it.
-    pub(super) fn report(self, policy: &Policy, region: &Region, problems: &mut Problems) {
+    pub(super) fn report(self, policy: &Policy, region: &RegionRow, problems: &mut Problems) {
         let list = |flows: &BTreeSet<String>| {
             let quoted: Vec<String> = flows.iter().map(|flow| format!("`{flow}`")).collect();
             quoted.join(", ")
@@ -81,14 +77,14 @@ impl Gaps {
             let field = zone_field(*zone);
             let message = match flows.is_empty() {
                 true => format!("`{field}` is empty"),
-                false => format!("`{field}` is empty, and needed by {}", list(flows)),
+                false => format!("`{field}` is empty, but needed by {}", list(flows)),
             };
-            let help = format!("write its prefixes: `{field}` is a list such as `[10.0.0.0/8]`");
+            let help = format!("list its prefixes in `{field}`, for example `[10.0.0.0/8]`");
             problems.push_with_help(Code::MissingZone, policy.networks.span, message, help);
         }
         for ((what, field), flows) in &self.region {
-            let message = format!("the catalog has no {what} of `{}`, needed by {}", region.id.value, list(flows));
-            let help = format!("supply it in `overrides.{field}`");
+            let message = format!("the catalog has no {what} for `{}`, needed by {}", region.id.value, list(flows));
+            let help = format!("set `overrides.{field}`");
             problems.push_with_help(Code::RegionDataMissing, policy.region.span, message, help);
         }
     }
@@ -98,17 +94,17 @@ impl Gaps {
 pub(super) struct Builder<'a> {
     policy: &'a Policy,
     site: &'a Site,
-    region: &'a Region,
+    region: &'a RegionRow,
     oss: OssNames,
     pub(super) gaps: Gaps,
 }
 
 impl<'a> Builder<'a> {
-    pub(super) fn new(policy: &'a Policy, site: &'a Site, region: &'a Region) -> Self {
+    pub(super) fn new(policy: &'a Policy, site: &'a Site, region: &'a RegionRow) -> Self {
         Self { policy, site, region, oss: oss_names(policy, region), gaps: Gaps::default() }
     }
 
-    /// The flows of a row: none where it opens nothing.
+    /// The flows of a row; none if it permits nothing.
     pub(super) fn flows(&mut self, row: &FlowRow, problems: &mut Problems) -> Vec<Flow<Declared>> {
         let peers = self.end(row, &row.peers, problems);
         let local = self.local(row, problems);
@@ -122,8 +118,8 @@ impl<'a> Builder<'a> {
         };
         let traffic = row.traffic(self.site.version, self.policy.ssh_port());
         let from_ports = (!row.from_ports.is_empty()).then(|| {
-            row.from_ports.iter().fold(PortSet::default(), |all, word| match &word.traffic {
-                Some(Traffic::Some { tcp, udp, .. }) => all.union(tcp).union(udp),
+            row.from_ports.iter().fold(PortSet::default(), |all, ports| match &ports.traffic {
+                PortTraffic::Fixed(Traffic::Some { tcp, udp, .. }) => all.union(tcp).union(udp),
                 _ => all,
             })
         });
@@ -135,20 +131,20 @@ impl<'a> Builder<'a> {
             peers: peers.clone(),
             traffic: traffic.clone(),
             from_ports: from_ports.clone(),
-            family: row.family.map(Family::from),
-            untracked: row.untracked == Some(true),
+            family: row.family,
+            untracked: row.untracked,
             origin: catalog_origin(row),
         };
         sides.iter().map(flow).collect()
     }
 
-    /// The local end: on an edge host the zone `hosts` is the host itself, whatever addresses it has.
+    /// The local end: on an edge host the zone `hosts` is the host itself, regardless of its addresses.
     fn local(&mut self, row: &FlowRow, problems: &mut Problems) -> End<Declared> {
         let on_host = self.site.target == Target::EdgeHost;
         if row.local.is_empty() {
             return if on_host { End::Any } else { End::Ends(parts(self.policy, Zone::Hosts)) };
         }
-        if on_host && row.local.iter().any(|end| end.zone == Some(Zone::Hosts)) {
+        if on_host && row.local.iter().any(|end| matches!(end.kind, EndKind::Zone { zone: Zone::Hosts, .. })) {
             return End::Any;
         }
         self.end(row, &row.local, problems)
@@ -156,77 +152,79 @@ impl<'a> Builder<'a> {
 
     fn end(&mut self, row: &FlowRow, ends: &[EndRow], problems: &mut Problems) -> End<Declared> {
         let mut parts = Vec::new();
-        for end in ends.iter().filter(|end| end.when.as_ref().is_none_or(|when| when.holds(self.site))) {
-            if end.any == Some(true) {
-                return End::Any;
+        for end in ends.iter().filter(|end| end.when.holds(self.site)) {
+            match &end.kind {
+                EndKind::Any => return End::Any,
+                kind => parts.extend(self.parts(row, kind, problems)),
             }
-            parts.extend(self.parts(row, end, problems));
         }
         End::Ends(parts)
     }
 
-    fn parts(&mut self, row: &FlowRow, end: &EndRow, problems: &mut Problems) -> Vec<Part> {
-        let flow = &row.id.value;
-        if let Some(first) = end.zone {
-            let second = end.r#else.filter(|_| zone(self.policy, first).is_empty());
-            let parts = parts(self.policy, second.unwrap_or(first));
-            if parts.is_empty() {
-                self.empty(row, second.unwrap_or(first), problems);
-            }
-            parts
-        } else if let Some(template) = &end.name {
-            let optional = end.optional == Some(true);
-            match self.region.expand(template, &self.oss) {
-                Ok(names) => names
-                    .into_iter()
-                    .map(|name| Part { kind: PartKind::Name { name, optional }, origin: catalog_origin(row) })
-                    .collect(),
-                Err(placeholder) => {
-                    let what =
-                        if placeholder == "{oss-public}" { "public OSS endpoint" } else { "internal OSS endpoint" };
-                    self.gaps.region.entry((what, "oss-endpoint")).or_default().insert(flow.clone());
-                    Vec::new()
+    fn parts(&mut self, row: &FlowRow, end: &EndKind, problems: &mut Problems) -> Vec<Part> {
+        match end {
+            EndKind::Any => Vec::new(),
+            EndKind::Zone { zone: first, fallback } => {
+                let fallback = fallback.filter(|_| zone(self.policy, *first).is_empty());
+                let used = fallback.unwrap_or(*first);
+                let parts = parts(self.policy, used);
+                if parts.is_empty() {
+                    self.empty(row, used, problems);
                 }
+                parts
             }
-        } else if let Some(which) = end.prefixes {
-            self.region_prefixes(flow, which)
-        } else if let Some(which) = end.endpoint {
-            self.machines(row, which, problems)
-        } else {
-            let prefix = end.prefix.map(|prefix| PartKind::Prefixes([prefix].into_iter().collect()));
-            prefix.map(|kind| Part { kind, origin: catalog_origin(row) }).into_iter().collect()
+            EndKind::Name { template, optional } => self.names(row, template, *optional),
+            EndKind::Region(which) => self.region_prefixes(&row.id.value, *which),
+            EndKind::Endpoint(which) => self.hosts(row, *which, problems),
+            EndKind::Prefix(prefix) => {
+                let kind = PartKind::Prefixes([*prefix].into_iter().collect());
+                vec![Part { kind, origin: catalog_origin(row) }]
+            }
+        }
+    }
+
+    fn names(&mut self, row: &FlowRow, template: &str, optional: bool) -> Vec<Part> {
+        let part = |name| Part { kind: PartKind::Name { name, optional }, origin: catalog_origin(row) };
+        match self.region.expand(template, &self.oss) {
+            Ok(names) => names.into_iter().map(part).collect(),
+            Err(placeholder) => {
+                let public = placeholder == "{oss-public}";
+                let what = if public { "public OSS endpoint" } else { "internal OSS endpoint" };
+                self.gaps.region.entry((what, "oss-endpoint")).or_default().insert(row.id.value.clone());
+                Vec::new()
+            }
         }
     }
 
     fn empty(&mut self, row: &FlowRow, zone: Zone, problems: &mut Problems) {
         let flow = &row.id.value;
-        match row.when_empty.unwrap_or(WhenEmpty::Error) {
+        match row.when_empty {
             WhenEmpty::Skip => {}
             WhenEmpty::Error => {
                 self.gaps.zones.entry(zone).or_default().insert(flow.clone());
             }
             WhenEmpty::Warn => {
                 let field = zone_field(zone);
-                let message = format!("`{field}` is empty: the flow `{flow}` opens nothing to it");
-                let help = format!("list the prefixes in `{field}` where the site has them");
+                let message = format!("`{field}` is empty: the flow `{flow}` permits nothing to or from it");
+                let help = format!("list the prefixes in `{field}` if the site has any");
                 problems.push_with_help(Code::EmptyPeers, self.policy.networks.span, message, help);
             }
         }
     }
 
-    fn machines(&mut self, row: &FlowRow, which: Endpoint, problems: &mut Problems) -> Vec<Part> {
+    fn hosts(&mut self, row: &FlowRow, which: Endpoint, problems: &mut Problems) -> Vec<Part> {
         let cluster = &self.policy.cluster;
-        let machines = match which {
+        let hosts = match which {
             Endpoint::ApiServer => std::slice::from_ref(&cluster.api_server),
             Endpoint::RavenGateways => &cluster.raven_gateways,
             Endpoint::TunnelServers => &cluster.tunnel_servers,
         };
-        if machines.is_empty() {
-            let message = format!("`cluster.{which}` is empty: the flow `{}` opens nothing", row.id.value);
+        if hosts.is_empty() {
+            let message = format!("`cluster.{which}` is empty: the flow `{}` permits nothing", row.id.value);
             let help = format!("list the addresses of the cluster's load balancer in `cluster.{which}`");
             problems.push_with_help(Code::EmptyPeers, self.policy.connection.span, message, help);
         }
-        machines.iter().map(machine).collect()
+        hosts.iter().map(host).collect()
     }
 
     fn region_prefixes(&mut self, flow: &str, which: RegionPrefixes) -> Vec<Part> {
@@ -236,7 +234,7 @@ impl<'a> Builder<'a> {
                 (&self.policy.overrides.registry, row, "registry prefixes", "registry")
             }
             RegionPrefixes::Oss => {
-                let row = self.region.oss(oss_network(self.policy));
+                let row = self.region.oss(self.policy.overrides.oss_network);
                 let row = row.map(|row| (&row.vips, &row.source, &row.retrieved));
                 (&self.policy.overrides.oss, row, "OSS prefixes", "oss")
             }
@@ -263,11 +261,11 @@ fn catalog_origin(row: &FlowRow) -> Origin {
         source: row.source.value.clone(),
         section: row.section.clone(),
         retrieved: row.retrieved.clone(),
-        inferred: row.inferred == Some(true),
+        inferred: row.inferred,
     }
 }
 
-/// The operator's flows, sorted by id so that the order of the rows means nothing.
+/// The operator's flows, sorted by id: the order of the rows has no meaning.
 pub(super) fn operators_flows(policy: &Policy, target: Target) -> Vec<Flow<Declared>> {
     let mut rows: Vec<&Allow> = policy.allow.iter().collect();
     rows.sort_by(|a, b| a.id.value.0.cmp(&b.id.value.0));
@@ -278,7 +276,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
     let peers = row.written_peers().iter().map(|peer| match &peer.value {
         PrefixOrName::Prefix(prefix) => written(Spanned { value: *prefix, span: peer.span }),
         PrefixOrName::Name(name) => Part {
-            kind: PartKind::Name { name: name.clone(), optional: row.optional == Some(true) },
+            kind: PartKind::Name { name: name.clone(), optional: row.optional },
             origin: Origin::Policy(peer.span),
         },
     });
@@ -289,10 +287,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
     Flow {
         id: row.id.value.0.clone(),
         purpose: row.purpose.clone().unwrap_or_default(),
-        side: match row.direction {
-            AllowDirection::Inbound => Side::Inbound,
-            AllowDirection::Outbound => Side::Outbound,
-        },
+        side: row.direction,
         local: match target {
             Target::EdgeHost => End::Any,
             Target::IdcGateway => End::Ends(parts(policy, Zone::Hosts)),

@@ -3,6 +3,7 @@
 mod check;
 mod flows;
 mod resolve;
+mod scalars;
 pub mod syntax;
 mod zones;
 
@@ -11,18 +12,17 @@ pub use check::check;
 use crate::catalog::Catalog;
 use crate::diag::Problems;
 use crate::intent::{Declared, Intent};
-use crate::site::{ClusterKind, Cni, Connection, Target};
+use crate::site::{ClusterKind, Connection, Target};
 use crate::source::{Source, Spanned};
 use crate::yaml::{Decode, Node, read};
 
-/// Reads a policy; every problem of its syntax is recorded.
+/// Reads a policy; every syntax problem is recorded.
 pub fn parse(source: &Source, problems: &mut Problems) -> Option<syntax::Policy> {
     let node = read(source, problems)?;
     syntax::Policy::decode(&node, problems)
 }
 
-/// Reads and checks a policy; every problem is recorded, also those of the good parts of a policy that is wrong
-/// elsewhere.
+/// Reads and checks a policy. Every problem is recorded, also those of the valid parts of a policy with errors elsewhere.
 pub fn load(
     source: &Source,
     catalog: &Catalog,
@@ -32,7 +32,7 @@ pub fn load(
     load_with(source, catalog, target, &mut |_, _| Err("files are not read here".to_owned()), problems)
 }
 
-/// As [`load`], with somebody who reads files with peers ([`syntax::Policy::read_lists`]).
+/// As [`load`], with a function that reads files with peers ([`syntax::Policy::read_lists`]).
 pub fn load_with(
     source: &Source,
     catalog: &Catalog,
@@ -47,40 +47,43 @@ pub fn load_with(
             check(&policy, catalog, target, problems).map(|intent| (policy, intent))
         }
         None => {
-            check_good_parts(&node, catalog, problems);
+            check_valid_parts(&node, catalog, problems);
             None
         }
     }
 }
 
-/// The checks across fields that need no more than the fields they compare.
-fn check_good_parts(policy: &Node, catalog: &Catalog, problems: &mut Problems) {
-    fn good<T: Decode>(node: &Node, path: &[&str]) -> Option<T> {
+/// The checks across fields that need only the fields that they compare.
+fn check_valid_parts(policy: &Node, catalog: &Catalog, problems: &mut Problems) {
+    fn valid<T: Decode>(node: &Node, path: &[&str]) -> Option<T> {
         path.iter().try_fold(node, |node, name| node.field(name)).and_then(T::salvage)
     }
-    if let Some(region) = good::<Spanned<String>>(policy, &["region"]) {
+    if let Some(region) = valid::<Spanned<String>>(policy, &["region"]) {
         check::find_region(&region, catalog, problems);
     }
-    let cluster = good::<ClusterKind>(policy, &["cluster", "kind"]);
-    let connection = good::<Spanned<Connection>>(policy, &["connection"]);
-    let cni = good::<Spanned<Cni>>(policy, &["cni"]);
+    let cluster = valid::<ClusterKind>(policy, &["cluster", "kind"]);
+    let connection = valid::<Spanned<Connection>>(policy, &["connection"]);
+    let cni = valid::<Spanned<String>>(policy, &["cni"]);
     if let (Some(cluster), Some(connection), Some(cni)) = (cluster, connection, cni) {
-        check::check_offer(cluster, connection, cni, catalog, problems);
+        check::check_offer(cluster, connection, &cni, catalog, problems);
     }
-    if let (Some(networks), Some(cluster)) = (good(policy, &["networks"]), cluster) {
+    if let (Some(networks), Some(cluster)) = (valid(policy, &["networks"]), cluster) {
         check::check_networks(&networks, cluster, problems);
     }
     if let Some(crate::yaml::Value::Sequence(rows)) = policy.field("allow").map(|node| &node.value) {
-        // Whole rows only: a list that lost its bad items is not empty.
+        // Only rows that decode: a list whose invalid items were dropped must not be reported as empty.
         let rows: Vec<syntax::Allow> =
             rows.iter().filter_map(|row| syntax::Allow::decode(row, &mut Problems::default())).collect();
         check::check_allow(&rows, catalog, problems);
     }
 }
 
-/// The JSON Schema of the policy file, from the types that decode it.
-pub fn schema() -> schemars::Schema {
+/// The JSON Schema of the policy file, from the types that decode it; it lists the CNIs of a catalog.
+pub fn schema(catalog: &Catalog) -> schemars::Schema {
     let mut schema = schemars::schema_for!(syntax::Policy);
     schema.insert("title".to_owned(), "edgeward policy".into());
+    if let Some(cni) = schema.pointer_mut("/properties/cni").and_then(serde_json::Value::as_object_mut) {
+        cni.insert("enum".to_owned(), catalog.cni_ids().into());
+    }
     schema
 }

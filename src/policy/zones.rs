@@ -11,7 +11,7 @@ pub(super) fn prefixes(written: &[Spanned<Prefix>]) -> PrefixSet {
 }
 
 impl Networks {
-    /// The prefixes of a zone that `networks` gives; none for the zones of other sections.
+    /// The prefixes of a zone of `networks`; none for the zones of other sections.
     pub(super) fn zone(&self, zone: Zone) -> &[Spanned<Prefix>] {
         match zone {
             Zone::Vpc => &self.vpc,
@@ -27,7 +27,7 @@ impl Networks {
     }
 }
 
-/// The prefixes of a zone, with their places.
+/// The prefixes of a zone, with their spans.
 pub(super) fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
     match zone {
         Zone::Management => policy.management.as_ref().map(|section| section.value.from.clone()).unwrap_or_default(),
@@ -39,7 +39,7 @@ pub(super) fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
     }
 }
 
-/// Where the policy would say a zone, for messages.
+/// The field of a zone, for messages.
 pub(super) fn zone_field(zone: Zone) -> String {
     match zone {
         Zone::Management => "management.from".to_owned(),

@@ -1,4 +1,4 @@
-//! The lockfile as a value: the answers of DNS that a policy is compiled with, and how new answers change it.
+//! The lockfile as a value: the DNS answers that a policy is compiled with, and how new answers change it.
 //!
 //! The format is described in `docs/lockfile.md`, the rules in `docs/resolution.md`.
 
@@ -19,56 +19,47 @@ pub use update::{Change, Rules, Summary, update};
 use crate::diag::{Code, Problems};
 use crate::net::{DomainName, Family};
 use crate::source::{Source, Spanned};
-use crate::yaml::{Decode, decode_number, read, record, scalar, words};
+use crate::yaml::{Decode, number, read, record, scalar, words};
 
-/// The version of the format that this edgeward reads.
+/// The version of the format that this edgeward supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FormatVersion;
 
 scalar!(FormatVersion, { "const": 1, "description": "The version of the format: 1." }, "FormatVersion", |node, problems| {
     let (text, plain) = node.scalar("the number 1", problems)?;
-    let known = plain && text == "1";
-    if !known {
-        let message = format!("`{}` is not a version of this format that this edgeward reads", text);
-        problems.push_with_help(Code::UnsupportedVersion, node.span, message, "write `version: 1`, or upgrade edgeward");
+    if plain && text == "1" {
+        return Some(FormatVersion);
     }
-    known.then_some(FormatVersion)
+    let (quoted, help) = match plain {
+        true => ("", "write `version: 1`, or upgrade edgeward"),
+        false => ("quoted ", "write `version: 1`, without quotes"),
+    };
+    let message = format!("unsupported {quoted}format version `{text}`");
+    problems.push_with_help(Code::UnsupportedVersion, node.span, message, help);
+    None
 });
 
-/// A point in time, in whole seconds.
+/// A timestamp, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time(pub Timestamp);
 
 scalar!(Time, { "type": "string", "format": "date-time" }, "Time", |node, problems| {
-    let (text, _) = node.scalar("a point in time", problems)?;
-    let time = text.parse().ok().map(Time);
-    if time.is_none() {
-        let message = format!("`{}` is not a point in time", text);
-        problems.push_with_help(Code::InvalidTime, node.span, message, "write it as `2026-01-31T08:15:00Z`");
-    }
-    time
+    let help = (Code::InvalidTime, "write it as `2026-01-31T08:15:00Z`");
+    node.parsed("a timestamp", help, problems, |text| text.parse().ok()).map(Time)
 });
 
-/// A time to live in seconds (RFC 2181 section 8: 31 bits).
+number! {
+    /// A time to live in seconds (RFC 2181 section 8: 31 bits).
+    pub struct Ttl(pub u32), 0 to 2147483647
+}
+
+/// The address and port of a DNS server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ttl(pub u32);
+pub struct DnsServer(pub SocketAddr);
 
-scalar!(Ttl, { "type": "integer", "minimum": 0, "maximum": 2147483647 }, "Ttl", |node, problems| {
-    decode_number(node, 0, (1 << 31) - 1, problems).and_then(|seconds| seconds.try_into().ok()).map(Ttl)
-});
-
-/// A DNS server: address and port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Server(pub SocketAddr);
-
-scalar!(Server, { "type": "string" }, "Server", |node, problems| {
-    let (text, _) = node.scalar("the address and port of a server", problems)?;
-    let server = text.parse().ok().map(Server);
-    if server.is_none() {
-        let message = format!("`{}` is not the address and port of a server", text);
-        problems.push_with_help(Code::InvalidAddress, node.span, message, "write it as `10.0.0.53:53` or `[fd00::53]:53`");
-    }
-    server
+scalar!(DnsServer, { "type": "string" }, "DnsServer", |node, problems| {
+    let help = (Code::InvalidAddress, "write it as `10.0.0.53:53` or `[fd00::53]:53`");
+    node.parsed("the address and port of a server", help, problems, |text| text.parse().ok()).map(DnsServer)
 });
 
 record! {
@@ -86,17 +77,17 @@ record! {
     pub struct NameRow {
         /// The name.
         pub name: Spanned<DomainName>,
-        /// The last answer to the question for IPv4 addresses.
+        /// The last answer to the query for A records.
         pub a: Option<AnswerRow>,
-        /// The last answer to the question for IPv6 addresses.
+        /// The last answer to the query for AAAA records.
         pub aaaa: Option<AnswerRow>,
-        /// Its addresses; none where it never had one.
+        /// Its addresses; none if it never had one.
         pub addresses: Vec<AddressRow>,
     }
 }
 
 words! {
-    /// What an answer says; a failure is no answer, and is not recorded.
+    /// What an answer says; failures are not recorded.
     pub enum AnswerKind {
         /// The name has addresses of the family.
         Addresses = "addresses",
@@ -108,15 +99,15 @@ words! {
 }
 
 record! {
-    /// The last answer to a question.
+    /// The last answer to a query.
     pub struct AnswerRow {
         /// What it says.
         pub answer: AnswerKind,
-        /// When it came.
+        /// When it was received.
         pub at: Time,
-        /// The server that gave it.
-        pub server: Option<Server>,
-        /// The names that it went through.
+        /// The server that sent it.
+        pub server: Option<DnsServer>,
+        /// The CNAME chain.
         pub chain: Vec<DomainName>,
     }
 }
@@ -126,9 +117,9 @@ record! {
     pub struct AddressRow {
         /// The address.
         pub address: Spanned<IpAddr>,
-        /// When an answer had it first.
+        /// When an answer first had it.
         pub first_seen: Time,
-        /// When an answer had it last.
+        /// When an answer last had it.
         pub last_seen: Time,
         /// The time to live of that answer, in seconds.
         pub ttl: Option<Ttl>,
@@ -149,11 +140,11 @@ pub struct NameRecord {
 pub struct Answered {
     /// What it says.
     pub kind: AnswerKind,
-    /// When it came.
+    /// When it was received.
     pub at: Timestamp,
-    /// The server that gave it.
+    /// The server that sent it.
     pub server: Option<SocketAddr>,
-    /// The names that it went through.
+    /// The CNAME chain.
     pub chain: Vec<DomainName>,
 }
 
@@ -168,7 +159,7 @@ pub struct Seen {
     pub ttl: Option<u32>,
 }
 
-/// The answers of DNS by name.
+/// The DNS answers by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
     /// What is known, by name.
@@ -176,7 +167,7 @@ pub struct Resolution {
 }
 
 impl Resolution {
-    /// Reads a lockfile; every problem is recorded, and a lockfile with any is not used.
+    /// Reads a lockfile. Every problem is recorded; a lockfile with any is not used.
     pub fn parse(source: &Source, problems: &mut Problems) -> Option<Self> {
         let node = read(source, problems)?;
         let file = Lockfile::decode(&node, problems)?;
@@ -184,14 +175,14 @@ impl Resolution {
         for row in file.names {
             let name = row.name.value.clone();
             if names.insert(name, record_of(&row, problems)).is_some() {
-                let message = format!("the name `{}` stands here twice", row.name.value);
+                let message = format!("duplicate name `{}`", row.name.value);
                 problems.push(Code::DuplicateId, row.name.span, message);
             }
         }
         (!problems.has_errors()).then_some(Self { names })
     }
 
-    /// The addresses of a name; none where it has no answer.
+    /// The addresses of a name; none if it has no answer.
     pub fn addresses(&self, name: &DomainName) -> impl Iterator<Item = IpAddr> + '_ {
         self.names.get(name).into_iter().flat_map(|record| record.addresses.keys().copied())
     }
@@ -217,19 +208,15 @@ fn record_of(row: &NameRow, problems: &mut Problems) -> NameRecord {
     for entry in &row.addresses {
         let AddressRow { address, first_seen: Time(first), last_seen: Time(last), ttl } = entry;
         if !seen.insert(address.value) {
-            problems.push(
-                Code::DuplicateId,
-                address.span,
-                format!("the address `{}` stands here twice", address.value),
-            );
+            problems.push(Code::DuplicateId, address.span, format!("duplicate address `{}`", address.value));
         }
         if let Some(why) = trust::never(address.value) {
-            let message = format!("`{}` is {why}, which no name answers with", address.value);
-            let help = "remove the line: an answer like this is an attack or a mistake, and would be opened";
+            let message = format!("`{}` is {why}, which no name may resolve to", address.value);
+            let help = "remove the line: such an answer is an attack or a mistake, and would be permitted";
             problems.push_with_help(Code::InvalidAddress, address.span, message, help);
         }
         if last < first {
-            let message = format!("`{}` was seen last before it was seen first", address.value);
+            let message = format!("`last-seen` of `{}` is earlier than its `first-seen`", address.value);
             problems.push(Code::InvalidTime, address.span, message);
         }
         record.addresses.insert(address.value, Seen { first: *first, last: *last, ttl: ttl.map(|ttl| ttl.0) });

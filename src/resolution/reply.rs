@@ -1,10 +1,10 @@
-//! What DNS can say to a question: the failures told apart, because each means something else for a lockfile.
+//! The possible replies to a DNS query. Failures are distinguished because each affects a lockfile differently.
 
 use std::net::{IpAddr, SocketAddr};
 
 use crate::net::{DomainName, Family};
 
-/// A question: the addresses of one family that a name has (A or AAAA).
+/// A query for the addresses of a name in one family (A or AAAA).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Question {
     /// The name.
@@ -13,12 +13,12 @@ pub struct Question {
     pub family: Family,
 }
 
-/// What came back.
+/// The result of a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// What it says.
     pub reply: Reply,
-    /// The server that said it; `None` where none did.
+    /// The server that sent it; `None` if none did.
     pub server: Option<SocketAddr>,
 }
 
@@ -31,23 +31,23 @@ pub enum Reply {
         addresses: Vec<IpAddr>,
         /// The shortest time to live along the chain, in seconds.
         ttl: u32,
-        /// The names that the answer went through behind the one that was asked for.
+        /// The CNAME chain, without the name of the query.
         chain: Vec<DomainName>,
     },
-    /// The name exists, and has no address of the family.
+    /// The name exists, but has no address of the family.
     NoData,
     /// The name does not exist.
     NxDomain,
-    /// The server could not answer.
+    /// SERVFAIL: the server failed to answer.
     ServFail,
-    /// The server would not answer.
+    /// REFUSED: the server refused to answer.
     Refused,
-    /// Nothing came in time, from any server.
+    /// No server answered in time.
     Timeout,
-    /// The answer was cut off, and could not be had whole over TCP.
+    /// The answer was truncated, and the retry over TCP failed.
     Truncated,
-    /// The chain of names does not end.
+    /// The CNAME chain does not end.
     Loop,
-    /// The server could not be reached, or what it said made no sense.
+    /// The server could not be reached, or its answer was malformed.
     Broken(String),
 }

@@ -1,4 +1,4 @@
-//! Which addresses a name may answer with. Answers come from the network, and are suspects.
+//! Which addresses a name may resolve to: answers come from the network and are not trusted.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,37 +6,37 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::net::{DomainName, PrefixSet};
 
-/// What a policy says of the answers that it trusts.
+/// Which answers a policy accepts.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     /// The prefixes of the cloud as reached over a leased line; `None` over the public network.
     pub cloud: Option<PrefixSet>,
     /// The prefixes of the site and its VPC.
     pub own: PrefixSet,
-    /// Names of the site's own machines, which answer inside of its own prefixes.
-    pub machines: BTreeSet<DomainName>,
-    /// Names that may answer with private addresses.
+    /// Names of the site's own hosts, which may resolve to its own prefixes.
+    pub hosts: BTreeSet<DomainName>,
+    /// Names that may resolve to private addresses.
     pub allow_private: BTreeSet<DomainName>,
 }
 
-/// Why an address is not believed.
+/// Why an address is not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Distrust {
     /// `0.0.0.0` or `::`.
     Unspecified,
     /// The host itself.
     Loopback,
-    /// The link, and with it the metadata service of most clouds.
+    /// Link-local, which includes the metadata service of most clouds.
     LinkLocal,
     /// Alibaba Cloud's metadata service.
     Metadata,
-    /// Many hosts.
+    /// A multicast group.
     Multicast,
-    /// Addresses that no host of the internet has (RFC 6890).
+    /// An address that no host on the internet has (RFC 6890).
     Reserved,
-    /// Private addresses from a public name.
+    /// A private address from a public name.
     Private,
-    /// A name of the VPC that answers outside of the cloud's prefixes.
+    /// A name internal to the VPC that resolves outside of the cloud's prefixes.
     OutsideCloud,
 }
 
@@ -49,14 +49,14 @@ impl fmt::Display for Distrust {
             Distrust::Metadata => "the address of a metadata service",
             Distrust::Multicast => "a multicast address",
             Distrust::Reserved => "a reserved address",
-            Distrust::Private => "a private address from a public name; `resolve.allow-private` permits it by name",
+            Distrust::Private => "a private address from a public name; `resolve.allow-private` permits it for a name",
             Distrust::OutsideCloud => "outside of `networks.cloud-services` and `networks.vpc`",
         })
     }
 }
 
 impl Trust {
-    /// Why an answer of a name is not believed; `None` where it is.
+    /// Why an address of a name is not accepted; `None` if it is.
     pub fn distrusts(&self, name: &DomainName, address: IpAddr) -> Option<Distrust> {
         if let Some(never) = never(address) {
             return Some(never);
@@ -64,17 +64,17 @@ impl Trust {
         if let Some(cloud) = self.cloud.as_ref().filter(|_| is_of_vpc(name)) {
             return (!cloud.contains(address)).then_some(Distrust::OutsideCloud);
         }
-        let own = self.machines.contains(name) && self.own.contains(address);
+        let own = self.hosts.contains(name) && self.own.contains(address);
         (is_private(address) && !own && !self.allow_private.contains(name)).then_some(Distrust::Private)
     }
 }
 
-/// Whether a name is one that the cloud answers for inside of VPCs: a label of it ends in `-vpc` or `-internal`.
+/// Whether the cloud resolves a name to internal addresses inside VPCs: one of its labels ends in `-vpc` or `-internal`.
 fn is_of_vpc(name: &DomainName) -> bool {
     name.as_str().split('.').any(|label| label.ends_with("-vpc") || label.ends_with("-internal"))
 }
 
-/// What no name may answer with, whatever the policy says.
+/// Addresses that no name may resolve to, regardless of the policy.
 pub(super) fn never(address: IpAddr) -> Option<Distrust> {
     if address.is_unspecified() {
         return Some(Distrust::Unspecified);
@@ -86,14 +86,14 @@ pub(super) fn never(address: IpAddr) -> Option<Distrust> {
         return Some(Distrust::Multicast);
     }
     match address {
-        // The metadata service of ECS, which answers inside of every VPC.
+        // The metadata service of ECS, reachable inside every VPC.
         IpAddr::V4(v4) if v4 == Ipv4Addr::new(100, 100, 100, 200) => Some(Distrust::Metadata),
         IpAddr::V4(v4) if v4.is_link_local() => Some(Distrust::LinkLocal),
         // RFC 1122 section 3.2.1.3 (0/8) and RFC 1112 section 4 (240/4, the broadcast address among them).
         IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some(Distrust::Reserved),
         IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(Distrust::LinkLocal),
-        // An IPv4 address in IPv6 notation is in no packet; the translation prefixes reach IPv4 by a detour, and
-        // would reach what is refused above.
+        // No packet carries an IPv4 address in IPv6 notation. Translation prefixes lead to IPv4, and so to the addresses
+        // that are refused above.
         IpAddr::V6(v6) if v6.to_ipv4().is_some() || is_translated(v6) => Some(Distrust::Reserved),
         _ => None,
     }
@@ -118,12 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn answers_are_suspects() {
+    fn answers_are_not_trusted() {
         let name = |text: &str| text.parse::<DomainName>().unwrap();
         let trust = Trust {
             cloud: Some("100.0.0.0/8, 192.168.0.0/16".parse().unwrap()),
             own: "192.168.0.0/16, 10.0.0.0/8".parse().unwrap(),
-            machines: [name("api.example.com")].into(),
+            hosts: [name("api.example.com")].into(),
             allow_private: [name("mirror.example.com")].into(),
         };
         let why = |who: &str, address: &str| trust.distrusts(&name(who), address.parse().unwrap());

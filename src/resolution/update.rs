@@ -1,14 +1,14 @@
-//! How answers change what is known: the failure rules.
+//! How answers change a lockfile: the failure rules.
 //!
-//! | what DNS says | addresses of the family |
+//! | reply | addresses of the family |
 //! |---|---|
-//! | addresses | those are seen now; others leave when they were last seen longer than `linger` ago |
-//! | no data, while the other family has addresses | leave when they were last seen longer than `linger` ago |
-//! | no data for either family, no such name | stay up to `max-stale` after the newest was last seen |
-//! | anything else: no answer at all | stay up to `max-stale` after the newest was last seen |
+//! | addresses | these are kept; others are dropped once they were last seen more than `linger` ago |
+//! | no data, while the other family has addresses | dropped once they were last seen more than `linger` ago |
+//! | no data for either family, no such name | kept for `max-stale` after the newest was last seen |
+//! | anything else: no answer at all | kept for `max-stale` after the newest was last seen |
 //!
-//! An authority that says "no such name" may be as broken as one that says nothing, so a name as a whole is retired
-//! by `max-stale` alone, and then the compile fails for it: it neither opens nor closes in silence.
+//! A server that says "no such name" may be as broken as one that does not answer. So a name as a whole expires only by
+//! `max-stale`, and then the compile fails: nothing is permitted or denied silently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -21,62 +21,62 @@ use super::trust::{Distrust, Trust};
 use super::{AnswerKind, Answered, NameRecord, Resolution, Seen};
 use crate::net::{DomainName, Family};
 
-/// How long what is known outlives the answers, and how much of it is believed.
+/// How long addresses are kept, and which are accepted.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// How long an address stays after answers no longer have it.
+    /// How long an address is kept that answers no longer have.
     pub linger: Duration,
-    /// How long the last answers of a silent server stay.
+    /// How long the last answers are kept while no server answers.
     pub max_stale: Duration,
-    /// More addresses than this in one answer are not believed.
+    /// An answer with more addresses is not accepted.
     pub max_addresses: usize,
-    /// Which addresses are believed.
+    /// Which addresses are accepted.
     pub trust: Trust,
 }
 
-/// What one run did to a name.
+/// What one run changed for a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// What DNS said, by family.
+    /// The replies, by family.
     pub replies: BTreeMap<Family, Reply>,
-    /// Who said it.
+    /// The servers that sent them.
     pub servers: BTreeMap<Family, SocketAddr>,
-    /// Addresses that are new.
+    /// New addresses.
     pub added: BTreeSet<IpAddr>,
-    /// Addresses that the answers have, as before.
+    /// Known addresses that the answers still have.
     pub kept: BTreeSet<IpAddr>,
-    /// Addresses that no answer of this run has, and that stay.
+    /// Addresses that no answer of this run has, but that are kept.
     pub lingering: BTreeSet<IpAddr>,
-    /// Addresses that have left.
+    /// Addresses that were dropped.
     pub expired: BTreeSet<IpAddr>,
-    /// Addresses that are not believed.
+    /// Addresses that were not accepted.
     pub refused: BTreeMap<IpAddr, Distrust>,
-    /// An answer with too many addresses, not believed as a whole: how many.
+    /// The number of addresses of an answer that was not accepted because it had too many.
     pub too_many: Option<usize>,
-    /// When the addresses that stay go stale, where nothing answers until then.
+    /// When the kept addresses expire, if no server answers before.
     pub stale_at: Option<Timestamp>,
 }
 
 impl Change {
-    /// Whether DNS gave the name addresses in this run that are believed.
+    /// Whether this run got addresses that were accepted.
     pub fn answered(&self) -> bool {
         !self.added.is_empty() || !self.kept.is_empty()
     }
 }
 
-/// What one run did, by name.
+/// What one run changed, by name.
 pub type Summary = BTreeMap<DomainName, Change>;
 
-/// Brings what is known up to date; a pure function of its arguments, and of nothing in their order.
+/// Applies answers; a pure function of its arguments that does not depend on their order.
 ///
-/// Names that were not asked for leave: the policy no longer has them.
+/// Names without a query are dropped: the policy no longer has them.
 pub fn update(
     old: &Resolution,
     answers: &[(Question, Answer)],
     now: Timestamp,
     rules: &Rules,
 ) -> (Resolution, Summary) {
-    // Two clocks, or one that was set back: what was seen in the future is as good as seen now.
+    // Timestamps in the future (two clocks, or one that was set back) count as now.
     let mut by_name: BTreeMap<&DomainName, BTreeMap<Family, &Answer>> = BTreeMap::new();
     for (question, answer) in answers {
         by_name.entry(&question.name).or_default().insert(question.family, answer);
@@ -101,9 +101,9 @@ fn update_name(
 ) -> (NameRecord, Change) {
     let mut change = Change::default();
     let mut record = NameRecord { answers: before.answers, addresses: BTreeMap::new() };
-    let believed: BTreeMap<Family, Believed> =
-        replies.iter().map(|(&family, answer)| (family, believe(name, family, answer, rules, &mut change))).collect();
-    let name_answers = believed.values().any(|believed| matches!(believed, Believed::Addresses { .. }));
+    let accepted: BTreeMap<Family, Accepted> =
+        replies.iter().map(|(&family, answer)| (family, accept(name, family, answer, rules, &mut change))).collect();
+    let name_answers = accepted.values().any(|accepted| matches!(accepted, Accepted::Addresses { .. }));
     for family in Family::BOTH {
         let known: BTreeMap<IpAddr, Seen> = before
             .addresses
@@ -111,7 +111,7 @@ fn update_name(
             .filter(|(address, _)| Family::of(**address) == family)
             .map(|(a, s)| (*a, *s))
             .collect();
-        let reply = believed.get(&family).unwrap_or(&Believed::Nothing);
+        let reply = accepted.get(&family).unwrap_or(&Accepted::Nothing);
         if let (Some(kind), Some(answer)) = (reply.kind(), replies.get(&family)) {
             let chain = match &answer.reply {
                 Reply::Addresses { chain, .. } => chain.clone(),
@@ -120,7 +120,7 @@ fn update_name(
             record.answers.insert(family, Answered { kind, at: now, server: answer.server, chain });
         }
         match reply {
-            Believed::Addresses { addresses, ttl } => {
+            Accepted::Addresses { addresses, ttl } => {
                 for address in addresses {
                     let first = known.get(address).map_or(now, |seen| seen.first);
                     let list = if known.contains_key(address) { &mut change.kept } else { &mut change.added };
@@ -129,8 +129,8 @@ fn update_name(
                 }
                 linger(known, now, rules.linger, &mut record, &mut change);
             }
-            Believed::NoData if name_answers => linger(known, now, rules.linger, &mut record, &mut change),
-            Believed::NoData | Believed::NxDomain | Believed::Nothing => {
+            Accepted::NoData if name_answers => linger(known, now, rules.linger, &mut record, &mut change),
+            Accepted::NoData | Accepted::NxDomain | Accepted::Nothing => {
                 let newest = known.values().map(|seen| seen.last).max();
                 let stale_at = newest.and_then(|newest| newest.checked_add(rules.max_stale).ok());
                 if stale_at.is_some_and(|stale_at| stale_at < now) {
@@ -146,7 +146,7 @@ fn update_name(
     (record, change)
 }
 
-/// Keeps the addresses that answers no longer have for as long as they linger.
+/// Keeps addresses that answers no longer have until `linger` has passed.
 fn linger(
     known: BTreeMap<IpAddr, Seen>,
     now: Timestamp,
@@ -168,52 +168,52 @@ fn linger(
     }
 }
 
-/// The part of an answer that is believed.
-enum Believed {
+/// The accepted part of an answer.
+enum Accepted {
     Addresses { addresses: BTreeSet<IpAddr>, ttl: u32 },
     NoData,
     NxDomain,
     Nothing,
 }
 
-impl Believed {
+impl Accepted {
     fn kind(&self) -> Option<AnswerKind> {
         match self {
-            Believed::Addresses { .. } => Some(AnswerKind::Addresses),
-            Believed::NoData => Some(AnswerKind::NoData),
-            Believed::NxDomain => Some(AnswerKind::NxDomain),
-            Believed::Nothing => None,
+            Accepted::Addresses { .. } => Some(AnswerKind::Addresses),
+            Accepted::NoData => Some(AnswerKind::NoData),
+            Accepted::NxDomain => Some(AnswerKind::NxDomain),
+            Accepted::Nothing => None,
         }
     }
 }
 
-fn believe(name: &DomainName, family: Family, answer: &Answer, rules: &Rules, change: &mut Change) -> Believed {
+fn accept(name: &DomainName, family: Family, answer: &Answer, rules: &Rules, change: &mut Change) -> Accepted {
     change.replies.insert(family, answer.reply.clone());
     change.servers.extend(answer.server.map(|server| (family, server)));
     match &answer.reply {
         Reply::Addresses { addresses, ttl, .. } => {
-            let mut good = BTreeSet::new();
+            let mut valid = BTreeSet::new();
             for &address in addresses.iter().filter(|address| Family::of(**address) == family) {
                 match rules.trust.distrusts(name, address) {
                     Some(why) => {
                         change.refused.insert(address, why);
                     }
                     None => {
-                        good.insert(address);
+                        valid.insert(address);
                     }
                 }
             }
-            if good.len() > rules.max_addresses {
-                change.too_many = Some(good.len());
-                return Believed::Nothing;
+            if valid.len() > rules.max_addresses {
+                change.too_many = Some(valid.len());
+                return Accepted::Nothing;
             }
-            // An answer of which nothing is believed says nothing: what was known stays.
-            if good.is_empty() { Believed::Nothing } else { Believed::Addresses { addresses: good, ttl: *ttl } }
+            // An answer without a single accepted address is no answer: known addresses are kept.
+            if valid.is_empty() { Accepted::Nothing } else { Accepted::Addresses { addresses: valid, ttl: *ttl } }
         }
-        Reply::NoData => Believed::NoData,
-        Reply::NxDomain => Believed::NxDomain,
+        Reply::NoData => Accepted::NoData,
+        Reply::NxDomain => Accepted::NxDomain,
         Reply::ServFail | Reply::Refused | Reply::Timeout | Reply::Truncated | Reply::Loop | Reply::Broken(_) => {
-            Believed::Nothing
+            Accepted::Nothing
         }
     }
 }

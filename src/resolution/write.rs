@@ -1,4 +1,4 @@
-//! The lockfile's text: sorted, one address a line, so that a review in git shows what changed.
+//! The lockfile's text: sorted, one address per line, so that a diff shows what changed.
 
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use super::{Answered, Resolution};
 use crate::net::Family;
 
 const HEAD: &str = "\
-# The answers of DNS that a policy is compiled with. Written by `edgeward resolve`; review it as you review the policy.
+# The DNS answers that a policy is compiled with. Written by `edgeward resolve`; review it as you review the policy.
 version: 1
 ";
 
@@ -33,7 +33,7 @@ pub(super) fn yaml(resolution: &Resolution) -> String {
     text
 }
 
-/// A colon would make a mapping of an IPv6 address.
+/// An IPv6 address needs quotes: YAML could read its colons as a mapping.
 fn quoted(address: IpAddr) -> String {
     if address.is_ipv6() { format!("\"{address}\"") } else { address.to_string() }
 }

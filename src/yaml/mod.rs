@@ -1,13 +1,15 @@
-//! YAML read into a tree with places, and trees decoded into types with every problem reported.
+//! YAML parsed into a tree with spans, and trees decoded into types with every problem reported.
 //!
-//! A decoder that stops at the first mistake makes an operator fix a policy in ten runs. So the tree is read whole
-//! first, and [`Decode`] goes on after a mistake. The same types give the JSON Schema: a field is described once.
+//! A decoder that stops at the first error costs the operator one run per error. So the whole tree is parsed first, and
+//! [`Decode`] continues after an error. The JSON Schema comes from the same types: a field is described once.
 
+mod declare;
 mod decode;
 mod scalars;
 mod tree;
 
-pub use decode::{Decode, Fields, decode_number, field_name};
-pub(crate) use decode::{record, scalar, words};
+pub(crate) use declare::{by_word, number, record, scalar, words};
+pub use decode::{Decode, Fields, Written, decode_number, field_name};
+pub(crate) use decode::{decode_word, parse_word};
 pub use scalars::{AddressOrName, PrefixOrName};
 pub use tree::{Node, Value, read};

@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::decode::{Decode, scalar};
+use super::declare::scalar;
+use super::decode::Decode;
 use super::tree::Node;
 use crate::diag::{Code, Problems};
 use crate::net::{DomainName, Prefix, PrefixError, parse_address};
 
 impl Decode for String {
-    /// Reads a text that shows up in output: no control characters, which could end a comment line, and none of the
-    /// invisible ones that make a text read otherwise than it is.
+    /// Reads text that is shown in output. Refuses control characters, which could end a comment line, and invisible
+    /// characters, which can make a text look like another one.
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let (text, _) = node.scalar("text", problems)?;
         let hidden = |c: char| {
@@ -18,7 +19,7 @@ impl Decode for String {
                 || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
         };
         if let Some(bad) = text.chars().find(|&c| hidden(c)) {
-            let message = format!("the character U+{:04X} is not part of a text", u32::from(bad));
+            let message = format!("the character U+{:04X} is not allowed in text", u32::from(bad));
             problems.push_with_help(Code::InvalidText, node.span, message, "write one line of visible characters");
             return None;
         }
@@ -28,17 +29,17 @@ impl Decode for String {
 
 fn report_prefix_error(error: &PrefixError, code: Code, node: &Node, problems: &mut Problems) {
     let message = match error {
-        PrefixError::Address(text) => format!("`{}` is not an IP address", text),
+        PrefixError::Address(text) => format!("`{text}` is not an IP address"),
         other => other.to_string(),
     };
     match error {
         PrefixError::HostBits(_, truncated) => {
-            let help = format!("write `{truncated}` for the whole network, or the address without a length");
+            let help = format!("write `{truncated}` for the whole network, or the address alone");
             problems.push_with_help(Code::HostBits, node.span, message, help);
         }
         PrefixError::Mapped(_, v4) => problems.push_with_help(code, node.span, message, format!("write `{v4}`")),
         PrefixError::LeadingZero(_) => {
-            problems.push_with_help(code, node.span, message, "write the number without the zero");
+            problems.push_with_help(code, node.span, message, "remove the leading zero");
         }
         PrefixError::Address(_) | PrefixError::Length(..) => problems.push(code, node.span, message),
     }
@@ -46,7 +47,7 @@ fn report_prefix_error(error: &PrefixError, code: Code, node: &Node, problems: &
 
 /// Reads a prefix, or an address as the prefix of full length.
 pub fn decode_prefix(node: &Node, problems: &mut Problems) -> Option<Prefix> {
-    let (text, _) = node.scalar("a prefix, `10.0.0.0/8`, or an address", problems)?;
+    let (text, _) = node.scalar("a prefix such as `10.0.0.0/8` or an address", problems)?;
     match text.parse() {
         Ok(prefix) => Some(prefix),
         Err(error) => {
@@ -58,7 +59,7 @@ pub fn decode_prefix(node: &Node, problems: &mut Problems) -> Option<Prefix> {
 
 scalar!(Prefix, {
     "type": "string",
-    "description": "An IPv4 or IPv6 prefix without host bits, `10.0.0.0/8`, or an address."
+    "description": "An IPv4 or IPv6 prefix without host bits, such as `10.0.0.0/8`, or an address."
 }, "Prefix", |node, problems| decode_prefix(node, problems));
 
 impl Decode for IpAddr {
@@ -76,7 +77,7 @@ impl Decode for IpAddr {
 
 scalar!(DomainName, {
     "type": "string",
-    "description": "An absolute host name, `host.example.com`."
+    "description": "An absolute host name such as `host.example.com`."
 }, "DomainName", |node, problems| {
     let (text, _) = node.scalar("a host name", problems)?;
     match DomainName::from_str(text) {
@@ -99,7 +100,7 @@ pub enum PrefixOrName {
     Name(DomainName),
 }
 
-/// Whether a text is meant as an address: it has a colon or a slash, or nothing but digits and dots.
+/// Whether a text is meant as an address: it has a colon or a slash, or only digits and dots.
 fn looks_like_address(text: &str) -> bool {
     text.contains([':', '/']) || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
@@ -116,7 +117,7 @@ scalar!(PrefixOrName, {
     }
 });
 
-/// One machine as written: an address or a name.
+/// One host as written: an address or a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AddressOrName {
     /// Its address.

@@ -5,18 +5,18 @@ use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 use crate::diag::{Code, Problems};
 use crate::source::{Source, Span, Spanned};
 
-/// The way out where a value is written once and used twice.
-const WRITE_OUT: &str = "write the value out where it is needed";
-/// More values than any policy or lockfile has: a policy of a hundred thousand prefixes fits, and a lockfile of a
-/// thousand names with thirty addresses each. Longer lists of prefixes belong into files of their own.
-const MOST_NODES: usize = 300_000;
-/// Deeper nesting than any format of edgeward has, and no stack to overflow.
+/// The help for anchors and aliases.
+const WRITE_OUT: &str = "repeat the value where it is used";
+/// A policy of a hundred thousand prefixes fits, and so does a lockfile of a thousand names with thirty addresses each.
+/// Longer lists of prefixes belong in files of their own.
+const MAX_NODES: usize = 300_000;
+/// No format of edgeward nests deeper; the bound keeps the parser's recursion from overflowing the stack.
 const MAX_DEPTH: usize = 16;
 
 /// A node of a YAML document.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where it stands; a mapping or list is placed at its first character.
+    /// Where it is; of a mapping or list only the first character.
     pub span: Span,
     /// What it is.
     pub value: Value,
@@ -29,7 +29,7 @@ pub enum Value {
     Scalar {
         /// The text.
         text: String,
-        /// Whether it stands without quotes, so that YAML may take it for a number, a truth value or null.
+        /// Whether it is written without quotes, so that YAML may read it as a number, a boolean or null.
         plain: bool,
     },
     /// A list.
@@ -44,7 +44,7 @@ impl Node {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// The value of a field of a mapping; the first, where the key repeats.
+    /// The value of a field of a mapping; the first one if the key is duplicated.
     pub fn field(&self, name: &str) -> Option<&Node> {
         match &self.value {
             Value::Mapping(pairs) => pairs.iter().find(|(key, _)| key.value == name).map(|(_, value)| value),
@@ -53,35 +53,74 @@ impl Node {
     }
 
     /// What the node is, for messages.
-    fn kind(&self) -> &'static str {
+    fn shown(&self) -> String {
         match &self.value {
-            Value::Sequence(_) => "a list",
-            Value::Mapping(_) => "a mapping",
-            Value::Scalar { .. } if self.is_null() => "nothing",
-            Value::Scalar { .. } => "a single value",
+            Value::Sequence(_) => "a list".to_owned(),
+            Value::Mapping(_) => "a mapping".to_owned(),
+            Value::Scalar { .. } if self.is_null() => "nothing".to_owned(),
+            Value::Scalar { text, .. } => format!("`{text}`"),
         }
     }
 
-    /// The text of a scalar; records a problem where it is anything else.
-    pub fn scalar(&self, wanted: &str, problems: &mut Problems) -> Option<(&str, bool)> {
+    fn expected_message(&self, what: &str) -> String {
+        format!("expected {what}, found {}", self.shown())
+    }
+
+    /// The text of a scalar, and whether it is written without quotes; records a problem if the node is no scalar.
+    pub fn scalar(&self, what: &str, problems: &mut Problems) -> Option<(&str, bool)> {
         match &self.value {
             Value::Scalar { text, plain } if !self.is_null() => Some((text, *plain)),
             _ => {
-                self.wrong_type(wanted, problems);
+                self.wrong_type(what, problems);
                 None
             }
         }
     }
 
-    pub(super) fn wrong_type(&self, wanted: &str, problems: &mut Problems) {
-        problems.push(Code::WrongType, self.span, format!("{} stands here, and {wanted} is wanted", self.kind()));
+    /// The value that a function reads from a scalar; records a problem with the given code if it reads none.
+    pub fn parsed<T>(
+        &self,
+        what: &str,
+        (code, help): (Code, &str),
+        problems: &mut Problems,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let (text, _) = self.scalar(what, problems)?;
+        let value = read(text);
+        if value.is_none() {
+            problems.push_with_help(code, self.span, self.expected_message(what), help);
+        }
+        value
+    }
+
+    /// As [`Node::parsed`], of a scalar that YAML does not read as text: in quotes it is refused.
+    pub(super) fn parsed_plain<T>(
+        &self,
+        what: &str,
+        (code, help): (Code, &str),
+        problems: &mut Problems,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        match self.scalar(what, problems)? {
+            (_, true) => self.parsed(what, (code, help), problems, read),
+            (text, false) => {
+                let message = format!("expected {what}, found the quoted text `{text}`");
+                problems.push_with_help(code, self.span, message, "remove the quotes");
+                None
+            }
+        }
+    }
+
+    /// Records that the node has the wrong type.
+    pub(super) fn wrong_type(&self, what: &str, problems: &mut Problems) {
+        problems.push(Code::WrongType, self.span, self.expected_message(what));
     }
 }
 
 /// Reads a text as one YAML document.
 ///
-/// Anchors, aliases, tags and directives are left out of the language: nothing here needs them, and an alias can
-/// make a small file a huge one.
+/// Anchors, aliases, tags and directives are not supported: no format needs them, and aliases can expand a small file
+/// to a huge tree.
 pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
     let mut reader = Reader { source, problems, open: Vec::new(), root: None, nodes: 0 };
     let mut parser = Parser::new_from_str(source.text());
@@ -96,7 +135,7 @@ pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
                 let at = Span { start: at, end: at };
                 match error.kind() {
                     ErrorKind::RecursionLimitExceeded => reader.too_deep(at),
-                    _ => problems.push(Code::YamlSyntax, at, format!("this is not YAML: {}", error.info())),
+                    _ => problems.push(Code::YamlSyntax, at, format!("invalid YAML: {}", error.info())),
                 }
                 return None;
             }
@@ -104,7 +143,7 @@ pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
     }
     let root = reader.root.take();
     if root.as_ref().is_none_or(Node::is_null) {
-        problems.push(Code::EmptyFile, Span::default(), "the file holds no document");
+        problems.push(Code::EmptyFile, Span::default(), "the file is empty");
         return None;
     }
     root
@@ -125,7 +164,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Takes one event in; `None` ends the reading.
+    /// Handles one event; `None` stops the parser.
     fn event(&mut self, event: Event<'_>, span: Span) -> Option<()> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -144,34 +183,39 @@ impl Reader<'_> {
             }
             Event::SequenceEnd => self.close(false),
             Event::MappingEnd => self.close(true),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => self.unsupported("an alias", WRITE_OUT, span),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => self.unsupported("aliases", WRITE_OUT, span),
             Event::DocumentStart(..) if self.root.is_some() => {
-                self.unsupported("a second document", "put it into a file of its own", span)
+                self.unsupported("several documents in one file", "move the second document to its own file", span)
             }
-            Event::DocumentStart(_, Some(_)) => self.unsupported("a directive", "remove the line", span),
+            Event::DocumentStart(_, Some(_)) => self.unsupported("directives", "remove the line", span),
             _ => Some(()),
         }
     }
 
     fn too_deep(&mut self, span: Span) {
         let message = format!("nested more than {MAX_DEPTH} levels deep");
-        self.problems.push_with_help(Code::YamlFeature, span, message, "no format of edgeward is: close what is open");
+        self.problems.push_with_help(
+            Code::YamlFeature,
+            span,
+            message,
+            "no format of edgeward needs that: look for a bracket that is not closed",
+        );
     }
 
     fn plain_node(&mut self, anchor: usize, tagged: bool, span: Span) -> Option<()> {
         match (anchor, tagged) {
             (0, false) => Some(()),
-            (0, true) => self.unsupported("a tag", "remove the tag", span),
-            _ => self.unsupported("an anchor", WRITE_OUT, span),
+            (0, true) => self.unsupported("tags", "remove the tag", span),
+            _ => self.unsupported("anchors", WRITE_OUT, span),
         }
     }
 
     fn unsupported(&mut self, what: &str, help: &str, span: Span) -> Option<()> {
-        self.problems.push_with_help(Code::YamlFeature, span, format!("{what} stands here"), help);
+        self.problems.push_with_help(Code::YamlFeature, span, format!("{what} are not supported"), help);
         None
     }
 
-    /// The parser's span of a plain scalar may run into the white space behind it.
+    /// Removes trailing white space, which the parser may include in the span of a plain scalar.
     fn trimmed(&self, span: Span) -> Span {
         let written = self.source.text().get(span.start..span.end).unwrap_or_default();
         Span { start: span.start, end: span.start + written.trim_end().len() }
@@ -191,7 +235,7 @@ impl Reader<'_> {
         while let (Some(key), Some(value)) = (items.next(), items.next()) {
             match key.value {
                 Value::Scalar { text, .. } => pairs.push((Spanned { value: text, span: key.span }, value)),
-                _ => key.wrong_type("the name of a field", self.problems),
+                _ => key.wrong_type("a field name", self.problems),
             }
         }
         Value::Mapping(pairs)
@@ -199,14 +243,9 @@ impl Reader<'_> {
 
     fn node(&mut self, node: Node) -> Option<()> {
         self.nodes += 1;
-        if self.nodes > MOST_NODES {
-            let message = format!("the file has more than {MOST_NODES} values");
-            self.problems.push_with_help(
-                Code::TooLarge,
-                node.span,
-                message,
-                "no policy has as many: name another file",
-            );
+        if self.nodes > MAX_NODES {
+            let message = format!("the file has more than {MAX_NODES} values");
+            self.problems.push_with_help(Code::TooLarge, node.span, message, "move long lists to a `peers-file`");
             return None;
         }
         match self.open.last_mut() {

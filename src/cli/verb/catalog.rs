@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::catalog::{Catalog, OssRow, Region};
+use crate::catalog::{Catalog, OssRow, RegionRow};
 use crate::cli::context::{ListFormat, load_catalog};
 use crate::cli::failure::Failure;
 use crate::cli::render;
@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
-    let regions: Vec<&Region> = match &arguments.region {
+    let regions: Vec<&RegionRow> = match &arguments.region {
         None => catalog.regions.iter().collect(),
         Some(id) => vec![catalog.region(id).ok_or_else(|| {
             let help = catalog.suggest_region(id);
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     render::output(&text)
 }
 
-fn table(regions: &[&Region]) -> String {
+fn table(regions: &[&RegionRow]) -> String {
     let mut text = format!("{:<24}{:<9}{:<10}{:<6}NAME\n", "REGION", "CLOUD", "REGISTRY", "OSS");
     for region in regions {
         let registry = region.registry.as_ref().map_or_else(|| "-".to_owned(), |row| row.prefixes.len().to_string());
@@ -57,7 +57,7 @@ fn joined<T: ToString>(values: &[T]) -> String {
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn region_text(catalog: &Catalog, region: &Region) -> String {
+fn region_text(catalog: &Catalog, region: &RegionRow) -> String {
     let mut lines = vec![format!("{}  {}", region.id.value, region.name.as_deref().unwrap_or("-"))];
     lines.push(format!("  cloud: {}", region.cloud));
     lines.extend(region.note.iter().map(|note| format!("  note: {note}")));
@@ -94,7 +94,7 @@ fn documents_json(catalog: &Catalog) -> serde_json::Value {
     rows.map(|row| json!({"id": row.id.value, "title": row.title, "updated": row.updated})).collect()
 }
 
-fn region_json(region: &Region) -> serde_json::Value {
+fn region_json(region: &RegionRow) -> serde_json::Value {
     let prefixes = |rows: &[Prefix]| rows.iter().map(ToString::to_string).collect::<Vec<_>>();
     let oss = |row: &OssRow| {
         json!({

@@ -15,7 +15,7 @@ use crate::explain::{Meaning, NearMiss, Permission};
 use crate::host::files;
 use crate::lower::lower;
 use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
-use crate::probe::{HookWord, Place, Probe, ProbeFile, ProbeRow, ProtocolNumber, StateWord, VerdictWord};
+use crate::probe::{Place, Probe, ProbeFile, ProbeRow, ProtocolNumber};
 use crate::report::{Evidence, Reason};
 use crate::ruleset::{Label, Ruleset, Trace};
 use crate::site::{Mode, Target};
@@ -32,7 +32,7 @@ pub(crate) struct Arguments {
     packet: PacketArguments,
     /// Fail with exit code 1 unless this is the verdict
     #[arg(long, value_name = "VERDICT")]
-    expect: Option<VerdictWord>,
+    expect: Option<Verdict>,
     /// Text or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
@@ -45,7 +45,7 @@ const PACKET: [&str; 10] = ["hook", "from", "to", "proto", "sport", "dport", "ic
 struct PacketArguments {
     /// Where the packet is judged [default: told from its addresses]
     #[arg(long, value_name = "HOOK")]
-    hook: Option<HookWord>,
+    hook: Option<Hook>,
     /// Its source address
     #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "probes")]
     from: Option<IpAddr>,
@@ -66,7 +66,7 @@ struct PacketArguments {
     icmp_type: Option<u8>,
     /// What conntrack says of it: new, established, related, invalid or untracked [default: new]
     #[arg(long, value_name = "STATE")]
-    state: Option<StateWord>,
+    state: Option<CtState>,
     /// A TCP segment with ACK or RST set, which opens nothing [default: unless it is new or untracked]
     #[arg(long)]
     ack: bool,
@@ -80,14 +80,14 @@ impl PacketArguments {
     /// The packet; `None` where none is described.
     fn probe(&self) -> Option<Probe> {
         Some(Probe {
-            hook: self.hook.map(Hook::from),
+            hook: self.hook,
             from: self.from?,
             to: self.to?,
             protocol: self.proto?,
             sport: self.sport,
             dport: self.dport,
             icmp_type: self.icmp_type,
-            state: self.state.map_or(CtState::New, CtState::from),
+            state: self.state.unwrap_or(CtState::New),
             ack: self.ack.then_some(true),
         })
     }
@@ -160,7 +160,7 @@ impl<'a> Case<'a> {
         Answer { packet, trace, chains, permissions, near_misses, more_misses }
     }
 
-    fn one(&self, probe: &Probe, expect: Option<VerdictWord>, format: ListFormat) -> Result<(), Failure> {
+    fn one(&self, probe: &Probe, expect: Option<Verdict>, format: ListFormat) -> Result<(), Failure> {
         let packet = probe.packet(self.place()).map_err(|error| {
             Failure::Usage(anyhow::anyhow!("{error}; `edgeward explain --help` lists the arguments"))
         })?;
@@ -170,8 +170,12 @@ impl<'a> Case<'a> {
             ListFormat::Json => render::document(&self.document(&answer))?,
         })?;
         match expect {
-            Some(expected) if Verdict::from(expected) != answer.trace.disposition.verdict => {
-                render::error(&format!("expected {expected}, found {}", answer.trace.disposition.verdict.name()));
+            Some(expected) if expected != answer.trace.disposition.verdict => {
+                render::error(&format!(
+                    "expected {}, found {}",
+                    expected.name(),
+                    answer.trace.disposition.verdict.name()
+                ));
                 Err(Failure::Told(1))
             }
             _ => Ok(()),
@@ -200,7 +204,7 @@ impl<'a> Case<'a> {
         let (mut lines, mut documents) = (Vec::new(), Vec::new());
         for (row, answer) in &answers {
             let flow = answer.flow();
-            let as_expected = Verdict::from(row.expect) == answer.trace.disposition.verdict
+            let as_expected = row.expect == answer.trace.disposition.verdict
                 && row.flow.as_deref().is_none_or(|expected| flow == Some(expected));
             failed += usize::from(!as_expected);
             let by = |flow: Option<&str>| flow.map(|flow| format!(" by {flow}")).unwrap_or_default();
@@ -209,7 +213,7 @@ impl<'a> Case<'a> {
             lines.push(match as_expected {
                 true => format!("ok    {found}: {}{note}\n", answer.packet),
                 false => {
-                    let expected = format!("{}{}", row.expect, by(row.flow.as_deref()));
+                    let expected = format!("{}{}", row.expect.name(), by(row.flow.as_deref()));
                     let because = self
                         .because(answer)
                         .into_iter()
@@ -223,7 +227,7 @@ impl<'a> Case<'a> {
                 }
             });
             let mut document = self.document(answer);
-            document["expected"] = json!({"verdict": row.expect.word(), "flow": row.flow});
+            document["expected"] = json!({"verdict": row.expect.name(), "flow": row.flow});
             document["as-expected"] = as_expected.into();
             documents.push(document);
         }
@@ -238,10 +242,10 @@ impl<'a> Case<'a> {
     /// A probe that cannot be met is a mistake in the file.
     fn check_flow(&self, row: &Spanned<ProbeRow>, problems: &mut Problems) {
         let Some(flow) = &row.value.flow else { return };
-        if row.value.expect != VerdictWord::Accept {
+        if row.value.expect != Verdict::Accept {
             let message = format!(
                 "packets of a flow are accepted: `expect: {}` does not go with `flow: {flow}`",
-                row.value.expect
+                row.value.expect.name()
             );
             problems.push(Code::InvalidProbe, row.span, message);
         }

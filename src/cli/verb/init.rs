@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use crate::catalog::{Catalog, OssNetwork, Region};
+use crate::catalog::{Catalog, OssNetwork, RegionRow};
 use crate::cli::context::load_catalog;
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::one_of;
-use crate::site::{ClusterKind, Cni, Connection, Target};
+use crate::site::{ClusterKind, Connection, Target};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -18,8 +18,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_parser = parse::<Connection>)]
     connection: Connection,
     /// The container network, `flannel`
-    #[arg(long, value_parser = parse::<Cni>)]
-    cni: Cni,
+    #[arg(long)]
+    cni: String,
     /// edge-host or idc-gateway
     #[arg(long, value_parser = parse::<Target>, default_value = "edge-host")]
     target: Target,
@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
 /// The cluster kind that offers the CNI over the connection.
 fn cluster_kind(catalog: &Catalog, arguments: &Arguments) -> Result<ClusterKind, Failure> {
     let Arguments { cni, connection, .. } = arguments;
-    let offers = |kind: &ClusterKind| catalog.cni(*cni, *kind, *connection).is_some();
+    let offers = |kind: &ClusterKind| catalog.cni(cni, *kind, *connection).is_some();
     ClusterKind::ALL.iter().copied().find(offers).ok_or_else(|| {
         let offered: Vec<&str> =
             ClusterKind::ALL.iter().flat_map(|kind| catalog.offered_cnis(*kind, *connection)).collect();
@@ -57,11 +57,11 @@ fn cluster_kind(catalog: &Catalog, arguments: &Arguments) -> Result<ClusterKind,
     })
 }
 
-fn starter(arguments: &Arguments, region: &Region, cluster: ClusterKind, catalog: &Catalog) -> String {
+fn starter(arguments: &Arguments, region: &RegionRow, cluster: ClusterKind, catalog: &Catalog) -> String {
     let Arguments { connection, cni, target, name, .. } = arguments;
     let leased = *connection == Connection::ExpressConnect;
     let edge = cluster == ClusterKind::AckEdge;
-    let routed = catalog.cni(*cni, cluster, *connection).is_some_and(|row| row.routed);
+    let routed = catalog.cni(cni, cluster, *connection).is_some_and(|row| row.routed);
     let on_host = *target == Target::EdgeHost;
     let mut text = format!(
         "\
@@ -168,7 +168,7 @@ allow: []
 }
 
 /// The data that the catalog lacks for the region, as blanks.
-fn overrides(region: &Region, leased: bool, edge: bool) -> String {
+fn overrides(region: &RegionRow, leased: bool, edge: bool) -> String {
     let row = region.oss(OssNetwork::Internal);
     let mut lines = Vec::new();
     if edge && leased && region.registry.is_none() {

@@ -123,8 +123,8 @@ fn ask(chosen: &ServerArguments, loaded: &Loaded, questions: &[Question]) -> Res
     }
     let settings = Settings {
         servers,
-        timeout: loaded.policy.dns_timeout(),
-        attempts: loaded.policy.dns_attempts(),
+        timeout: loaded.policy.resolve.timeout.0,
+        attempts: loaded.policy.resolve.attempts.0,
         concurrency: CONCURRENCY,
     };
     let resolver = Hickory::new(settings).map_err(Failure::System)?;

@@ -1,0 +1,167 @@
+//! The ends of flows: whom a row permits.
+
+use crate::diag::{Code, Problems};
+use crate::net::Prefix;
+use crate::yaml::{Decode, Node, record, words};
+
+use super::condition::SiteCondition;
+
+words! {
+    /// A named set of prefixes of the policy.
+    pub enum Zone {
+        /// `networks.vpc`.
+        Vpc = "vpc",
+        /// `networks.vswitches`.
+        Vswitches = "vswitches",
+        /// `networks.pod-vswitches`.
+        PodVswitches = "pod-vswitches",
+        /// `networks.hosts`.
+        Hosts = "hosts",
+        /// `networks.pods`.
+        Pods = "pods",
+        /// `networks.services`.
+        Services = "services",
+        /// `networks.cloud-services`.
+        CloudServices = "cloud-services",
+        /// `networks.bgp-peers`.
+        BgpPeers = "bgp-peers",
+        /// `management.from`.
+        Management = "management",
+        /// `dns.servers`.
+        DnsServers = "dns-servers",
+    }
+}
+
+words! {
+    /// Hosts that the policy gives by address or name.
+    pub enum Endpoint {
+        /// `cluster.api-server`.
+        ApiServer = "api-server",
+        /// `cluster.raven-gateways`.
+        RavenGateways = "raven-gateways",
+        /// `cluster.tunnel-servers`.
+        TunnelServers = "tunnel-servers",
+    }
+}
+
+words! {
+    /// Prefixes that a region's row gives.
+    pub enum RegionPrefixes {
+        /// Of the image registry.
+        Registry = "registry",
+        /// Of OSS.
+        Oss = "oss",
+    }
+}
+
+/// One part of an end of a flow.
+#[derive(Clone, Debug)]
+pub struct EndRow {
+    /// Its addresses.
+    pub kind: EndKind,
+    /// What must hold for this part.
+    pub when: SiteCondition,
+}
+
+/// How a row gives addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndKind {
+    /// A zone of the policy.
+    Zone {
+        /// The zone.
+        zone: Zone,
+        /// The zone that replaces it if it is empty.
+        fallback: Option<Zone>,
+    },
+    /// A name.
+    Name {
+        /// The name, possibly with placeholders.
+        template: String,
+        /// Whether the policy compiles while the name has no address.
+        optional: bool,
+    },
+    /// Prefixes of the region.
+    Region(RegionPrefixes),
+    /// Hosts of the policy.
+    Endpoint(Endpoint),
+    /// A prefix.
+    Prefix(Prefix),
+    /// Every address.
+    Any,
+}
+
+record! {
+    /// One part of an end of a flow, as written: exactly one of the fields before `else`.
+    pub struct WrittenEnd {
+        /// A zone of the policy.
+        pub zone: Option<Zone>,
+        /// A name, possibly with placeholders.
+        pub name: Option<String>,
+        /// Prefixes of the region.
+        pub prefixes: Option<RegionPrefixes>,
+        /// Hosts of the policy.
+        pub endpoint: Option<Endpoint>,
+        /// A prefix.
+        pub prefix: Option<Prefix>,
+        /// Every address.
+        pub any: bool = false,
+        /// With `zone`: the zone that replaces it if it is empty.
+        pub r#else: Option<Zone>,
+        /// With `name`: whether the policy compiles while the name has no address.
+        pub optional: bool = false,
+        /// What must hold for this part.
+        pub when: SiteCondition,
+    }
+}
+
+impl Decode for EndRow {
+    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
+        let WrittenEnd { zone, name, prefixes, endpoint, prefix, any, r#else: fallback, optional, when } =
+            WrittenEnd::decode(node, problems)?;
+        let fields = [
+            ("zone", zone.map(|zone| EndKind::Zone { zone, fallback })),
+            ("name", name.map(|template| EndKind::Name { template, optional })),
+            ("prefixes", prefixes.map(EndKind::Region)),
+            ("endpoint", endpoint.map(EndKind::Endpoint)),
+            ("prefix", prefix.map(EndKind::Prefix)),
+            ("any", any.then_some(EndKind::Any)),
+        ];
+        let names = |given: &[&str]| given.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+        let all = names(&fields.each_ref().map(|(name, _)| *name)).join(", ");
+        let (given, mut kinds): (Vec<&str>, Vec<EndKind>) =
+            fields.into_iter().filter_map(|(name, kind)| Some((name, kind?))).unzip();
+        let kind = match (kinds.pop(), kinds.is_empty()) {
+            (Some(kind), true) => kind,
+            (None, _) => {
+                let help = format!("give exactly one of {all}");
+                problems.push_with_help(Code::MissingField, node.span, "the end of a flow has no addresses", help);
+                return None;
+            }
+            (Some(_), false) => {
+                let message = format!("the end of a flow has {}", names(&given).join(" and "));
+                let help = format!("give exactly one of {all}, and write the others as separate ends");
+                problems.push_with_help(Code::UnusedField, node.span, message, help);
+                return None;
+            }
+        };
+        let misplaced = [
+            ("else", "zone", fallback.is_some() && !matches!(kind, EndKind::Zone { .. })),
+            ("optional", "name", optional && !matches!(kind, EndKind::Name { .. })),
+        ];
+        for (field, owner, _) in misplaced.into_iter().filter(|(.., misplaced)| *misplaced) {
+            let message = format!("`{field}` has no effect without `{owner}`");
+            problems.push_with_help(Code::UnusedField, node.span, message, format!("remove `{field}`"));
+        }
+        Some(Self { kind, when })
+    }
+}
+
+impl schemars::JsonSchema for EndRow {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EndRow".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        WrittenEnd::json_schema(generator)
+    }
+}

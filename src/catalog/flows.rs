@@ -1,0 +1,234 @@
+//! The rows of `flows.yaml`.
+
+use crate::diag::{Code, Problems};
+use crate::net::{Family, Traffic};
+use crate::site::{ClusterKind, ClusterVersion, Connection};
+use crate::source::{Source, Spanned};
+use crate::yaml::{Node, by_word, record, scalar, words};
+
+use super::condition::SiteCondition;
+use super::ends::EndRow;
+use super::regions::{Document, RegionRow, check_source};
+use super::{bad_row, is_id};
+
+record! {
+    /// `flows.yaml`.
+    pub struct Flows {
+        /// The container networks.
+        pub cnis: Vec<CniRow>,
+        /// The flows.
+        pub flows: Vec<FlowRow>,
+    }
+}
+
+record! {
+    /// A container network.
+    pub struct CniRow {
+        /// Its name.
+        pub id: Spanned<String>,
+        /// The cluster kind that offers it.
+        pub cluster: ClusterKind,
+        /// The connections over which it is offered.
+        pub connections: Vec<Connection>,
+        /// Whether pod addresses are routed beyond the hosts.
+        pub routed: bool,
+        /// The document.
+        pub source: Spanned<String>,
+    }
+}
+
+words! {
+    /// The direction of a flow, as seen from its local end.
+    pub enum Direction {
+        /// The peer opens it.
+        Inbound = "inbound",
+        /// The local end opens it.
+        Outbound = "outbound",
+        /// Either end opens it.
+        Both = "both",
+    }
+}
+
+by_word!(Family, "An address family.", &Family::BOTH, Family::name);
+
+words! {
+    /// What an empty zone or endpoint means for a flow.
+    pub enum WhenEmpty {
+        /// The policy is incomplete.
+        Error = "error",
+        /// The flow permits nothing, with a warning.
+        Warn = "warn",
+        /// The flow permits nothing.
+        Skip = "skip",
+    }
+}
+
+record! {
+    /// A flow and its conditions.
+    pub struct FlowRow {
+        /// Its name, which is the comment on its rules.
+        pub id: Spanned<String>,
+        /// What it is for.
+        pub purpose: String,
+        /// What must hold of the site.
+        pub when: SiteCondition,
+        /// Who opens it.
+        pub direction: Direction,
+        /// The local end; the zone `hosts` if none is given.
+        pub local: Vec<EndRow>,
+        /// The other end.
+        pub peers: Vec<EndRow>,
+        /// Protocols and destination ports.
+        pub ports: Vec<PortRow>,
+        /// Source ports, if they are fixed.
+        pub from_ports: Vec<PortRow>,
+        /// The family, if the flow exists in one only.
+        pub family: Option<Family>,
+        /// Whether it is permitted in any conntrack state.
+        pub untracked: bool = false,
+        /// What an empty zone or endpoint means.
+        pub when_empty: WhenEmpty = WhenEmpty::Error,
+        /// The document.
+        pub source: Spanned<String>,
+        /// The section of the document.
+        pub section: Option<String>,
+        /// Whether the document does not say it explicitly.
+        pub inferred: bool = false,
+        /// When it was read.
+        pub retrieved: String,
+    }
+}
+
+impl FlowRow {
+    /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's.
+    pub fn traffic(&self, version: ClusterVersion, ssh_port: u16) -> Traffic {
+        let ports = self.ports.iter().filter(|ports| ports.applies(version));
+        ports.fold(Traffic::none(), |all, ports| match &ports.traffic {
+            PortTraffic::Fixed(traffic) => all.union(traffic),
+            PortTraffic::Ssh => all.union(&Traffic::tcp(ssh_port)),
+        })
+    }
+}
+
+/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`.
+#[derive(Clone, Debug)]
+pub struct PortRow {
+    /// The traffic.
+    pub traffic: PortTraffic,
+    from: Option<ClusterVersion>,
+    before: Option<ClusterVersion>,
+}
+
+/// How a row gives its traffic.
+#[derive(Clone, Debug)]
+pub enum PortTraffic {
+    /// Itself.
+    Fixed(Traffic),
+    /// By the policy's port of SSH.
+    Ssh,
+}
+
+impl PortRow {
+    /// Whether it applies to a version of the cluster.
+    pub fn applies(&self, version: ClusterVersion) -> bool {
+        self.from.is_none_or(|from| from <= version) && self.before.is_none_or(|before| version < before)
+    }
+}
+
+scalar!(PortRow, { "type": "string" }, "PortRow", |node, problems| decode_ports(node, problems));
+
+fn decode_ports(node: &Node, problems: &mut Problems) -> Option<PortRow> {
+    let (text, _) = node.scalar("a protocol and port", problems)?;
+    let mut words = text.split(' ');
+    let traffic = match words.next().unwrap_or_default() {
+        "ssh" => PortTraffic::Ssh,
+        word => match Traffic::parse_catalog(word) {
+            Ok(traffic) => PortTraffic::Fixed(traffic),
+            Err(error) => {
+                problems.push(Code::InvalidPort, node.span, error.to_string());
+                return None;
+            }
+        },
+    };
+    let (from, before) = match (words.next(), words.next().map(str::parse), words.next()) {
+        (None, None, None) => (None, None),
+        (Some("from"), Some(Ok(version)), None) => (Some(version), None),
+        (Some("before"), Some(Ok(version)), None) => (None, Some(version)),
+        _ => {
+            let help = "write `tcp/443`, `tcp/443 from 1.26` or `tcp/80 before 1.26`";
+            problems.push_with_help(Code::InvalidPort, node.span, format!("`{text}` is not a port"), help);
+            return None;
+        }
+    };
+    Some(PortRow { traffic, from, before })
+}
+
+impl Flows {
+    pub(super) fn check(
+        &self,
+        documents: &[Document],
+        regions: &[RegionRow],
+        source: &Source,
+        problems: &mut Problems,
+    ) {
+        for (index, row) in self.cnis.iter().enumerate() {
+            check_source(documents, &row.source, problems);
+            check_id(&row.id, "a CNI", problems);
+            let same = |earlier: &&CniRow| earlier.id.value == row.id.value && earlier.cluster == row.cluster;
+            if self.cnis[..index].iter().any(|earlier| same(&earlier)) {
+                let message = format!("duplicate CNI `{}` of `{}` clusters", row.id.value, row.cluster);
+                problems.push_with_help(Code::DuplicateId, row.id.span, message, "merge the two rows");
+            }
+        }
+        for (index, row) in self.flows.iter().enumerate() {
+            check_source(documents, &row.source, problems);
+            check_id(&row.id, "a flow id", problems);
+            for (what, empty) in [("peers", row.peers.is_empty()), ("ports", row.ports.is_empty())] {
+                if empty {
+                    problems.push(Code::EmptyList, row.id.span, format!("the flow `{}` has no {what}", row.id.value));
+                }
+            }
+            let parts = row.local.iter().chain(&row.peers).map(|end| &end.when);
+            parts.chain([&row.when]).for_each(|when| self.check_ids(when, regions, problems));
+            self.check_meeting(index, regions, source, problems);
+        }
+    }
+
+    /// Checks that a condition names CNIs and regions of the catalog: it would never hold otherwise.
+    fn check_ids(&self, when: &SiteCondition, regions: &[RegionRow], problems: &mut Problems) {
+        for id in when.cni.iter().filter(|id| !self.cnis.iter().any(|row| row.id.value == id.value)) {
+            bad_row(problems, id.span, format!("`{}` is not a CNI of the catalog", id.value));
+        }
+        let named = when.region.iter().chain(&when.not_region);
+        for id in named.filter(|id| !regions.iter().any(|row| row.id.value == id.value)) {
+            bad_row(problems, id.span, format!("`{}` is not a region of the catalog", id.value));
+        }
+    }
+
+    /// Checks that no policy can have two rows of one id and direction: a set of a ruleset would have two contents.
+    fn check_meeting(&self, index: usize, regions: &[RegionRow], source: &Source, problems: &mut Problems) {
+        let row = &self.flows[index];
+        let same_way = |other: &FlowRow| {
+            row.direction == other.direction || [row.direction, other.direction].contains(&Direction::Both)
+        };
+        for other in self.flows[..index].iter().filter(|other| other.id.value == row.id.value && same_way(other)) {
+            if row.when.meets(&other.when, regions, &self.cnis) {
+                let (id, place) = (&row.id.value, source.position(other.id.span.start));
+                let way = if row.direction == Direction::Both { other.direction } else { row.direction };
+                let way = if way == Direction::Both { "both ways".to_owned() } else { way.to_string() };
+                let message = format!(
+                    "two rows of the flow `{id}`, {way}, can apply to one policy: this one and the one at {}:{place}",
+                    source.name
+                );
+                let help = "narrow `when` of one row until no site meets both, or merge the rows";
+                problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
+            }
+        }
+    }
+}
+
+fn check_id(id: &Spanned<String>, what: &str, problems: &mut Problems) {
+    if !is_id(&id.value) {
+        problems.push(Code::InvalidName, id.span, format!("expected {what}, found `{}`", id.value));
+    }
+}

@@ -1,0 +1,212 @@
+//! The scalars of the policy file.
+
+use std::time::Duration;
+
+use crate::catalog::is_id;
+use crate::diag::{Code, Problems};
+use crate::intent::Side;
+use crate::net::{PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
+use crate::yaml::{Node, Written, by_word, number, scalar, words};
+
+/// The name of a policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyName(pub String);
+
+scalar!(PolicyName, {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9-]{0,31}$"
+}, "PolicyName", |node, problems| decode_id(node, 32, "a policy name", problems).map(PolicyName));
+
+/// The id of a flow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowId(pub String);
+
+scalar!(FlowId, {
+    "type": "string",
+    "pattern": "^[a-z][a-z0-9-]{0,62}$"
+}, "FlowId", |node, problems| decode_id(node, 63, "a flow id", problems).map(FlowId));
+
+fn decode_id(node: &Node, max_length: usize, what: &str, problems: &mut Problems) -> Option<String> {
+    let help = format!("a lower-case letter, then letters, digits and hyphens, {max_length} characters at most");
+    node.parsed(what, (Code::InvalidName, &help), problems, |text| {
+        (text.len() <= max_length && is_id(text)).then(|| text.to_owned())
+    })
+}
+
+number! {
+    /// A TCP or UDP port, 1 to 65535.
+    pub struct Port(pub u16), 1 to 65535
+}
+
+number! {
+    /// How often a DNS query is sent, 1 to 10.
+    pub struct Attempts(pub u8), 1 to 10
+}
+
+number! {
+    /// How many addresses one answer may have, 1 to 4096.
+    pub struct MaxAddresses(pub u16), 1 to 4096
+}
+
+by_word!(Side, "Who opens a flow.", &[Side::Inbound, Side::Outbound], Side::name);
+
+words! {
+    /// How a packet is denied.
+    pub enum Denial {
+        /// Silently.
+        Drop = "drop",
+        /// With an ICMP error, so that programs fail at once.
+        Reject = "reject",
+    }
+}
+
+impl From<Denial> for Verdict {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Drop => Verdict::Drop,
+            Denial::Reject => Verdict::Reject,
+        }
+    }
+}
+
+/// A file with peers. [`read_lists`](super::syntax::Policy::read_lists) reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeersFile {
+    /// The path as written.
+    pub path: String,
+    /// The content; `None` until it is read.
+    pub list: Option<PeersList>,
+}
+
+/// The content of a file with peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeersList {
+    /// The addresses.
+    pub addresses: PrefixSet,
+    /// The number of entries.
+    pub entries: u64,
+    /// SHA-256 of the file.
+    pub sha256: String,
+}
+
+/// In bytes; Linux's `PATH_MAX`.
+const MAX_PATH: usize = 4096;
+
+scalar!(PeersFile, { "type": "string", "minLength": 1, "maxLength": MAX_PATH }, "PeersFile", |node, problems| {
+    node.parsed("a file name", (Code::PeersFile, "write `peers-file: sites.txt`"), problems, |text| {
+        let valid = (1..=MAX_PATH).contains(&text.len()) && !text.contains(char::is_control);
+        valid.then(|| PeersFile { path: text.to_owned(), list: None })
+    })
+});
+
+/// A duration with its unit: `500ms`, `2s`, `10m`, `24h`, `7d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenDuration(pub Duration);
+
+scalar!(WrittenDuration, {
+    "type": "string",
+    "description": "A duration with its unit: `500ms`, `2s`, `10m`, `24h`, `7d`.",
+    "pattern": r"^[1-9]\d*(ms|s|m|h|d)$"
+}, "Duration", |node, problems| {
+    let help = "write a number and its unit: `500ms`, `2s`, `10m`, `24h`, `7d`";
+    node.parsed("a duration", (Code::InvalidDuration, help), problems, parse_duration).map(WrittenDuration)
+});
+
+/// The units of durations in milliseconds.
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+impl WrittenDuration {
+    /// A number of seconds.
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    /// A number of hours.
+    pub const fn hours(hours: u64) -> Self {
+        Self::seconds(hours * 3_600)
+    }
+}
+
+impl Written for WrittenDuration {
+    /// Shows at least two of a unit, so that a day is `24h`.
+    fn written(&self) -> serde_json::Value {
+        let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let fits = |(_, size): &&(&str, u64)| milliseconds % size == 0 && milliseconds / size > 1;
+        let (unit, size) = UNITS.iter().rev().find(fits).unwrap_or(&UNITS[0]);
+        format!("{}{unit}", milliseconds / size).into()
+    }
+}
+
+/// A hundred years: no sum of two overflows.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+/// Reads `500ms`, `2s`, `10m`, `24h`, `7d`; up to a hundred years.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let number: u64 = Some(number).filter(|number| !number.starts_with('0'))?.parse().ok()?;
+    let (_, size) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
+    number.checked_mul(size).map(Duration::from_millis).filter(|duration| *duration <= MAX_DURATION)
+}
+
+scalar!(Rate, {
+    "type": "string",
+    "description": "Events per unit of time: `10/second`.",
+    "pattern": r"^[1-9]\d*/(second|minute|hour|day)$"
+}, "Rate", |node, problems| {
+    let help = "write a number from 1 to 1000000 and `/second`, `/minute`, `/hour` or `/day`";
+    node.parsed("a rate", (Code::InvalidRate, help), problems, parse_rate)
+});
+
+impl Written for Rate {
+    fn written(&self) -> serde_json::Value {
+        format!("{}/{}", self.count, self.per.name()).into()
+    }
+}
+
+fn parse_rate(text: &str) -> Option<Rate> {
+    let (count, unit) = text.split_once('/')?;
+    let plain = !count.starts_with('0') && count.bytes().all(|byte| byte.is_ascii_digit());
+    let count: u32 = plain.then(|| count.parse().ok()).flatten().filter(|count| (1..=1_000_000).contains(count))?;
+    let per = RateUnit::ALL.into_iter().find(|per| per.name() == unit)?;
+    Some(Rate { count, per })
+}
+
+scalar!(Traffic, {
+    "type": "string",
+    "description": "A protocol with its destination ports: `tcp/443`, `udp/5000-5010`; `icmp`; `ipip`.",
+    "pattern": r"^((tcp|udp)/[1-9]\d{0,4}(-[1-9]\d{0,4})?|icmp|ipip)$"
+}, "Traffic", |node, problems| decode_traffic(node, problems));
+
+fn decode_traffic(node: &Node, problems: &mut Problems) -> Option<Traffic> {
+    let (text, _) = node.scalar("a protocol and port", problems)?;
+    let error = match Traffic::parse(text) {
+        Ok(traffic) => return Some(traffic),
+        Err(error) => error,
+    };
+    let reversed = match &error {
+        TrafficError::Reversed(range) => range.split_once('-'),
+        _ => None,
+    };
+    let help = match reversed {
+        Some((first, last)) => format!("write `{last}-{first}`"),
+        None => format!("write {TRAFFIC_FORMS}"),
+    };
+    problems.push_with_help(Code::InvalidPort, node.span, error.to_string(), help);
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        for text in ["500ms", "2s", "90s", "24h", "7d", "36h", "1ms"] {
+            let duration = parse_duration(text).map(WrittenDuration);
+            assert_eq!(duration.map(|duration| duration.written()), Some(text.into()));
+        }
+        for text in ["", "2", "0s", "02s", "1w", "7.5d", "99999999d", "s"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
+}
