@@ -4,7 +4,7 @@ use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Site, T
 use crate::source::Spanned;
 use crate::yaml::record;
 
-use super::flows::CniRow;
+use super::cnis::CniRow;
 use super::regions::RegionRow;
 
 record! {

@@ -2,7 +2,7 @@
 
 use crate::diag::{Code, Problems};
 use crate::net::Prefix;
-use crate::yaml::{Decode, Node, record, words};
+use crate::yaml::{Node, record, refined, words};
 
 use super::condition::SiteCondition;
 
@@ -114,54 +114,43 @@ record! {
     }
 }
 
-impl Decode for EndRow {
-    fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
-        let WrittenEnd { zone, name, prefixes, endpoint, prefix, any, r#else: fallback, optional, when } =
-            WrittenEnd::decode(node, problems)?;
-        let fields = [
-            ("zone", zone.map(|zone| EndKind::Zone { zone, fallback })),
-            ("name", name.map(|template| EndKind::Name { template, optional })),
-            ("prefixes", prefixes.map(EndKind::Region)),
-            ("endpoint", endpoint.map(EndKind::Endpoint)),
-            ("prefix", prefix.map(EndKind::Prefix)),
-            ("any", any.then_some(EndKind::Any)),
-        ];
-        let names = |given: &[&str]| given.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
-        let all = names(&fields.each_ref().map(|(name, _)| *name)).join(", ");
-        let (given, mut kinds): (Vec<&str>, Vec<EndKind>) =
-            fields.into_iter().filter_map(|(name, kind)| Some((name, kind?))).unzip();
-        let kind = match (kinds.pop(), kinds.is_empty()) {
-            (Some(kind), true) => kind,
-            (None, _) => {
-                let help = format!("give exactly one of {all}");
-                problems.push_with_help(Code::MissingField, node.span, "the end of a flow has no addresses", help);
-                return None;
-            }
-            (Some(_), false) => {
-                let message = format!("the end of a flow has {}", names(&given).join(" and "));
-                let help = format!("give exactly one of {all}, and write the others as separate ends");
-                problems.push_with_help(Code::UnusedField, node.span, message, help);
-                return None;
-            }
-        };
-        let misplaced = [
-            ("else", "zone", fallback.is_some() && !matches!(kind, EndKind::Zone { .. })),
-            ("optional", "name", optional && !matches!(kind, EndKind::Name { .. })),
-        ];
-        for (field, owner, _) in misplaced.into_iter().filter(|(.., misplaced)| *misplaced) {
-            let message = format!("`{field}` has no effect without `{owner}`");
-            problems.push_with_help(Code::UnusedField, node.span, message, format!("remove `{field}`"));
+refined!(EndRow, WrittenEnd, decode_end);
+
+fn decode_end(written: WrittenEnd, node: &Node, problems: &mut Problems) -> Option<EndRow> {
+    let WrittenEnd { zone, name, prefixes, endpoint, prefix, any, r#else: fallback, optional, when } = written;
+    let fields = [
+        ("zone", zone.map(|zone| EndKind::Zone { zone, fallback })),
+        ("name", name.map(|template| EndKind::Name { template, optional })),
+        ("prefixes", prefixes.map(EndKind::Region)),
+        ("endpoint", endpoint.map(EndKind::Endpoint)),
+        ("prefix", prefix.map(EndKind::Prefix)),
+        ("any", any.then_some(EndKind::Any)),
+    ];
+    let names = |given: &[&str]| given.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    let all = names(&fields.each_ref().map(|(name, _)| *name)).join(", ");
+    let (given, mut kinds): (Vec<&str>, Vec<EndKind>) =
+        fields.into_iter().filter_map(|(name, kind)| Some((name, kind?))).unzip();
+    let kind = match (kinds.pop(), kinds.is_empty()) {
+        (Some(kind), true) => kind,
+        (None, _) => {
+            let help = format!("give exactly one of {all}");
+            problems.push_with_help(Code::MissingField, node.span, "the end of a flow has no addresses", help);
+            return None;
         }
-        Some(Self { kind, when })
+        (Some(_), false) => {
+            let message = format!("the end of a flow has {}", names(&given).join(" and "));
+            let help = format!("give exactly one of {all}, and write the others as separate ends");
+            problems.push_with_help(Code::UnusedField, node.span, message, help);
+            return None;
+        }
+    };
+    let misplaced = [
+        ("else", "zone", fallback.is_some() && !matches!(kind, EndKind::Zone { .. })),
+        ("optional", "name", optional && !matches!(kind, EndKind::Name { .. })),
+    ];
+    for (field, owner, _) in misplaced.into_iter().filter(|(.., misplaced)| *misplaced) {
+        let message = format!("`{field}` has no effect without `{owner}`");
+        problems.push_with_help(Code::UnusedField, node.span, message, format!("remove `{field}`"));
     }
-}
-
-impl schemars::JsonSchema for EndRow {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "EndRow".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        WrittenEnd::json_schema(generator)
-    }
+    Some(EndRow { kind, when })
 }

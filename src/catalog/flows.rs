@@ -2,10 +2,11 @@
 
 use crate::diag::{Code, Problems};
 use crate::net::{Family, Traffic};
-use crate::site::{ClusterKind, ClusterVersion, Connection};
+use crate::site::ClusterVersion;
 use crate::source::{Source, Spanned};
 use crate::yaml::{Node, by_word, record, scalar, words};
 
+use super::cnis::CniRow;
 use super::condition::SiteCondition;
 use super::ends::EndRow;
 use super::regions::{Document, RegionRow, check_source};
@@ -18,22 +19,6 @@ record! {
         pub cnis: Vec<CniRow>,
         /// The flows.
         pub flows: Vec<FlowRow>,
-    }
-}
-
-record! {
-    /// A container network.
-    pub struct CniRow {
-        /// Its name.
-        pub id: Spanned<String>,
-        /// The cluster kind that offers it.
-        pub cluster: ClusterKind,
-        /// The connections over which it is offered.
-        pub connections: Vec<Connection>,
-        /// Whether pod addresses are routed beyond the hosts.
-        pub routed: bool,
-        /// The document.
-        pub source: Spanned<String>,
     }
 }
 

@@ -3,6 +3,7 @@
 //! The data is in `policies/catalog/` and is embedded; a folder of the same form can replace it. This module has no
 //! address, port or name of its own.
 
+mod cnis;
 mod condition;
 mod ends;
 mod flows;
@@ -15,9 +16,10 @@ use crate::site::{ClusterKind, Connection, Site};
 use crate::source::{Source, Span};
 use crate::yaml::{Decode, read};
 
+pub use cnis::CniRow;
 pub use condition::SiteCondition;
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
-pub use flows::{CniRow, Direction, FlowRow, PortRow, PortTraffic, WhenEmpty};
+pub use flows::{Direction, FlowRow, PortRow, PortTraffic, WhenEmpty};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
 /// The catalog's files, in the order in which [`Catalog::parse`] takes them.

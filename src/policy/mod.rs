@@ -14,7 +14,7 @@ use crate::diag::Problems;
 use crate::intent::{Declared, Intent};
 use crate::site::{ClusterKind, Connection, Target};
 use crate::source::{Source, Spanned};
-use crate::yaml::{Decode, Node, read};
+use crate::yaml::{Decode, Json, Node, read};
 
 /// Reads a policy; every syntax problem is recorded.
 pub fn parse(source: &Source, problems: &mut Problems) -> Option<syntax::Policy> {
@@ -82,7 +82,7 @@ fn check_valid_parts(policy: &Node, catalog: &Catalog, problems: &mut Problems) 
 pub fn schema(catalog: &Catalog) -> schemars::Schema {
     let mut schema = schemars::schema_for!(syntax::Policy);
     schema.insert("title".to_owned(), "edgeward policy".into());
-    if let Some(cni) = schema.pointer_mut("/properties/cni").and_then(serde_json::Value::as_object_mut) {
+    if let Some(cni) = schema.pointer_mut("/properties/cni").and_then(Json::as_object_mut) {
         cni.insert("enum".to_owned(), catalog.cni_ids().into());
     }
     schema

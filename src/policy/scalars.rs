@@ -6,7 +6,7 @@ use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
-use crate::yaml::{Node, Written, by_word, number, scalar, words};
+use crate::yaml::{Json, Node, Written, by_word, number, scalar, words};
 
 /// The name of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +129,7 @@ impl WrittenDuration {
 
 impl Written for WrittenDuration {
     /// Shows at least two of a unit, so that a day is `24h`.
-    fn written(&self) -> serde_json::Value {
+    fn written(&self) -> Json {
         let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         let fits = |(_, size): &&(&str, u64)| milliseconds % size == 0 && milliseconds / size > 1;
         let (unit, size) = UNITS.iter().rev().find(fits).unwrap_or(&UNITS[0]);
@@ -158,7 +158,7 @@ scalar!(Rate, {
 });
 
 impl Written for Rate {
-    fn written(&self) -> serde_json::Value {
+    fn written(&self) -> Json {
         format!("{}/{}", self.count, self.per.name()).into()
     }
 }

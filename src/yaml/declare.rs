@@ -123,7 +123,7 @@ macro_rules! by_word {
         }
 
         impl $crate::yaml::Written for $name {
-            fn written(&self) -> serde_json::Value {
+            fn written(&self) -> $crate::yaml::Json {
                 $word(*self).into()
             }
         }
@@ -162,6 +162,28 @@ macro_rules! scalar {
     };
 }
 
+/// Declares that a type is decoded from a record by a function; its JSON Schema is the record's.
+macro_rules! refined {
+    ($type:ident, $record:ty, $refine:expr) => {
+        impl $crate::yaml::Decode for $type {
+            fn decode(node: &$crate::yaml::Node, problems: &mut $crate::diag::Problems) -> Option<Self> {
+                let record = <$record as $crate::yaml::Decode>::decode(node, problems)?;
+                $refine(record, node, problems)
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$record>::json_schema(generator)
+            }
+        }
+    };
+}
+
 /// Declares a number within bounds, which are those of its JSON Schema.
 macro_rules! number {
     ($(#[doc = $doc:expr])+ pub struct $name:ident(pub $type:ty), $low:literal to $high:literal) => {
@@ -174,11 +196,11 @@ macro_rules! number {
         });
 
         impl $crate::yaml::Written for $name {
-            fn written(&self) -> serde_json::Value {
+            fn written(&self) -> $crate::yaml::Json {
                 self.0.into()
             }
         }
     };
 }
 
-pub(crate) use {by_word, number, record, scalar, words};
+pub(crate) use {by_word, number, record, refined, scalar, words};

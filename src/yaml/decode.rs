@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+pub use serde_json::Value as Json;
+
 use super::tree::{Node, Value};
 use crate::diag::{Code, Problems, did_you_mean, one_of, suggest};
 use crate::source::{Span, Spanned};
@@ -26,17 +28,17 @@ pub trait Decode: Sized {
 /// A value as a document writes it: the JSON Schema shows defaults in this form.
 pub trait Written {
     /// The scalar.
-    fn written(&self) -> serde_json::Value;
+    fn written(&self) -> Json;
 }
 
 impl Written for bool {
-    fn written(&self) -> serde_json::Value {
+    fn written(&self) -> Json {
         (*self).into()
     }
 }
 
 impl<T: Written> Written for Spanned<T> {
-    fn written(&self) -> serde_json::Value {
+    fn written(&self) -> Json {
         self.value.written()
     }
 }

@@ -8,8 +8,8 @@ mod decode;
 mod scalars;
 mod tree;
 
-pub(crate) use declare::{by_word, number, record, scalar, words};
-pub use decode::{Decode, Fields, Written, decode_number, field_name};
+pub(crate) use declare::{by_word, number, record, refined, scalar, words};
+pub use decode::{Decode, Fields, Json, Written, decode_number, field_name};
 pub(crate) use decode::{decode_word, parse_word};
 pub use scalars::{AddressOrName, PrefixOrName};
 pub use tree::{Node, Value, read};
