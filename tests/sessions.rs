@@ -16,7 +16,7 @@ use std::process::Command;
 
 use edgeward::host::foreign::{self, LegacyTables};
 use edgeward::host::sessions::{self, LiveConnection, Sockets, TrackedFlow};
-use edgeward::net::Hook;
+use edgeward::net::{ChainPolicy, Hook};
 use edgeward::nft::{CHAIN_TYPES, NETFILTER_HOOKS, TABLE_FAMILIES};
 
 use support::netns::{self, Probe, Proto, Side, Topology, Verdict};
@@ -218,7 +218,7 @@ fn foreign_chains_are_listed_and_can_override() {
     let shown: Vec<String> = chains()
         .iter()
         .map(|found| {
-            let policy = if found.drops { " drops" } else { "" };
+            let policy = if found.policy == ChainPolicy::Drop { " drops" } else { "" };
             let words =
                 [NETFILTER_HOOKS.word(found.hook), TABLE_FAMILIES.word(found.family), &found.table, &found.chain];
             let name = format!("{} {}", words.join(" "), CHAIN_TYPES.word(found.kind));

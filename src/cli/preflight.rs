@@ -11,7 +11,7 @@ use crate::host::foreign::{self, Flushes, ForeignChain};
 use crate::host::sessions::{self, LiveConnection, Sockets};
 use crate::intent::{Declared, Intent};
 use crate::net::{Hook, Transport, Verdict};
-use crate::nft::{NETFILTER_HOOKS, TABLE_FAMILIES, policy_word};
+use crate::nft::{CHAIN_POLICIES, NETFILTER_HOOKS, TABLE_FAMILIES};
 use crate::policy::syntax::{Policy, SSH_PORT};
 use crate::resolution::Resolution;
 use crate::ruleset::{Ruleset, TABLE};
@@ -189,7 +189,7 @@ pub(crate) fn when(hook: Hook, chain: &ForeignChain) -> &'static str {
 /// A chain of others in a sentence.
 pub(crate) fn sentence(hook: Hook, chain: &ForeignChain) -> String {
     let when = when(hook, chain);
-    let policy = policy_word(chain.drops);
+    let policy = CHAIN_POLICIES.word(chain.policy);
     let owner = match &chain.owners[..] {
         [] => String::new(),
         owners => format!(", probably of {}", owners.join(", ")),

@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use crate::net::{Bits, ChainPolicy, Family, PacketEnd, Prefix, Ranges, Verdict};
 use crate::nft::{
-    Attachment, CT_STATES, DEFAULT_BURST, Field, LOOPBACK, NETWORK_PROTOCOLS, NOT_OPENING, NetfilterHook, TCP_FLAGS,
+    Attachment, CT_STATES, DEFAULT_BURST, Field, LOOPBACK, NETWORK_PROTOCOLS, NOT_OPENING, NetfilterHook, RATE_UNITS,
+    TCP_FLAGS,
 };
 use crate::ruleset::{Action, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
@@ -126,7 +127,7 @@ fn rule_statements(rule: &Rule) -> Vec<Statement<'_>> {
         statements.push(Statement::Limit(Limit {
             rate: rate.count,
             rate_unit: None,
-            per: Some(rate.per.name().into()),
+            per: Some(RATE_UNITS.word(rate.per).into()),
             burst: Some(DEFAULT_BURST),
             burst_unit: None,
             inv: None,

@@ -6,9 +6,9 @@ use super::checksum::checksum_line;
 use crate::live::Change;
 use crate::net::{Bits, PrefixSet, Ranges, Verdict};
 use crate::nft::{
-    Attachment, CHAIN_TYPES, CT_STATES, ChainType, Field, INTERVAL, LOOPBACK, NETFILTER_HOOKS, NETWORK_PROTOCOLS,
-    NOT_OPENING, OWN_FAMILY, PRIORITIES, REJECT_CODE, REJECT_TYPE, SET_TYPES, STATEMENTS, StatementKind,
-    TABLE_FAMILIES, TCP_FLAGS, protocol_keyword,
+    Attachment, CHAIN_POLICIES, CHAIN_TYPES, CT_STATES, ChainType, Field, INTERVAL, LOOPBACK, NETFILTER_HOOKS,
+    NETWORK_PROTOCOLS, NOT_OPENING, OWN_FAMILY, PRIORITIES, RATE_UNITS, REJECT_CODE, REJECT_TYPE, SET_TYPES,
+    STATEMENTS, StatementKind, TABLE_FAMILIES, TCP_FLAGS, protocol_keyword,
 };
 use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
@@ -86,7 +86,7 @@ fn base_text(base: Base) -> String {
         CHAIN_TYPES.word(ChainType::Filter),
         NETFILTER_HOOKS.word(hook),
         PRIORITIES.word(priority),
-        base.policy.verdict().name()
+        CHAIN_POLICIES.word(base.policy)
     )
 }
 
@@ -150,7 +150,7 @@ pub fn rule(rule: &Rule) -> String {
 
 fn log_text(Log { prefix, rate }: &Log) -> String {
     let [limit, log] = [StatementKind::Limit, StatementKind::Log].map(|kind| STATEMENTS.word(kind));
-    format!("{limit} rate {}/{} {log} prefix \"{prefix}\"", rate.count, rate.per.name())
+    format!("{limit} rate {}/{} {log} prefix \"{prefix}\"", rate.count, RATE_UNITS.word(rate.per))
 }
 
 fn match_text(condition: &Match) -> String {

@@ -25,10 +25,10 @@ pub enum Field {
 }
 
 /// The word before the names of fields that the kernel keeps with a packet.
-const META: &str = "meta";
+pub const META: &str = "meta";
 
 /// The word before the names of fields of conntrack.
-const CT: &str = "ct";
+pub const CT: &str = "ct";
 
 impl Field {
     /// All of them.
@@ -77,28 +77,28 @@ impl Field {
 }
 
 /// Headers with addresses.
-pub const IP_HEADERS: Vocabulary<Family> = vocabulary! {
+const IP_HEADERS: Vocabulary<Family> = vocabulary! {
     Family::V4 => "ip",
     Family::V6 => "ip6",
 };
 
 /// The addresses of a header.
-pub const ADDRESSES: Vocabulary<PacketEnd> = vocabulary! {
+const ADDRESSES: Vocabulary<PacketEnd> = vocabulary! {
     PacketEnd::Source => "saddr",
     PacketEnd::Destination => "daddr",
 };
 
 /// Headers with ports.
-pub const TRANSPORTS: Vocabulary<Transport> = Vocabulary::new(&[Transport::Tcp, Transport::Udp], Transport::name);
+const TRANSPORTS: Vocabulary<Transport> = Vocabulary::new(&[Transport::Tcp, Transport::Udp], Transport::name);
 
 /// The ports of a header.
-pub const PORTS: Vocabulary<PacketEnd> = vocabulary! {
+const PORTS: Vocabulary<PacketEnd> = vocabulary! {
     PacketEnd::Source => "sport",
     PacketEnd::Destination => "dport",
 };
 
 /// Headers of ICMP.
-pub const ICMP_HEADERS: Vocabulary<Family> = vocabulary! {
+const ICMP_HEADERS: Vocabulary<Family> = vocabulary! {
     Family::V4 => "icmp",
     Family::V6 => "icmpv6",
 };

@@ -12,14 +12,11 @@ mod statement;
 mod table;
 mod vocabulary;
 
-pub use field::{
-    ADDRESSES, CT_STATES, Field, ICMP_HEADERS, INTERFACES, IP_HEADERS, LOOPBACK, NETWORK_PROTOCOLS, NOT_OPENING, PORTS,
-    TCP_FLAGS, TRANSPORTS, TcpFlag,
-};
+pub use field::{CT, CT_STATES, Field, INTERFACES, LOOPBACK, META, NETWORK_PROTOCOLS, NOT_OPENING, TCP_FLAGS, TcpFlag};
 pub use numbers::{NamedNumbers, PROTOCOLS, icmp_types, protocol_keyword};
 pub use statement::{DEFAULT_BURST, RATE_UNITS, REJECT_CODE, REJECT_TYPE, STATEMENTS, StatementKind};
 pub use table::{
-    Attachment, CHAIN_TYPES, ChainType, INTERVAL, NETFILTER_HOOKS, NetfilterHook, OWN_FAMILY, PRIORITIES, Priority,
-    SET_TYPES, TABLE_FAMILIES, TableFamily, policy_drops, policy_word,
+    Attachment, CHAIN_POLICIES, CHAIN_TYPES, ChainType, INTERVAL, NETFILTER_HOOKS, NetfilterHook, OWN_FAMILY,
+    PRIORITIES, Priority, SET_TYPES, TABLE_FAMILIES, TableFamily,
 };
 pub use vocabulary::Vocabulary;

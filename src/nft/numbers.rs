@@ -76,8 +76,8 @@ const ICMPV6_TYPES: NamedNumbers = NamedNumbers(&[
     ("time-exceeded", 3),
 ]);
 
-/// Protocol numbers (IANA), by the first name that distributions have in `/etc/protocols`: nft lists whatever stands
-/// there, so there may be several for one number.
+/// Protocol numbers (IANA), by the first name that distributions have in `/etc/protocols`. nft lists the names of that
+/// file, so a number may have several.
 pub const PROTOCOLS: NamedNumbers = NamedNumbers(&[
     ("ah", 51),
     ("ax.25", 93),

@@ -1,6 +1,7 @@
 //! Statements of rules that are not matches.
 
 use super::vocabulary::{Vocabulary, vocabulary};
+use crate::net::RateUnit;
 
 /// A statement of a rule that is not a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +49,7 @@ pub const REJECT_TYPE: &str = "icmpx";
 pub const REJECT_CODE: &str = "admin-prohibited";
 
 /// Units of time of a rate.
-pub const RATE_UNITS: [&str; 4] = ["second", "minute", "hour", "day"];
+pub const RATE_UNITS: Vocabulary<RateUnit> = Vocabulary::new(&RateUnit::ALL, RateUnit::name);
 
 /// Packets that a limit lets through beyond its rate where a rule does not say how many. edgeward never does.
 pub const DEFAULT_BURST: u32 = 5;
@@ -61,5 +62,6 @@ mod tests {
     #[test]
     fn words_round_trip() {
         assert_round_trips(STATEMENTS, 10);
+        assert_round_trips(RATE_UNITS, 4);
     }
 }

@@ -1,7 +1,7 @@
 //! Tables, chains and sets: families, types, hooks, priorities, policies.
 
 use super::vocabulary::{Vocabulary, vocabulary};
-use crate::net::{Family, Hook};
+use crate::net::{ChainPolicy, Family, Hook};
 
 /// The family of a table whose chains see IP packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,17 +16,6 @@ pub enum TableFamily {
 
 /// The family of edgeward's table.
 pub const OWN_FAMILY: TableFamily = TableFamily::Inet;
-
-impl TableFamily {
-    /// Whether packets of a family meet the chains of such a table.
-    pub fn covers(self, family: Family) -> bool {
-        match self {
-            TableFamily::Inet => true,
-            TableFamily::Ip => family == Family::V4,
-            TableFamily::Ip6 => family == Family::V6,
-        }
-    }
-}
 
 /// Families of tables.
 pub const TABLE_FAMILIES: Vocabulary<TableFamily> = vocabulary! {
@@ -142,15 +131,9 @@ impl Attachment {
     }
 }
 
-/// The word for the policy of a base chain that drops packets, or accepts them.
-pub fn policy_word(drops: bool) -> &'static str {
-    if drops { "drop" } else { "accept" }
-}
-
-/// Whether a base chain with a policy drops packets; `None` for a word that is not a policy.
-pub fn policy_drops(word: &str) -> Option<bool> {
-    [false, true].into_iter().find(|drops| policy_word(*drops) == word)
-}
+/// Policies of base chains.
+pub const CHAIN_POLICIES: Vocabulary<ChainPolicy> =
+    Vocabulary::new(&[ChainPolicy::Accept, ChainPolicy::Drop], |policy| policy.verdict().name());
 
 #[cfg(test)]
 mod tests {
@@ -164,10 +147,7 @@ mod tests {
         assert_round_trips(SET_TYPES, 2);
         assert_round_trips(NETFILTER_HOOKS, 4);
         assert_round_trips(PRIORITIES, 2);
-        for drops in [false, true] {
-            assert_eq!(policy_drops(policy_word(drops)), Some(drops));
-        }
-        assert_eq!(policy_drops("reject"), None);
+        assert_round_trips(CHAIN_POLICIES, 2);
     }
 
     #[test]

@@ -2,39 +2,40 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Reading, malformed, quoted, unknown};
+use super::decimal::decimal;
+use super::problem::{Reading, malformed, quoted, unknown};
 use crate::net::{Bits, Family, Plain, PrefixSet, Ranges};
 use crate::ruleset::SetKind;
 use crate::source::Span;
 
 /// Elements as they were written, in any order, of either family.
 ///
-/// Whether they suit the set is asked at the end: its type and flags may stand behind them.
+/// Whether they fit the set is checked at the end, since its type and flags may come after them.
 #[derive(Default)]
-pub struct Elements {
-    v4: Written<u32>,
-    v6: Written<u128>,
+pub struct WrittenElements {
+    v4: FamilyElements<u32>,
+    v6: FamilyElements<u128>,
 }
 
-/// The elements of a family. There may be half a million of them, so each takes no more than it has to: 13 bytes of IPv4.
-struct Written<T> {
+/// The elements of one family. There may be half a million, so they are kept small: 13 bytes for each of IPv4.
+struct FamilyElements<T> {
     ranges: Vec<(T, T)>,
-    /// Where each begins; a text has less than 4 GiB.
+    /// Where each starts. A text has less than 4 GiB.
     starts: Vec<u32>,
-    /// The bytes that each takes; the longest has 79.
+    /// The length of each in bytes. The longest has 79.
     lengths: Vec<u8>,
-    /// The first that was not written as a lone address.
+    /// The first that was not written as a single address.
     other: Option<Span>,
 }
 
-impl<T> Default for Written<T> {
+impl<T> Default for FamilyElements<T> {
     fn default() -> Self {
         Self { ranges: Vec::new(), starts: Vec::new(), lengths: Vec::new(), other: None }
     }
 }
 
-impl Elements {
-    /// Adds what nft text has for an element: `10.0.0.1`, `10.0.0.0/8`, `10.0.0.1-10.0.0.9`.
+impl WrittenElements {
+    /// Adds an element of nft text: `10.0.0.1`, `10.0.0.0/8`, `10.0.0.1-10.0.0.9`.
     pub fn push(&mut self, text: &str, span: Span) -> Reading<()> {
         if let Some((address, length)) = text.split_once('/') {
             self.push_prefix(address, length, span)
@@ -45,7 +46,7 @@ impl Elements {
         }
     }
 
-    /// Adds an element that is as it should be.
+    /// Adds an element that has been parsed.
     pub fn push_plain(&mut self, plain: Plain, start: usize) {
         let ends = (Ipv4Addr::from_bits(plain.low).into(), Ipv4Addr::from_bits(plain.high).into());
         self.add(ends, plain.is_address, Span { start, end: start + plain.length });
@@ -55,7 +56,7 @@ impl Elements {
         match ends {
             (IpAddr::V4(low), IpAddr::V4(high)) => self.v4.push((low.to_bits(), high.to_bits()), is_address, span),
             (IpAddr::V6(low), IpAddr::V6(high)) => self.v6.push((low.to_bits(), high.to_bits()), is_address, span),
-            // Both ends were made of one address, or seen to be of one family.
+            // Cannot happen: both ends come from one address, or were checked to be of one family.
             _ => {}
         }
     }
@@ -71,9 +72,9 @@ impl Elements {
     pub fn push_prefix(&mut self, text: &str, length: &str, span: Span) -> Reading<()> {
         let low = address(text, span)?;
         let longest = if low.is_ipv4() { 32 } else { 128 };
-        let Some(length) = number(length).filter(|length| *length <= longest) else {
+        let Some(length) = decimal(length).filter(|length| *length <= longest) else {
             let message = format!("{} is not a prefix length from 0 to {longest}", quoted(length));
-            return Err(malformed(span, message, "write a length that the family has"));
+            return Err(malformed(span, message, "write a prefix length of the address family"));
         };
         let (first, high): (IpAddr, IpAddr) = match low {
             IpAddr::V4(low) => {
@@ -88,15 +89,15 @@ impl Elements {
             }
         };
         if first != low {
-            // nft would drop those bits; edgeward asks what was meant, as it does in a policy.
-            let message = format!("{} has bits set behind its prefix length", quoted(&format!("{text}/{length}")));
+            // nft would clear these bits. Here they are an error, as in a policy.
+            let message = format!("{} has host bits set", quoted(&format!("{text}/{length}")));
             return Err(malformed(span, message, &format!("write `{first}/{length}`")));
         }
         self.add((low, high), false, span);
         Ok(())
     }
 
-    /// Adds a range with both ends in it.
+    /// Adds a range that includes both ends.
     pub fn push_range(&mut self, low: &str, high: &str, span: Span) -> Reading<()> {
         let (low, high) = (address(low, span)?, address(high, span)?);
         if low.is_ipv4() != high.is_ipv4() || low > high {
@@ -107,24 +108,23 @@ impl Elements {
         Ok(())
     }
 
-    /// The addresses, where they suit a set of a family and kind.
+    /// The addresses, if they fit a set of a family and kind.
     ///
-    /// nft takes an element that stands twice, and refuses elements that share a part of their addresses
-    /// (1.0.6: “conflicting intervals specified”).
-    pub fn suit(self, family: Family, kind: SetKind) -> Reading<PrefixSet> {
+    /// nft accepts the same element twice, and refuses elements that overlap (1.0.6: “conflicting intervals specified”).
+    pub fn fit(self, family: Family, kind: SetKind) -> Reading<PrefixSet> {
         let stranger = match family {
             Family::V4 => self.v6.span(0),
             Family::V6 => self.v4.span(0),
         };
         if let Some(span) = stranger {
-            let message = format!("an element of a set of {} addresses is of the other family", family.name());
-            return Err(malformed(span, message, "give each family a set of its own"));
+            let message = format!("an address of the other family in a set of {} addresses", family.name());
+            return Err(malformed(span, message, "use a set for each family"));
         }
         Ok((self.v4.joined(kind)?, self.v6.joined(kind)?).into())
     }
 }
 
-impl<T: Bits> Written<T> {
+impl<T: Bits> FamilyElements<T> {
     fn push(&mut self, range: (T, T), is_address: bool, span: Span) {
         self.ranges.push(range);
         self.starts.push(u32::try_from(span.start).unwrap_or(u32::MAX));
@@ -142,10 +142,10 @@ impl<T: Bits> Written<T> {
     /// The elements as ranges, each address once.
     fn joined(self, kind: SetKind) -> Reading<Ranges<T>> {
         if let (SetKind::Hosts, Some(span)) = (kind, self.other) {
-            let help = "write `flags interval` into the set, or addresses one by one";
-            return Err(malformed(span, "a set without intervals has single addresses only", help));
+            let help = "add `flags interval` to the set, or list the addresses";
+            return Err(malformed(span, "a set without the flag `interval` holds single addresses only", help));
         }
-        // As edgeward writes them.
+        // In order and disjoint, as edgeward writes them.
         if self.ranges.windows(2).all(|pair| pair[0].1 < pair[1].0) {
             return Ok(self.ranges.into_iter().collect());
         }
@@ -154,22 +154,16 @@ impl<T: Bits> Written<T> {
         order.dedup_by_key(|index| self.ranges[*index]);
         let clash = order.windows(2).find(|pair| self.ranges[pair[1]].0 <= self.ranges[pair[0]].1);
         if let Some(span) = clash.and_then(|pair| self.span(pair[0]).max(self.span(pair[1]))) {
-            let help = "leave out the smaller one, or cut them so that no address is in both";
-            return Err(malformed(span, "an element shares addresses with another one of its set", help));
+            let help = "remove the smaller one, or split them so that no address is in both";
+            return Err(malformed(span, "the element overlaps another element of the set", help));
         }
         Ok(order.into_iter().map(|index| self.ranges[index]).collect())
     }
 }
 
-/// A number without sign and leading zeros: nft takes `022` for eighteen, and a reader should not have to know.
-pub fn number(text: &str) -> Option<u32> {
-    let plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
-    plain.then(|| text.parse().ok()).flatten()
-}
-
 /// Parses an address without leading zeros, which nft reads as octal.
 ///
-/// IPv6 may end in IPv4 behind `::` or `::ffff:`, but nowhere else: nft lists `::102:304` as `::1.2.3.4`.
+/// IPv6 may end in IPv4 after `::` or `::ffff:` only: nft lists `::102:304` as `::1.2.3.4`.
 fn address(text: &str, span: Span) -> Reading<IpAddr> {
     let parsed = if text.contains(':') {
         let is_known = |address: &Ipv6Addr| !text.contains('.') || address.to_ipv4().is_some();
@@ -178,9 +172,9 @@ fn address(text: &str, span: Span) -> Reading<IpAddr> {
         text.parse().ok().map(IpAddr::V4)
     };
     parsed.ok_or_else(|| match text {
-        "*" => unknown(span, "`*` is an element for all addresses that are not in the set", "list the addresses"),
+        "*" => unknown(span, "`*` stands for all addresses that are not in the set", "list the addresses"),
         _ => {
-            let help = "write an address without leading zeros; names are never resolved here";
+            let help = "write an address without leading zeros; names are not resolved here";
             malformed(span, format!("{} is not an IP address", quoted(text)), help)
         }
     })
@@ -190,23 +184,23 @@ fn address(text: &str, span: Span) -> Reading<IpAddr> {
 mod tests {
     use super::*;
 
-    fn suited(texts: &[&str], family: Family, kind: SetKind) -> Result<String, String> {
-        let mut elements = Elements::default();
+    fn fitted(texts: &[&str], family: Family, kind: SetKind) -> Result<String, String> {
+        let mut elements = WrittenElements::default();
         let span = |index| Span { start: index, end: index + 1 };
         let pushed = texts.iter().enumerate().try_for_each(|(index, text)| elements.push(text, span(index)));
         pushed
-            .and_then(|()| elements.suit(family, kind))
+            .and_then(|()| elements.fit(family, kind))
             .map(|set| set.to_string())
             .map_err(|problem| format!("{}: {}", problem.span.start, problem.message))
     }
 
     #[test]
     fn elements_are_joined() {
-        let v4 = |texts: &[&str]| suited(texts, Family::V4, SetKind::Prefixes);
+        let v4 = |texts: &[&str]| fitted(texts, Family::V4, SetKind::Prefixes);
         assert_eq!(v4(&["10.128.0.0/9", "10.0.0.0-10.127.255.255"]).unwrap(), "10.0.0.0/8");
         assert_eq!(v4(&["0.0.0.0/0"]).unwrap(), "0.0.0.0/0");
         assert_eq!(v4(&["10.0.0.1", "10.0.0.0/32", "10.0.0.1"]).unwrap(), "10.0.0.0/31");
-        let v6 = |texts: &[&str]| suited(texts, Family::V6, SetKind::Prefixes);
+        let v6 = |texts: &[&str]| fitted(texts, Family::V6, SetKind::Prefixes);
         assert_eq!(v6(&["::/1", "8000::/1"]).unwrap(), "::/0");
         assert_eq!(v6(&["::0.1.0.2", "::ffff:0.0.0.0/96"]).unwrap(), "::1:2, ::ffff:0.0.0.0/96");
     }
@@ -214,16 +208,16 @@ mod tests {
     #[test]
     fn bad_elements_are_found() {
         for (texts, family, kind, expected) in [
-            (&["10.0.0.0/8", "10.1.0.0/16"][..], Family::V4, SetKind::Prefixes, "1: an element shares"),
-            (&["10.1.0.0/16", "10.0.0.0/8"], Family::V4, SetKind::Prefixes, "1: an element shares"),
-            (&["10.0.0.0-10.0.0.9", "10.0.0.9"], Family::V4, SetKind::Prefixes, "1: an element shares"),
+            (&["10.0.0.0/8", "10.1.0.0/16"][..], Family::V4, SetKind::Prefixes, "1: the element overlaps"),
+            (&["10.1.0.0/16", "10.0.0.0/8"], Family::V4, SetKind::Prefixes, "1: the element overlaps"),
+            (&["10.0.0.0-10.0.0.9", "10.0.0.9"], Family::V4, SetKind::Prefixes, "1: the element overlaps"),
             (&["10.0.0.1", "10.0.0.1/32"], Family::V4, SetKind::Hosts, "1: a set without"),
             (&["10.0.0.1", "10.0.0.1-10.0.0.1"], Family::V4, SetKind::Hosts, "1: a set without"),
-            (&["10.0.0.1", "::1"], Family::V4, SetKind::Hosts, "1: an element of a set of v4"),
+            (&["10.0.0.1", "::1"], Family::V4, SetKind::Hosts, "1: an address of the other family"),
             (&["10.0.0.9-10.0.0.1"], Family::V4, SetKind::Prefixes, "0: `10.0.0.9-10.0.0.1` is not a range"),
             (&["10.0.0.9-::1"], Family::V4, SetKind::Prefixes, "0: `10.0.0.9-::1` is not a range"),
-            (&["10.1.2.3/8"], Family::V4, SetKind::Prefixes, "0: `10.1.2.3/8` has bits"),
-            (&["::1/127"], Family::V6, SetKind::Prefixes, "0: `::1/127` has bits"),
+            (&["10.1.2.3/8"], Family::V4, SetKind::Prefixes, "0: `10.1.2.3/8` has host bits"),
+            (&["::1/127"], Family::V6, SetKind::Prefixes, "0: `::1/127` has host bits"),
             (&["10.0.0.0/33"], Family::V4, SetKind::Prefixes, "0: `33` is not a prefix length"),
             (&["10.0.0.0/08"], Family::V4, SetKind::Prefixes, "0: `08` is not a prefix length"),
             (&["::/129"], Family::V6, SetKind::Prefixes, "0: `129` is not a prefix length"),
@@ -231,9 +225,9 @@ mod tests {
             (&["fe80::1%eth0"], Family::V6, SetKind::Prefixes, "0: `fe80::1%eth0` is not an IP address"),
             (&["2001:db8::1.2.3.4"], Family::V6, SetKind::Prefixes, "0: `2001:db8::1.2.3.4` is not an IP address"),
             (&["localhost"], Family::V4, SetKind::Hosts, "0: `localhost` is not an IP address"),
-            (&["*"], Family::V4, SetKind::Prefixes, "0: `*` is an element"),
+            (&["*"], Family::V4, SetKind::Prefixes, "0: `*` stands for"),
         ] {
-            let problem = suited(texts, family, kind).unwrap_err();
+            let problem = fitted(texts, family, kind).unwrap_err();
             assert!(problem.starts_with(expected), "{texts:?}: {problem}");
         }
     }

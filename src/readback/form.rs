@@ -1,12 +1,12 @@
-//! What both formats say of a table, before anyone has asked what it means.
+//! What both formats say of a table, before its meaning is known.
 
 use std::borrow::Cow;
 
-use super::elements::Elements;
-use super::meaning::Field;
+use super::elements::WrittenElements;
+use crate::nft::Field;
 use crate::source::{Span, Spanned};
 
-/// A name, number or keyword as it was written; numbers of JSON are kept as their digits.
+/// A name, number or keyword as it was written. Numbers of JSON are kept as their digits.
 pub type Word<'a> = Spanned<Cow<'a, str>>;
 
 /// A set.
@@ -14,7 +14,7 @@ pub struct SetForm<'a> {
     pub name: Word<'a>,
     pub type_of_elements: Option<Word<'a>>,
     pub flags: Vec<Word<'a>>,
-    pub elements: Elements,
+    pub elements: WrittenElements,
 }
 
 /// A chain with its rules, in order.
@@ -39,9 +39,9 @@ pub struct RuleForm<'a> {
     pub span: Span,
 }
 
-/// One statement of a rule; nft's matches are statements, too.
+/// A statement of a rule. To nft a match is a statement, too.
 pub enum Statement<'a> {
-    Match { key: Spanned<Field>, exact: bool, right: Right<'a> },
+    Match { key: Spanned<Field>, operator: Operator, right: Right<'a> },
     Limit { count: Word<'a>, per: Word<'a>, burst: Option<Word<'a>> },
     Log { prefix: Word<'a> },
     Counter(Word<'a>),
@@ -51,7 +51,16 @@ pub enum Statement<'a> {
     Notrack,
     Jump(Word<'a>),
     Goto(Word<'a>),
-    VerdictMap { key: Spanned<Field>, entries: Vec<(Item<'a>, Spanned<Statement<'a>>)> },
+    VerdictMap { key: Spanned<Field>, entries: Vec<(Operand<'a>, Spanned<Statement<'a>>)> },
+}
+
+/// How a match compares. On numbers both are the same, on flags they are not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Operator {
+    /// No operator in text, `in` in JSON.
+    In,
+    /// `==`
+    Equal,
 }
 
 /// What a match compares with.
@@ -59,20 +68,20 @@ pub enum Right<'a> {
     /// `@name`
     Named(Word<'a>),
     /// One value or range.
-    One(Item<'a>),
-    /// `a,b`: flags, one of which has to be set.
-    Flags(Vec<Item<'a>>),
+    One(Operand<'a>),
+    /// `a,b`: flags, one of which must be set.
+    Flags(Vec<Operand<'a>>),
     /// `{ a, b-c }`: an anonymous set.
-    Among(Vec<Item<'a>>),
+    Among(Vec<Operand<'a>>),
 }
 
-/// A value, or a range with both ends in it.
-pub struct Item<'a> {
+/// A value, or a range that includes both ends.
+pub struct Operand<'a> {
     pub low: Word<'a>,
     pub high: Option<Word<'a>>,
 }
 
-impl Item<'_> {
+impl Operand<'_> {
     pub fn span(&self) -> Span {
         let end = self.high.as_ref().map_or(self.low.span.end, |high| high.span.end);
         Span { start: self.low.span.start, end }

@@ -6,32 +6,31 @@
 //! nft JSON ─json→ ┘
 //! ```
 //!
-//! What is read is taken for what the kernel does, so nothing in it may go unread: a construct that [`Ruleset`] has no
-//! place for is an error, however harmless it looks. The two formats share all behind the form, so they cannot differ
-//! in what a rule means. What is for people only (titles, notes, comments of tables, chains, sets and counters) is
-//! left out; the comments of rules are kept.
+//! The result stands for what the kernel does, so nothing may be skipped: a construct that [`Ruleset`] cannot express is
+//! an error, however harmless it looks. Both formats are read into the same forms, so they cannot differ in what a rule
+//! means. Titles, notes, and the comments of tables, chains, sets and counters are for people only, and are left out.
+//! The comments of rules are kept.
 //!
-//! Tried with nft 1.0.6; forms that later versions list (up to 1.1.x) are named where they differ.
+//! Tested with nft 1.0.6. Where later versions (up to 1.1.x) list another form, the code that reads it says so.
 
+mod decimal;
 mod elements;
 mod form;
 mod json;
 mod meaning;
 mod names;
+mod problem;
 mod table;
 mod text;
 
-use crate::diag::{Code, Diagnostic, legible};
+use crate::diag::Diagnostic;
 use crate::ruleset::Ruleset;
-use crate::source::{Source, Span};
+use crate::source::Source;
 
-/// Something read, or the first reason why not.
-type Reading<T> = Result<T, Box<Diagnostic>>;
-
-/// Reads a ruleset from nft text or nft JSON, whichever it is.
+/// Reads a ruleset from nft text or nft JSON.
 ///
 /// # Errors
-/// The first thing that is no ruleset, or that edgeward does not know.
+/// The first thing that is not valid, or that edgeward does not know.
 ///
 /// ```
 /// use edgeward::{readback, source::Source};
@@ -41,7 +40,7 @@ type Reading<T> = Result<T, Box<Diagnostic>>;
 /// # Ok::<(), Box<edgeward::diag::Diagnostic>>(())
 /// ```
 pub fn read(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
-    // No command of nft begins with a bracket.
+    // No command of nft starts with a bracket.
     if source.text().trim_start().starts_with(['{', '[']) { json(source) } else { text(source) }
 }
 
@@ -59,27 +58,4 @@ pub fn text(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
 /// As [`read`].
 pub fn json(source: &Source) -> Result<Ruleset, Box<Diagnostic>> {
     json::read(source.text())
-}
-
-/// What is not a ruleset as nft has it.
-fn malformed(span: Span, message: impl AsRef<str>, help: &str) -> Box<Diagnostic> {
-    problem(Code::RulesetSyntax, span, message.as_ref(), help)
-}
-
-/// What nft may well know, but edgeward does not.
-fn unknown(span: Span, message: impl AsRef<str>, help: &str) -> Box<Diagnostic> {
-    problem(Code::UnknownConstruct, span, message.as_ref(), help)
-}
-
-fn problem(code: Code, span: Span, message: &str, help: &str) -> Box<Diagnostic> {
-    Box::new(Diagnostic { code, span, message: legible(message), help: Some(help.to_owned()) })
-}
-
-/// A piece of input between backticks, short enough for a sentence.
-fn quoted(text: &str) -> String {
-    const LONGEST: usize = 48;
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("`{}…`", &text[..end]),
-        None => format!("`{text}`"),
-    }
 }

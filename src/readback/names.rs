@@ -1,125 +1,40 @@
-//! The names that nft has for numbers, and lists in their place.
+//! Single words: names, numbers, fields and texts.
 
 use std::borrow::Cow;
 
-use super::elements::number;
+use super::decimal::decimal;
 use super::form::Word;
-use super::{Reading, malformed, quoted, unknown};
+use super::problem::{Reading, malformed, quoted, unknown};
+use crate::net::Family;
+use crate::nft::{Field, NamedNumbers, PROTOCOLS, icmp_types};
+use crate::source::{Span, Spanned};
 
-/// ICMP types (RFC 792, RFC 950, RFC 1256), as `nft describe icmp type` has them.
-const ICMP: &[(&str, u8)] = &[
-    ("address-mask-reply", 18),
-    ("address-mask-request", 17),
-    ("destination-unreachable", 3),
-    ("echo-reply", 0),
-    ("echo-request", 8),
-    ("info-reply", 16),
-    ("info-request", 15),
-    ("parameter-problem", 12),
-    ("redirect", 5),
-    ("router-advertisement", 9),
-    ("router-solicitation", 10),
-    ("source-quench", 4),
-    ("time-exceeded", 11),
-    ("timestamp-reply", 14),
-    ("timestamp-request", 13),
-];
+/// Bytes of a name (`NFT_NAME_MAXLEN` of the kernel's `nf_tables.h`, less the NUL).
+const MAX_NAME: usize = 255;
 
-/// ICMPv6 types (RFC 4443, RFC 2710, RFC 3810, RFC 4861, RFC 2894, RFC 3122), as `nft describe icmpv6 type` has them.
-const ICMPV6: &[(&str, u8)] = &[
-    ("destination-unreachable", 1),
-    ("echo-reply", 129),
-    ("echo-request", 128),
-    ("ind-neighbor-advert", 142),
-    ("ind-neighbor-solicit", 141),
-    ("mld-listener-done", 132),
-    ("mld-listener-query", 130),
-    ("mld-listener-reduction", 132),
-    ("mld-listener-report", 131),
-    ("mld2-listener-report", 143),
-    ("nd-neighbor-advert", 136),
-    ("nd-neighbor-solicit", 135),
-    ("nd-redirect", 137),
-    ("nd-router-advert", 134),
-    ("nd-router-solicit", 133),
-    ("packet-too-big", 2),
-    ("parameter-problem", 4),
-    ("router-renumbering", 138),
-    ("time-exceeded", 3),
-];
+/// The help for a match that edgeward does not know.
+pub const OTHER_MATCHES: &str = "remove the rule, or rewrite it with matches that edgeward writes";
 
-/// Protocol numbers (IANA), by the first name that distributions have in `/etc/protocols`: nft lists whatever stands
-/// there, so there may be several for one number.
-const PROTOCOLS: &[(&str, u8)] = &[
-    ("ah", 51),
-    ("ax.25", 93),
-    ("dccp", 33),
-    ("ddp", 37),
-    ("egp", 8),
-    ("eigrp", 88),
-    ("encap", 98),
-    ("esp", 50),
-    ("etherip", 97),
-    ("ethernet", 143),
-    ("fc", 133),
-    ("ggp", 3),
-    ("gre", 47),
-    ("hip", 139),
-    ("hmp", 20),
-    ("hopopt", 0),
-    ("icmp", 1),
-    ("icmpv6", 58),
-    ("idpr-cmtp", 38),
-    ("idrp", 45),
-    ("igmp", 2),
-    ("igp", 9),
-    ("ip", 0),
-    ("ipcomp", 108),
-    ("ipencap", 4),
-    ("ipip", 94),
-    ("ipv4", 4),
-    ("ipv6", 41),
-    ("ipv6-frag", 44),
-    ("ipv6-icmp", 58),
-    ("ipv6-nonxt", 59),
-    ("ipv6-opts", 60),
-    ("ipv6-route", 43),
-    ("isis", 124),
-    ("iso-tp4", 29),
-    ("l2tp", 115),
-    ("manet", 138),
-    ("mobility-header", 135),
-    ("mpls-in-ip", 137),
-    ("ospf", 89),
-    ("ospfigp", 89),
-    ("pim", 103),
-    ("pup", 12),
-    ("rdp", 27),
-    ("rohc", 142),
-    ("rspf", 73),
-    ("rsvp", 46),
-    ("sctp", 132),
-    ("shim6", 140),
-    ("skip", 57),
-    ("st", 5),
-    ("tcp", 6),
-    ("udp", 17),
-    ("udplite", 136),
-    ("vmtp", 81),
-    ("vrrp", 112),
-    ("wesp", 141),
-    ("xns-idp", 22),
-    ("xtp", 36),
-];
+/// The help for a statement that edgeward does not know.
+pub const OTHER_STATEMENTS: &str = "remove the rule, or rewrite it with statements that edgeward writes";
+
+/// Reads a field, which has two words.
+pub fn field(part: &str, name: &str, span: Span) -> Reading<Spanned<Field>> {
+    let field = Field::named(part, name).ok_or_else(|| {
+        let message = format!("unsupported field {}", quoted(&format!("{part} {name}")));
+        unknown(span, message, OTHER_MATCHES)
+    })?;
+    Ok(Spanned { value: field, span })
+}
 
 /// Reads an ICMP type.
 pub fn icmp_type(word: &Word<'_>) -> Reading<u8> {
-    small(word, ICMP, "type of ICMP")
+    small(word, icmp_types(Family::V4), "ICMP type")
 }
 
 /// Reads an ICMPv6 type.
 pub fn icmpv6_type(word: &Word<'_>) -> Reading<u8> {
-    small(word, ICMPV6, "type of ICMPv6")
+    small(word, icmp_types(Family::V6), "ICMPv6 type")
 }
 
 /// Reads a protocol.
@@ -127,75 +42,67 @@ pub fn protocol(word: &Word<'_>) -> Reading<u8> {
     small(word, PROTOCOLS, "protocol")
 }
 
-/// Reads a port. nft lists numbers, unless it is asked for names of services (`nft -S`).
+/// Reads a port. nft lists numbers, and names of services only when asked to (`nft -S`).
 pub fn port(word: &Word<'_>) -> Reading<u16> {
     if word.value.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        let message = format!("{} is not the number of a port", quoted(&word.value));
-        return Err(unknown(word.span, message, "write the number: names of services differ between machines"));
+        let message = format!("{} is not a port number", quoted(&word.value));
+        return Err(unknown(word.span, message, "write the number: names of services differ between hosts"));
     }
-    number(&word.value).and_then(|number| number.try_into().ok()).ok_or_else(|| {
+    decimal(&word.value).and_then(|number| number.try_into().ok()).ok_or_else(|| {
         let message = format!("{} is not a port from 0 to 65535", quoted(&word.value));
         malformed(word.span, message, "write a decimal number without leading zeros")
     })
 }
 
-fn small(word: &Word<'_>, names: &[(&str, u8)], what: &str) -> Reading<u8> {
-    if let Ok(index) = names.binary_search_by_key(&&*word.value, |(name, _)| name) {
-        return Ok(names[index].1);
+fn small(word: &Word<'_>, names: NamedNumbers, what: &str) -> Reading<u8> {
+    if let Some(number) = names.number(&word.value) {
+        return Ok(number);
     }
     if word.value.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        let message = format!("{} is no {what} that edgeward knows", quoted(&word.value));
+        let message = format!("unknown {what} {}", quoted(&word.value));
         return Err(unknown(word.span, message, "write its number"));
     }
-    number(&word.value).and_then(|number| number.try_into().ok()).ok_or_else(|| {
-        let message = format!("{} is not a {what} from 0 to 255", quoted(&word.value));
+    decimal(&word.value).and_then(|number| number.try_into().ok()).ok_or_else(|| {
+        let message = format!("{} is not a number from 0 to 255", quoted(&word.value));
         malformed(word.span, message, "write a decimal number without leading zeros")
     })
 }
 
-/// Checks that a text can stand between quotes in nft text, which has no escapes.
+/// Checks that a text can be quoted in nft text, which has no escapes.
 pub fn plain_text<'a>(word: &'a Word<'_>) -> Reading<&'a str> {
     if word.value.contains(|c: char| c == '"' || c.is_control()) {
-        let help = "leave out double quotes and control characters: nft text has no escapes";
-        return Err(malformed(word.span, format!("{} cannot stand in nft text", quoted(&word.value)), help));
+        let help = "remove double quotes and control characters: nft text has no escapes";
+        return Err(malformed(word.span, format!("{} cannot be quoted in nft text", quoted(&word.value)), help));
     }
     Ok(&word.value)
 }
 
-/// Checks that a text can be the prefix of a log, in which nft text looks for variables.
+/// Checks that a text can be the prefix of a log, in which nft expands variables.
 pub fn log_prefix<'a>(word: &'a Word<'_>) -> Reading<&'a str> {
     if word.value.contains('$') {
-        let message = format!("{} has a `$`, which begins a variable", quoted(&word.value));
-        return Err(unknown(word.span, message, "leave it out"));
+        let message = format!("{} has a `$`, which starts a variable", quoted(&word.value));
+        return Err(unknown(word.span, message, "remove the `$`"));
     }
     plain_text(word)
 }
 
-/// Checks that a word is a name as nft text can write it.
+/// Checks that a word is a name that nft text can have without quotes.
 pub fn identifier(word: &Word<'_>) -> Reading<String> {
     let starts_well = word.value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
-    if starts_well && word.value.len() < 256 && word.value.bytes().all(is_good) {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+    if starts_well && word.value.len() <= MAX_NAME && word.value.bytes().all(is_allowed) {
         return Ok(Cow::into_owned(word.value.clone()));
     }
-    let help = "a name has a letter, then letters, digits, `_`, `-`, `.` and `/`, 255 at most";
-    Err(malformed(word.span, format!("{} is not a name", quoted(&word.value)), help))
+    let help = "start a name with a letter, go on with letters, digits, `_`, `-`, `.` and `/`, at most 255 in all";
+    Err(malformed(word.span, format!("{} is not a valid name", quoted(&word.value)), help))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::{Span, Spanned};
 
     fn word(text: &str) -> Word<'_> {
         Spanned { value: text.into(), span: Span::default() }
-    }
-
-    #[test]
-    fn names_can_be_searched() {
-        for names in [ICMP, ICMPV6, PROTOCOLS] {
-            assert!(names.is_sorted_by(|one, next| one.0 < next.0), "{names:?}");
-        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::host::netlink::Counter;
 use crate::host::rollout::{generation_in_kernel, has_expired, named, recall};
 use crate::host::transition::means;
 use crate::live::Live;
-use crate::nft::{NETFILTER_HOOKS, TABLE_FAMILIES, policy_word};
+use crate::nft::{CHAIN_POLICIES, NETFILTER_HOOKS, TABLE_FAMILIES};
 use crate::report::duration;
 use crate::ruleset::{FLOW_COUNTER, TABLE};
 
@@ -194,7 +194,7 @@ fn document(status: &Status) -> Value {
         json!({
             "family": TABLE_FAMILIES.word(chain.family), "table": chain.table, "chain": chain.chain,
             "hook": NETFILTER_HOOKS.word(chain.hook), "priority": chain.priority,
-            "policy": policy_word(chain.drops), "owners": chain.owners, "order": preflight::when(*hook, chain),
+            "policy": CHAIN_POLICIES.word(chain.policy), "owners": chain.owners, "order": preflight::when(*hook, chain),
         })
     };
     let count = |(name, counter): (&String, &Counter)| {

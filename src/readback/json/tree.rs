@@ -1,52 +1,52 @@
 //! JSON as a tree with places.
 //!
-//! `serde_json` has no places, and of two equal keys it takes the last without a word; a table with two policies for
-//! one chain is nothing to guess about. It is still asked what escapes mean.
+//! `serde_json` has no places, and silently takes the last of two equal keys: of a chain with two policies it would
+//! drop one. It still decodes escapes and checks numbers.
 
 use std::borrow::Cow;
 
 use super::super::form::Word;
-use super::super::{Reading, malformed, quoted};
+use super::super::problem::{Reading, malformed, quoted};
 use crate::diag::Diagnostic;
 use crate::source::{Span, Spanned};
 
-/// A value and where it stands.
-pub type Node<'a> = Spanned<Value<'a>>;
+/// A value and its place.
+pub type JsonNode<'a> = Spanned<JsonValue<'a>>;
 
 /// A value.
-pub enum Value<'a> {
+pub enum JsonValue<'a> {
     Null,
     Bool(bool),
-    /// As its digits: what they may be depends on where they stand.
+    /// As its digits. Which are valid depends on the field.
     Number(&'a str),
     Text(Cow<'a, str>),
-    List(Vec<Node<'a>>),
-    /// In the order of the text; no key stands twice.
-    Object(Vec<(Word<'a>, Node<'a>)>),
+    List(Vec<JsonNode<'a>>),
+    /// In the order of the text, without duplicate keys.
+    Object(Vec<(Word<'a>, JsonNode<'a>)>),
 }
 
-impl Value<'_> {
+impl JsonValue<'_> {
     /// What kind of value it is, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
-            Value::Null => "null",
-            Value::Bool(_) => "a truth value",
-            Value::Number(_) => "a number",
-            Value::Text(_) => "a text",
-            Value::List(_) => "a list",
-            Value::Object(_) => "an object",
+            JsonValue::Null => "null",
+            JsonValue::Bool(_) => "a Boolean",
+            JsonValue::Number(_) => "a number",
+            JsonValue::Text(_) => "a text",
+            JsonValue::List(_) => "a list",
+            JsonValue::Object(_) => "an object",
         }
     }
 }
 
-/// Nothing that nft writes for edgeward's constructs is nested half as deep; the bound keeps the stack from harm.
-const DEEPEST: usize = 32;
+/// Levels of lists and objects. nft does not need half as many for what edgeward writes; the bound protects the stack.
+const MAX_DEPTH: usize = 32;
 
-const CUT_OFF: &str = "the text seems to be cut off: take it whole";
-const NOT_JSON: &str = "take the output of `edgeward compile --format json`, or of `nft -j list table inet edgeward`";
+const TRUNCATED: &str = "the text seems to be truncated: pass all of it";
+const NOT_JSON: &str = "pass the output of `edgeward compile --format json` or `nft -j list table inet edgeward`";
 
 /// Reads a text as one JSON value (RFC 8259).
-pub fn parse(text: &str) -> Reading<Node<'_>> {
+pub fn parse(text: &str) -> Reading<JsonNode<'_>> {
     let mut parser = Parser { text, at: 0 };
     let node = parser.value(0)?;
     parser.skip_blanks();
@@ -71,39 +71,39 @@ impl<'a> Parser<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Goes behind a character, where it comes next.
-    fn skip(&mut self, wanted: u8) -> bool {
-        let found = self.peek() == Some(wanted);
+    /// Consumes a character if it comes next. Whether it did.
+    fn skip(&mut self, character: u8) -> bool {
+        let found = self.peek() == Some(character);
         self.at += usize::from(found);
         found
     }
 
-    fn unexpected(&mut self, wanted: &str) -> Box<Diagnostic> {
+    fn unexpected(&mut self, expected: &str) -> Box<Diagnostic> {
         self.skip_blanks();
         let (start, found) = (self.at, self.text[self.at..].chars().next());
         match found {
             None => {
                 let span = Span { start, end: start };
-                malformed(span, format!("the text ends where {wanted} should be"), CUT_OFF)
+                malformed(span, format!("expected {expected}, found the end of the text"), TRUNCATED)
             }
             Some(c) => {
                 let span = Span { start, end: start + c.len_utf8() };
-                malformed(span, format!("{} where {wanted} should be", quoted(c.encode_utf8(&mut [0; 4]))), NOT_JSON)
+                malformed(span, format!("expected {expected}, found {}", quoted(c.encode_utf8(&mut [0; 4]))), NOT_JSON)
             }
         }
     }
 
-    fn value(&mut self, depth: usize) -> Reading<Node<'a>> {
+    fn value(&mut self, depth: usize) -> Reading<JsonNode<'a>> {
         let first = self.peek();
         let start = self.at;
-        if depth > DEEPEST {
+        if depth > MAX_DEPTH {
             let span = Span { start, end: start + 1 };
-            return Err(malformed(span, format!("more than {DEEPEST} levels of lists and objects"), NOT_JSON));
+            return Err(malformed(span, format!("more than {MAX_DEPTH} levels of lists and objects"), NOT_JSON));
         }
         let value = match first {
             Some(b'{') => self.object(depth)?,
             Some(b'[') => self.list(depth)?,
-            Some(b'"') => Value::Text(self.string()?.value),
+            Some(b'"') => JsonValue::Text(self.string()?.value),
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b'a'..=b'z') => self.literal()?,
             _ => return Err(self.unexpected("a value")),
@@ -111,16 +111,16 @@ impl<'a> Parser<'a> {
         Ok(Spanned { value, span: Span { start, end: self.at } })
     }
 
-    fn list(&mut self, depth: usize) -> Reading<Value<'a>> {
+    fn list(&mut self, depth: usize) -> Reading<JsonValue<'a>> {
         self.at += 1;
         let mut items = Vec::new();
         if self.skip(b']') {
-            return Ok(Value::List(items));
+            return Ok(JsonValue::List(items));
         }
         loop {
             items.push(self.value(depth + 1)?);
             if self.skip(b']') {
-                return Ok(Value::List(items));
+                return Ok(JsonValue::List(items));
             }
             if !self.skip(b',') {
                 return Err(self.unexpected("`,` or `]`"));
@@ -128,15 +128,15 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Reading<Value<'a>> {
+    fn object(&mut self, depth: usize) -> Reading<JsonValue<'a>> {
         self.at += 1;
-        let mut fields: Vec<(Word<'a>, Node<'a>)> = Vec::new();
+        let mut fields: Vec<(Word<'a>, JsonNode<'a>)> = Vec::new();
         if self.skip(b'}') {
-            return Ok(Value::Object(fields));
+            return Ok(JsonValue::Object(fields));
         }
         loop {
             if self.peek() != Some(b'"') {
-                return Err(self.unexpected("a key between quotes"));
+                return Err(self.unexpected("a key in quotes"));
             }
             let key = self.string()?;
             if !self.skip(b':') {
@@ -153,10 +153,10 @@ impl<'a> Parser<'a> {
         let mut keys: Vec<&Word<'a>> = fields.iter().map(|(key, _)| key).collect();
         keys.sort_by(|one, other| one.value.cmp(&other.value));
         if let Some(pair) = keys.windows(2).find(|pair| pair[0].value == pair[1].value) {
-            let message = format!("the key {} stands twice in one object", quoted(&pair[1].value));
-            return Err(malformed(pair[1].span, message, "leave one of them out"));
+            let message = format!("duplicate key {}", quoted(&pair[1].value));
+            return Err(malformed(pair[1].span, message, "remove one of them"));
         }
-        Ok(Value::Object(fields))
+        Ok(JsonValue::Object(fields))
     }
 
     /// Reads a string; its quote comes next.
@@ -175,7 +175,7 @@ impl<'a> Parser<'a> {
                 Some(_) => end += 1,
                 None => {
                     let span = Span { start, end: start + 1 };
-                    return Err(malformed(span, "a quote that is never closed", CUT_OFF));
+                    return Err(malformed(span, "a string that is not closed", TRUNCATED));
                 }
             }
         }
@@ -187,31 +187,31 @@ impl<'a> Parser<'a> {
         }
         match serde_json::from_str(&self.text[start..=end]) {
             Ok(text) => Ok(Spanned { value: Cow::Owned(text), span }),
-            Err(_) => {
-                Err(malformed(span, format!("{} has an escape that JSON does not have", quoted(inside)), NOT_JSON))
-            }
+            Err(_) => Err(malformed(span, format!("{} has an invalid escape", quoted(inside)), NOT_JSON)),
         }
     }
 
     fn unexpected_control(&mut self) -> Box<Diagnostic> {
         let span = Span { start: self.at, end: self.at + 1 };
-        malformed(span, "a control character between quotes", NOT_JSON)
+        malformed(span, "a control character in a string", NOT_JSON)
     }
 
-    fn number(&mut self) -> Reading<Value<'a>> {
+    fn number(&mut self) -> Reading<JsonValue<'a>> {
         let rest = &self.text[self.at..];
         let length = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let (start, text) = (self.at, &rest[..length]);
         self.at += length;
         if serde_json::from_str::<serde_json::Number>(text).is_err() {
             let span = Span { start, end: self.at };
-            return Err(malformed(span, format!("{} is not a number of JSON", quoted(text)), NOT_JSON));
+            return Err(malformed(span, format!("{} is not a valid JSON number", quoted(text)), NOT_JSON));
         }
-        Ok(Value::Number(text))
+        Ok(JsonValue::Number(text))
     }
 
-    fn literal(&mut self) -> Reading<Value<'a>> {
-        for (word, value) in [("null", Value::Null), ("true", Value::Bool(true)), ("false", Value::Bool(false))] {
+    fn literal(&mut self) -> Reading<JsonValue<'a>> {
+        for (word, value) in
+            [("null", JsonValue::Null), ("true", JsonValue::Bool(true)), ("false", JsonValue::Bool(false))]
+        {
             if self.text[self.at..].starts_with(word) {
                 self.at += word.len();
                 return Ok(value);
@@ -225,14 +225,16 @@ impl<'a> Parser<'a> {
 mod tests {
     use super::*;
 
-    fn plain(node: &Node<'_>) -> serde_json::Value {
+    fn plain(node: &JsonNode<'_>) -> serde_json::Value {
         match &node.value {
-            Value::Null => serde_json::Value::Null,
-            Value::Bool(truth) => (*truth).into(),
-            Value::Number(text) => serde_json::from_str(text).unwrap(),
-            Value::Text(text) => text.to_string().into(),
-            Value::List(items) => items.iter().map(plain).collect(),
-            Value::Object(fields) => fields.iter().map(|(key, value)| (key.value.to_string(), plain(value))).collect(),
+            JsonValue::Null => serde_json::Value::Null,
+            JsonValue::Bool(truth) => (*truth).into(),
+            JsonValue::Number(text) => serde_json::from_str(text).unwrap(),
+            JsonValue::Text(text) => text.to_string().into(),
+            JsonValue::List(items) => items.iter().map(plain).collect(),
+            JsonValue::Object(fields) => {
+                fields.iter().map(|(key, value)| (key.value.to_string(), plain(value))).collect()
+            }
         }
     }
 
@@ -280,20 +282,17 @@ mod tests {
     }
 
     #[test]
-    fn keys_stand_once() {
+    fn duplicate_keys_are_refused() {
         let problem = parse(r#"{"b": 1, "a": 1, "\u0062": 2}"#).err().unwrap();
-        assert_eq!(
-            (problem.span, problem.message.as_str()),
-            (Span { start: 17, end: 25 }, "the key `b` stands twice in one object")
-        );
+        assert_eq!((problem.span, problem.message.as_str()), (Span { start: 17, end: 25 }, "duplicate key `b`"));
     }
 
     #[test]
     fn depth_is_bounded() {
         for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
             let nested = |depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
-            assert!(parse(&nested(DEEPEST)).is_ok());
-            assert!(parse(&nested(DEEPEST + 1)).is_err());
+            assert!(parse(&nested(MAX_DEPTH)).is_ok());
+            assert!(parse(&nested(MAX_DEPTH + 1)).is_err());
             assert!(parse(&open.repeat(1_000_000)).is_err());
         }
     }

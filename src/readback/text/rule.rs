@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::super::form::{Item, Right, RuleForm, Statement, Word};
-use super::super::meaning::{Field, field};
-use super::super::{Reading, malformed, quoted, unknown};
+use super::super::form::{Operand, Operator, Right, RuleForm, Statement, Word};
+use super::super::names::{OTHER_STATEMENTS, field};
+use super::super::problem::{Reading, malformed, quoted, unknown};
 use super::tokens::{Token, Tokens};
 use crate::diag::Diagnostic;
+use crate::nft::{Field, INTERFACES, STATEMENTS, StatementKind};
 use crate::source::{Span, Spanned};
 
 /// Reads a rule, the end of its line included; its first word has been read.
@@ -33,66 +34,72 @@ pub fn rule<'a>(tokens: &mut Tokens<'a>, first: Word<'a>) -> Reading<RuleForm<'a
                 tokens.end_of_statement()?;
                 return Ok(form);
             }
-            _ => return Err(surprise(tokens, next, "the end of the rule")),
+            _ => return Err(unsupported(tokens, next, "the end of the rule")),
         }
     }
 }
 
-/// Says that a token has no place in a rule. Operators and variables may have one for nft.
-fn surprise(tokens: &Tokens<'_>, token: Spanned<Token<'_>>, wanted: &str) -> Box<Diagnostic> {
+/// The problem with a token that a rule of edgeward does not have. Operators and variables are valid nft.
+fn unsupported(tokens: &Tokens<'_>, token: Spanned<Token<'_>>, expected: &str) -> Box<Diagnostic> {
     match token.value {
         Token::Mark(c @ ('$' | '!' | '<' | '>' | '&' | '|' | '^' | '(' | '~')) => {
-            let message = format!("`{c}` where edgeward knows only {wanted}");
-            unknown(token.span, message, "write what edgeward writes: no operators, no variables")
+            let message = format!("expected {expected}, found `{c}`");
+            unknown(token.span, message, "write the rule without operators and variables, as edgeward does")
         }
-        _ => tokens.unexpected(token, wanted),
+        _ => tokens.unexpected(token, expected),
     }
 }
 
 fn statement<'a>(tokens: &mut Tokens<'a>, word: Word<'a>) -> Reading<Statement<'a>> {
-    match &*word.value {
-        "ip" | "ip6" | "tcp" | "udp" | "icmp" | "icmpv6" | "meta" | "ct" => {
-            let name = tokens.word("what to look at")?;
-            let span = Span { start: word.span.start, end: name.span.end };
-            comparison(tokens, field(&word.value, &name.value, span)?)
-        }
-        // The short forms of `meta iif` and `meta oif`.
-        "iif" | "oif" => comparison(tokens, field("meta", &word.value, word.span)?),
-        "limit" => limit(tokens),
-        "log" => log(tokens, word.span),
-        "counter" => match tokens.peek()?.value {
+    // Short for `meta iif` and `meta oif`.
+    if let Some(end) = INTERFACES.value(&word.value) {
+        return comparison(tokens, Spanned { value: Field::Interface(end), span: word.span });
+    }
+    if Field::ALL.iter().any(|field| field.words().0 == word.value) {
+        let name = tokens.word("a field")?;
+        let span = Span { start: word.span.start, end: name.span.end };
+        return comparison(tokens, field(&word.value, &name.value, span)?);
+    }
+    match STATEMENTS.value(&word.value) {
+        Some(StatementKind::Limit) => limit(tokens),
+        Some(StatementKind::Log) => log(tokens, word.span),
+        Some(StatementKind::Counter) => match tokens.peek()?.value {
             Token::Word("name") => {
                 tokens.next()?;
                 Ok(Statement::Counter(tokens.word_or_text("the name of a counter")?))
             }
-            _ => Err(unknown(word.span, "a counter without a name", "write `counter name` and a counter of the table")),
+            _ => {
+                let help = "write `counter name` and the name of a counter of the table";
+                Err(unknown(word.span, "a counter without a name", help))
+            }
         },
-        "reject" => reject(tokens, word.span),
-        "notrack" => Ok(Statement::Notrack),
+        Some(StatementKind::Reject) => reject(tokens, word.span),
+        Some(StatementKind::Notrack) => Ok(Statement::Notrack),
         _ => match verdict(tokens, &word)? {
             Some(verdict) => Ok(verdict),
             None => {
-                let help = "remove the rule, or say it with statements that edgeward writes";
-                Err(unknown(word.span, format!("the statement {}", quoted(&word.value)), help))
+                let message = format!("unsupported statement {}", quoted(&word.value));
+                Err(unknown(word.span, message, OTHER_STATEMENTS))
             }
         },
     }
 }
 
-/// What may stand in a verdict map, too.
+/// Reads a verdict, in a rule or in a verdict map.
 fn verdict<'a>(tokens: &mut Tokens<'a>, word: &Word<'a>) -> Reading<Option<Statement<'a>>> {
-    Ok(Some(match &*word.value {
-        "accept" => Statement::Accept,
-        "drop" => Statement::Drop,
-        "jump" => Statement::Jump(tokens.word("the name of a chain")?),
-        "goto" => Statement::Goto(tokens.word("the name of a chain")?),
+    Ok(Some(match STATEMENTS.value(&word.value) {
+        Some(StatementKind::Accept) => Statement::Accept,
+        Some(StatementKind::Drop) => Statement::Drop,
+        Some(StatementKind::Jump) => Statement::Jump(tokens.word("the name of a chain")?),
+        Some(StatementKind::Goto) => Statement::Goto(tokens.word("the name of a chain")?),
         _ => return Ok(None),
     }))
 }
 
 fn comparison<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<Statement<'a>> {
-    let exact = tokens.peek()?.value == Token::Mark('=');
-    if exact {
+    let mut operator = Operator::In;
+    if tokens.peek()?.value == Token::Mark('=') {
+        operator = Operator::Equal;
         tokens.expect('=')?;
         let second = tokens.next()?;
         if second.value != Token::Mark('=') || !tokens.is_adjacent(second.span) {
@@ -101,48 +108,51 @@ fn comparison<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<State
     }
     let token = tokens.next()?;
     let right = match token.value {
-        Token::Word("vmap") if !exact => return verdict_map(tokens, key),
-        Token::Mark('{') => Right::Among(braces(tokens, item)?),
+        Token::Word(word) if operator == Operator::In && STATEMENTS.value(word) == Some(StatementKind::VerdictMap) => {
+            return verdict_map(tokens, key);
+        }
+        Token::Mark('{') => Right::Among(braces(tokens, operand)?),
         Token::Word(word) if word.starts_with('@') => {
             let span = Span { start: token.span.start + 1, end: token.span.end };
             Right::Named(Spanned { value: Cow::Borrowed(&word[1..]), span })
         }
         Token::Word(_) | Token::Quoted(_) => {
-            let first = item(tokens, token)?;
+            let first = operand(tokens, token)?;
             if tokens.peek()?.value == Token::Mark(',') {
                 let mut all = vec![first];
                 while tokens.peek()?.value == Token::Mark(',') {
                     tokens.next()?;
                     let token = tokens.next()?;
-                    all.push(item(tokens, token)?);
+                    all.push(operand(tokens, token)?);
                 }
                 Right::Flags(all)
             } else {
                 Right::One(first)
             }
         }
-        _ => return Err(surprise(tokens, token, "a value")),
+        _ => return Err(unsupported(tokens, token, "a value")),
     };
-    Ok(Statement::Match { key, exact, right })
+    Ok(Statement::Match { key, operator, right })
 }
 
 fn verdict_map<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<Statement<'a>> {
     let token = tokens.next()?;
     if let Token::Word(name) = token.value {
-        return Err(unknown(token.span, format!("the verdict map {}", quoted(name)), "write the map between braces"));
+        let message = format!("unsupported named verdict map {}", quoted(name));
+        return Err(unknown(token.span, message, "write the map in braces"));
     }
     if token.value != Token::Mark('{') {
         return Err(tokens.unexpected(token, "`{`"));
     }
     let entries = braces(tokens, |tokens, token| {
-        let key = item(tokens, token)?;
+        let key = operand(tokens, token)?;
         let colon = tokens.next()?;
         if colon.value != Token::Mark(':') {
             return Err(tokens.unexpected(colon, "`:`"));
         }
         let word = tokens.word("a verdict")?;
         let Some(value) = verdict(tokens, &word)? else {
-            let message = format!("the verdict {} in a verdict map", quoted(&word.value));
+            let message = format!("unsupported verdict {} in a verdict map", quoted(&word.value));
             return Err(unknown(word.span, message, "jump to a chain that decides"));
         };
         Ok((key, Spanned { value, span: Span { start: word.span.start, end: tokens.place() } }))
@@ -150,7 +160,7 @@ fn verdict_map<'a>(tokens: &mut Tokens<'a>, key: Spanned<Field>) -> Reading<Stat
     Ok(Statement::VerdictMap { key, entries })
 }
 
-/// Reads what stands between braces, with commas between, up to the closing one. A comma may end the list.
+/// Reads a list up to its closing brace. It may end with a comma.
 fn braces<'a, T>(
     tokens: &mut Tokens<'a>,
     mut one: impl FnMut(&mut Tokens<'a>, Spanned<Token<'a>>) -> Reading<T>,
@@ -162,21 +172,21 @@ fn braces<'a, T>(
             return Ok(all);
         }
         all.push(one(tokens, token)?);
-        let behind = tokens.next_over_lines()?;
-        match behind.value {
+        let next = tokens.next_over_lines()?;
+        match next.value {
             Token::Mark('}') => return Ok(all),
             Token::Mark(',') => {}
-            _ => return Err(surprise(tokens, behind, "`,` or `}`")),
+            _ => return Err(unsupported(tokens, next, "`,` or `}`")),
         }
     }
 }
 
-/// Reads a value or a range of numbers. Ranges of names have no dash of their own: `echo-reply` is one value.
-fn item<'a>(tokens: &mut Tokens<'a>, token: Spanned<Token<'a>>) -> Reading<Item<'a>> {
+/// Reads a value or a range of numbers. There are no ranges of names: `echo-reply` is one value.
+fn operand<'a>(tokens: &mut Tokens<'a>, token: Spanned<Token<'a>>) -> Reading<Operand<'a>> {
     let (text, start, is_quoted) = match token.value {
         Token::Word(text) => (text, token.span.start, false),
         Token::Quoted(text) => (text, token.span.start + 1, true),
-        _ => return Err(surprise(tokens, token, "a value")),
+        _ => return Err(unsupported(tokens, token, "a value")),
     };
     let word = |from: usize, to: usize| Spanned {
         value: Cow::Borrowed(&text[from..to]),
@@ -184,8 +194,8 @@ fn item<'a>(tokens: &mut Tokens<'a>, token: Spanned<Token<'a>>) -> Reading<Item<
     };
     let dash = text.find('-').filter(|_| !is_quoted && text.starts_with(|c: char| c.is_ascii_digit()));
     Ok(match dash {
-        Some(dash) => Item { low: word(0, dash), high: Some(word(dash + 1, text.len())) },
-        None => Item { low: word(0, text.len()), high: None },
+        Some(dash) => Operand { low: word(0, dash), high: Some(word(dash + 1, text.len())) },
+        None => Operand { low: word(0, text.len()), high: None },
     })
 }
 
@@ -193,26 +203,27 @@ fn limit<'a>(tokens: &mut Tokens<'a>) -> Reading<Statement<'a>> {
     tokens.keyword("rate")?;
     let rate = tokens.word("a rate")?;
     if rate.value == "over" {
-        return Err(unknown(rate.span, "a limit that matches beyond its rate", "write `limit rate 10/second`"));
+        return Err(unknown(rate.span, "a limit that matches above its rate", "write `limit rate 10/second`"));
     }
     let (Cow::Borrowed(text), Span { start, end }) = (rate.value, rate.span) else {
-        return Err(malformed(rate.span, "not a rate", "write `limit rate 10/second`"));
+        return Err(malformed(rate.span, "expected a rate", "write `limit rate 10/second`"));
     };
     let Some((count, per)) = text.split_once('/') else {
-        let message = format!("the rate {}", quoted(text));
+        let message = format!("unsupported rate {}", quoted(text));
         return Err(unknown(rate.span, message, "write packets per unit of time: `limit rate 10/second`"));
     };
     let slash = start + count.len();
     let count = Spanned { value: Cow::Borrowed(count), span: Span { start, end: slash } };
     let per = Spanned { value: Cow::Borrowed(per), span: Span { start: slash + 1, end } };
     let mut burst = None;
-    // nft 1.0.6 leaves out its default; 1.1 lists it.
+    // nft 1.0.6 does not list its default, 1.1 does.
     if tokens.peek()?.value == Token::Word("burst") {
         tokens.next()?;
         burst = Some(tokens.word("a number of packets")?);
         let unit = tokens.word("`packets`")?;
         if unit.value != "packets" {
-            return Err(unknown(unit.span, format!("a burst in {}", quoted(&unit.value)), "write `burst 5 packets`"));
+            let message = format!("unsupported unit {} of a burst", quoted(&unit.value));
+            return Err(unknown(unit.span, message, "write `burst 5 packets`"));
         }
     }
     Ok(Statement::Limit { count, per, burst })
@@ -220,17 +231,13 @@ fn limit<'a>(tokens: &mut Tokens<'a>) -> Reading<Statement<'a>> {
 
 fn log<'a>(tokens: &mut Tokens<'a>, span: Span) -> Reading<Statement<'a>> {
     if tokens.peek()?.value != Token::Word("prefix") {
-        return Err(unknown(span, "a log without a prefix", "write `log prefix` and a text between quotes"));
+        return Err(unknown(span, "a log without a prefix", "write `log prefix` and a text in quotes"));
     }
     tokens.next()?;
     let prefix = tokens.word_or_text("a prefix")?;
     match tokens.peek()? {
         Spanned { value: Token::Word(word @ ("level" | "flags" | "group" | "snaplen" | "queue-threshold")), span } => {
-            Err(unknown(
-                span,
-                format!("a log with {}", quoted(word)),
-                "edgeward's logs have a prefix, and nothing else",
-            ))
+            Err(unknown(span, format!("unsupported {} of a log", quoted(word)), "edgeward's logs have only a prefix"))
         }
         _ => Ok(Statement::Log { prefix }),
     }
@@ -239,14 +246,14 @@ fn log<'a>(tokens: &mut Tokens<'a>, span: Span) -> Reading<Statement<'a>> {
 fn reject<'a>(tokens: &mut Tokens<'a>, span: Span) -> Reading<Statement<'a>> {
     if tokens.peek()?.value != Token::Word("with") {
         let help = "write `reject with icmpx admin-prohibited`";
-        return Err(unknown(span, "a reject that says no reason", help));
+        return Err(unknown(span, "a reject without a reason", help));
     }
     tokens.next()?;
-    let kind = tokens.word("a kind of ICMP")?;
-    let mut code = tokens.word("a reason")?;
+    let kind = tokens.word("a type of reject")?;
+    let mut code = tokens.word("a code")?;
     // nft before 1.0 listed `with icmpx type admin-prohibited`.
     if code.value == "type" {
-        code = tokens.word("a reason")?;
+        code = tokens.word("a code")?;
     }
     Ok(Statement::Reject { kind, code })
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::super::form::Word;
 use super::super::names::plain_text;
-use super::super::{Reading, malformed, quoted, unknown};
+use super::super::problem::{Reading, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
 use crate::net::Plain;
 use crate::source::{Span, Spanned};
@@ -14,7 +14,7 @@ use crate::source::{Span, Spanned};
 pub enum Token<'a> {
     /// A name, number or keyword.
     Word(&'a str),
-    /// What stands between double quotes; there are no escapes.
+    /// A text in double quotes. There are no escapes.
     Quoted(&'a str),
     /// Any other character.
     Mark(char),
@@ -31,7 +31,7 @@ pub struct Tokens<'a> {
     at: usize,
 }
 
-const CUT_OFF: &str = "the text seems to be cut off: take it whole";
+const TRUNCATED: &str = "the text seems to be truncated: pass all of it";
 
 impl<'a> Tokens<'a> {
     /// Starts at the beginning.
@@ -53,7 +53,7 @@ impl<'a> Tokens<'a> {
                 }
                 _ => {
                     let span = Span { start, end: start + 1 };
-                    return Err(malformed(span, "a quote that is not closed on its line", CUT_OFF));
+                    return Err(malformed(span, "a quotation mark that is not closed on its line", TRUNCATED));
                 }
             },
             Some(c) if is_of_word(c) => {
@@ -71,7 +71,7 @@ impl<'a> Tokens<'a> {
         token(&self.text[start..self.at])
     }
 
-    /// Goes to the next character that means something. A backslash joins two lines; a comment ends with its line.
+    /// Skips blanks and comments. A backslash joins two lines; a comment ends with its line.
     fn skip_blanks(&mut self) {
         let bytes = self.text.as_bytes();
         loop {
@@ -99,23 +99,23 @@ impl<'a> Tokens<'a> {
         self.at
     }
 
-    /// Whether a place begins directly behind another token.
+    /// Whether a token starts directly after another one.
     pub fn is_adjacent(&self, span: Span) -> bool {
         !self.text[..span.start].ends_with([' ', '\t', '\n'])
     }
 
-    /// The next token, without going behind it.
+    /// The next token, without consuming it.
     pub fn peek(&self) -> Reading<Spanned<Token<'a>>> {
         self.clone().next()
     }
 
-    /// The next token that is not the end of a line: between braces, lines mean nothing.
+    /// The next token that is not the end of a line. Inside braces, ends of lines have no meaning.
     pub fn next_over_lines(&mut self) -> Reading<Spanned<Token<'a>>> {
         self.skip_blanks_and_lines();
         self.next()
     }
 
-    /// An element of a set with the comma behind it, where it is a plain one; and where it begins.
+    /// Consumes an element of a set and the comma after it, if it is a plain one. Gives also where it starts.
     pub fn plain_element(&mut self) -> Option<(Plain, usize)> {
         self.skip_blanks_and_lines();
         let (start, rest) = (self.at, &self.text.as_bytes()[self.at..]);
@@ -124,7 +124,7 @@ impl<'a> Tokens<'a> {
         Some((plain, start))
     }
 
-    /// The next element of a set, up to a blank, comma or brace. Its colons are no marks.
+    /// The next element of a set, up to a blank, comma or brace. Colons are part of it.
     pub fn element(&mut self) -> Reading<Spanned<&'a str>> {
         self.skip_blanks_and_lines();
         let (start, bytes) = (self.at, self.text.as_bytes());
@@ -137,8 +137,7 @@ impl<'a> Tokens<'a> {
         Ok(Spanned { value: &self.text[start..self.at], span: Span { start, end: self.at } })
     }
 
-    /// Whether the next token is a mark, which is an ASCII character; if so, goes behind it. Lines are skipped where it
-    /// is.
+    /// Consumes a mark, an ASCII character, if it is the next token after any ends of lines. Whether it was.
     pub fn skip(&mut self, mark: u8) -> bool {
         let start = self.at;
         self.skip_blanks_and_lines();
@@ -147,20 +146,20 @@ impl<'a> Tokens<'a> {
         found
     }
 
-    /// Goes behind a mark.
+    /// Consumes a mark.
     pub fn expect(&mut self, mark: char) -> Reading<()> {
         let token = self.next()?;
         if token.value == Token::Mark(mark) { Ok(()) } else { Err(self.unexpected(token, &format!("`{mark}`"))) }
     }
 
-    /// Goes behind a word. In the place of another one nft may know many more.
+    /// Consumes a keyword. nft may know other keywords here.
     pub fn keyword(&mut self, word: &str) -> Reading<()> {
         let token = self.next()?;
         match token.value {
             Token::Word(found) if found == word => Ok(()),
             Token::Word(found) => {
-                let message = format!("{} where edgeward knows only `{word}`", quoted(found));
-                Err(unknown(token.span, message, "write what edgeward writes"))
+                let message = format!("expected `{word}`, found {}", quoted(found));
+                Err(unknown(token.span, message, "use the form that edgeward writes"))
             }
             _ => Err(self.unexpected(token, &format!("`{word}`"))),
         }
@@ -175,7 +174,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The next token, which must be a word or quoted, where nft takes either.
+    /// The next token, which must be a word or a quoted text, where nft accepts both.
     pub fn word_or_text(&mut self, what: &str) -> Reading<Word<'a>> {
         let token = self.next()?;
         match token.value {
@@ -184,18 +183,18 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The next token, which must be quoted: what a person wrote.
+    /// The next token, which must be a quoted text, as a person wrote it.
     pub fn text(&mut self, what: &str) -> Reading<Word<'a>> {
         let token = self.next()?;
         let Token::Quoted(text) = token.value else {
-            return Err(self.unexpected(token, &format!("{what} between quotes")));
+            return Err(self.unexpected(token, &format!("{what} in quotes")));
         };
         let word = Spanned { value: Cow::Borrowed(text), span: token.span };
         plain_text(&word)?;
         Ok(word)
     }
 
-    /// Goes behind a number that means nothing to a ruleset.
+    /// Consumes a number that is not part of a ruleset.
     pub fn digits(&mut self, what: &str) -> Reading<()> {
         let token = self.next()?;
         match token.value {
@@ -204,7 +203,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The first word of the next entry of a block; `None` where the block ends instead, and behind its brace.
+    /// Consumes the first word of the next entry of a block, or the brace that ends the block (`None`).
     pub fn entry(&mut self, what: &str) -> Reading<Option<Word<'a>>> {
         loop {
             let token = self.next()?;
@@ -217,7 +216,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Goes behind the end of a statement. Like nft 1.0.6, takes no closing brace for one.
+    /// Consumes the end of a statement. A closing brace is none, as in nft 1.0.6.
     pub fn end_of_statement(&mut self) -> Reading<()> {
         let token = self.next()?;
         match token.value {
@@ -226,21 +225,21 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// Says that a token is not what has to stand in its place.
-    pub fn unexpected(&self, token: Spanned<Token<'a>>, wanted: &str) -> Box<Diagnostic> {
+    /// The problem with a token in the place of what was expected.
+    pub fn unexpected(&self, token: Spanned<Token<'a>>, expected: &str) -> Box<Diagnostic> {
         let found = match token.value {
             Token::Word(word) => quoted(word),
             Token::Quoted(text) => format!("the text {}", quoted(text)),
             Token::Mark(c) => format!("`{c}`"),
             Token::Line => "the end of the line".to_owned(),
             Token::End => {
-                return malformed(token.span, format!("the text ends where {wanted} should be"), CUT_OFF);
+                return malformed(token.span, format!("expected {expected}, found the end of the text"), TRUNCATED);
             }
         };
         malformed(
             token.span,
-            format!("{found} where {wanted} should be"),
-            "mend the text, or take it from where it came",
+            format!("expected {expected}, found {found}"),
+            "correct the text, or get it again from its source",
         )
     }
 }
