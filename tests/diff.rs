@@ -1,4 +1,4 @@
-//! `diff` as a command: what it compares with what, and what it puts differences down to.
+//! `diff` as a command: what it compares, and which cause it attributes differences to.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::panic)]
 
 use std::fs;
@@ -66,7 +66,7 @@ fn row(effect: &str, cause: &str, flow: &str, origin: &str) -> [String; 4] {
     [effect, cause, flow, origin].map(str::to_owned)
 }
 
-/// Every kind of thing that one can compare with.
+/// Everything that a policy can be compared with.
 const AGAINST: [&[&str]; 2] = [&["--against", "old.nft"], &["--against", "old.yaml"]];
 
 #[test]
@@ -112,7 +112,7 @@ fn other_answers_are_dns() {
 }
 
 #[test]
-fn a_ruleset_edited_by_hand_is_tampering_whatever_was_edited() {
+fn any_edit_of_a_ruleset_by_hand_is_tampering() {
     for (old, new) in [("198.51.100.7, ", "198.51.100.7, 203.0.113.66, "), ("172.20.0.0/16", "172.20.0.0/15")] {
         let site = Site::new();
         site.edit("old.nft", old, new);
@@ -129,7 +129,7 @@ fn a_ruleset_without_a_record_says_so() {
     assert_eq!(site.diff(&["--against", "old.json"]), [[""; 4]; 0]);
     site.edit("policy.yaml", "10.0.0.0/24", "10.0.0.0/25");
     assert_eq!(site.diff(&["--against", "old.json"]), [row("denied", "unrecorded", "ssh", "catalog")]);
-    // An address that DNS gives since is no doing of anybody; one that it does not give any more may be.
+    // A new address of a name needs no cause but DNS; one that DNS no longer returns may have been added by hand.
     let site = Site::new();
     site.write("old.json", &json);
     site.edit("policy.lock.yaml", "address: 198.51.100.7,", "address: 198.51.100.70,");
@@ -162,7 +162,7 @@ fn another_catalog_is_the_catalog() {
 }
 
 #[test]
-fn what_is_no_ruleset_and_no_policy_is_said() {
+fn a_file_that_is_neither_ruleset_nor_policy_is_an_error() {
     let site = Site::new();
     site.write("terse.nft", "table inet edgeward {\n\tset a_v4 {\n\t\ttype ipv4_addr\n\t\tflags interval\n\t}\n}\n");
     for (file, message) in [("terse.nft", "without elements"), ("old.lock.yaml", "error["), ("none", "cannot read")] {

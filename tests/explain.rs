@@ -1,4 +1,4 @@
-//! `explain` as a command: what it says, what it exits with, and that probes of the cases are met.
+//! `explain` as a command: output, exit codes, and the probes of the cases.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 use std::fs;
@@ -55,7 +55,7 @@ fn a_name_has_the_age_of_its_answer() {
     let name = because(&answer, "name")[0];
     assert_eq!((&name["name"], &name["last-seen"]), (&"ntp1.aliyun.com".into(), &"2026-11-21T02:00:00Z".into()));
     assert!(name["age-seconds"].is_u64());
-    // One that both a name and a prefix have is put down to both.
+    // An address of both a name and a prefix is attributed to both.
     let answer = json(EDGE, "--from 10.0.0.20 --to 100.118.28.45 --proto tcp --dport 443");
     assert_eq!(answer["flow"], "oss-packages");
     assert_eq!((because(&answer, "name").len(), because(&answer, "catalog").len()), (1, 2));
@@ -86,7 +86,7 @@ fn what_is_expected_decides_the_exit_code() {
 }
 
 #[test]
-fn the_direction_is_told_or_asked_for() {
+fn the_direction_is_inferred_or_required() {
     for (arguments, hook) in [
         (KUBELET, "input"),
         ("--from 10.0.0.20 --to 192.168.10.20 --proto tcp --dport 6443", "output"),
@@ -148,7 +148,7 @@ fn a_probe_that_is_not_met_fails_the_run() {
     assert_eq!(failed.len(), 2, "{out}");
     assert!(failed[1].contains("expected accept by ssh, found accept by kubelet"), "{out}");
     assert!(out.ends_with("3 probes, 2 not as expected\n"), "{out}");
-    // A file without probes proves nothing, and says so.
+    // A file without probes proves nothing, and `explain` says so.
     fs::write(&file, "version: 1\nprobes: []\n").unwrap();
     let (code, _, err) = explain(EDGE, &format!("--probes {}", file.display()));
     assert_eq!(code, 2, "{err}");

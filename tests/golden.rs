@@ -1,8 +1,8 @@
 //! Whole policies and their rulesets: `fixtures/cases/NN-name/{policy.yaml,policy.lock.yaml,ruleset.nft}`.
 //!
 //! The first digit is the tier: 1 ACK Edge over a leased line, 2 over the public network, 3 registered clusters,
-//! 4 gateways, 5 what operators choose, 6 regions that the catalog knows by half. A file `arguments` holds more
-//! arguments of `compile`. `UPDATE_GOLDEN=1 cargo test --test golden` writes the goldens anew.
+//! 4 gateways, 5 options of operators, 6 regions with incomplete data in the catalog. A file `arguments` holds more
+//! arguments of `compile`. `UPDATE_GOLDEN=1 cargo test --test golden` rewrites the goldens.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 use std::env;
@@ -30,7 +30,7 @@ fn compile(policy: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Compiles one case: the ruleset is the golden, again and whatever the order of the lists.
+/// Compiles one case: the ruleset is the golden, twice and with the lists in any order.
 fn check(case: &Path, updates: bool) {
     let arguments = fs::read_to_string(case.join("arguments")).unwrap_or_default();
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
@@ -40,8 +40,8 @@ fn check(case: &Path, updates: bool) {
         fs::write(&golden, &ruleset).unwrap();
     }
     let expected = fs::read_to_string(&golden).unwrap_or_default();
-    let (line, wanted, found) = first_difference(&expected, &ruleset);
-    assert!(expected == ruleset, "{}:{line}:\n- {wanted}\n+ {found}", golden.display());
+    let (line, golden_line, found) = first_difference(&expected, &ruleset);
+    assert!(expected == ruleset, "{}:{line}:\n- {golden_line}\n+ {found}", golden.display());
     assert_eq!(compile(&policy, &arguments), ruleset, "{}: compiled twice", policy.display());
 
     let folder = tempfile::tempdir().unwrap();
@@ -53,8 +53,12 @@ fn check(case: &Path, updates: bool) {
             }
         }
         let permuted = compile(&copy, &arguments);
-        let (line, wanted, found) = first_difference(&ruleset, &permuted);
-        assert!(permuted == ruleset, "{}:{line}: the order of lists matters:\n- {wanted}\n+ {found}", policy.display());
+        let (line, golden_line, found) = first_difference(&ruleset, &permuted);
+        assert!(
+            permuted == ruleset,
+            "{}:{line}: the order of lists matters:\n- {golden_line}\n+ {found}",
+            policy.display()
+        );
     }
 }
 
@@ -63,8 +67,8 @@ fn first_difference<'a>(expected: &'a str, found: &'a str) -> (usize, &'a str, &
     for line in 1.. {
         match (left.next(), right.next()) {
             (None, None) => return (line, "", ""),
-            (wanted, found) if wanted == found => {}
-            (wanted, found) => return (line, wanted.unwrap_or("(end)"), found.unwrap_or("(end)")),
+            (golden_line, found) if golden_line == found => {}
+            (golden_line, found) => return (line, golden_line.unwrap_or("(end)"), found.unwrap_or("(end)")),
         }
     }
     unreachable!("lines end")

@@ -1,8 +1,8 @@
 //! Every diagnostic: `fixtures/invalid/CODE.{yaml,stderr}`, and `CODE-2` and so on where a code has several causes.
 //!
-//! A policy with a `.lock.yaml` beside it is compiled with that lockfile, all others are checked. `.probes.yaml` are
-//! probes of a good policy, `.nft` rulesets that it is compared with.
-//! `UPDATE_GOLDEN=1 cargo test --test invalid` writes the goldens anew.
+//! A policy with a `.lock.yaml` is compiled with that lockfile, all others are checked. `.probes.yaml` are probes of a
+//! valid policy, `.nft` rulesets that it is compared with.
+//! `UPDATE_GOLDEN=1 cargo test --test invalid` rewrites the goldens.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 use std::env;
@@ -16,17 +16,17 @@ const FOLDER: &str = "fixtures/invalid";
 /// Fixtures with problems of many codes.
 const SEVERAL: &str = "several-problems";
 
-/// Codes whose messages do not show them. A code that has learnt to is struck off here.
+/// Codes whose messages do not show them. A code that does must be removed here.
 const WITHOUT_CODE: [Code; 0] = [];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The policy that probes and rulesets are held against.
+/// The policy that probes and rulesets are tested with.
 const POLICY: &str = "policies/express-connect-flannel.yaml";
 
-/// The inputs of the folder, by paths that messages show everywhere alike.
+/// The inputs of the folder, by relative paths, so that messages are the same everywhere.
 fn fixtures() -> Vec<PathBuf> {
     let names = fs::read_dir(root().join(FOLDER)).unwrap().map(|entry| entry.unwrap().file_name());
     let names = names.filter_map(|name| name.into_string().ok());
@@ -51,7 +51,7 @@ fn code_of(fixture: &Path) -> Option<Code> {
     Code::ALL.iter().copied().find(|code| code.name() == name)
 }
 
-/// Runs the program on a fixture; what it says and the exit code.
+/// Runs the program on a fixture; returns its output and the exit code.
 fn run(fixture: &Path) -> (String, Option<i32>) {
     let lock = fixture.with_extension("lock.yaml");
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
@@ -79,11 +79,11 @@ fn check(fixture: &Path, golden: &Path) -> Result<(), String> {
     }
     let code = code_of(golden);
     let severity = code.map_or(Severity::Error, Code::severity);
-    let wanted = if severity == Severity::Error { 2 } else { 0 };
+    let expected_exit = if severity == Severity::Error { 2 } else { 0 };
     let expected = fs::read_to_string(root().join(golden)).unwrap_or_default();
     let name = golden.display();
     match code {
-        _ if exit != Some(wanted) => Err(format!("{name}: exit code {exit:?}, not {wanted}")),
+        _ if exit != Some(expected_exit) => Err(format!("{name}: exit code {exit:?}, not {expected_exit}")),
         _ if stderr != expected => Err(format!("{name}: expected\n{expected}\nfound\n{stderr}")),
         Some(code) if stderr.contains(&format!("[{}]", code.name())) == WITHOUT_CODE.contains(&code) => {
             Err(format!("{name}: its code, `{}`", code.name()))
@@ -100,8 +100,8 @@ fn messages_are_as_reviewed() {
 }
 
 #[test]
-fn a_file_beyond_all_bounds() {
-    // Nothing to keep in a repository: 64 MiB and a byte, all of it a hole.
+fn a_file_that_is_too_large() {
+    // Not a fixture, because it is too large for the repository: a sparse file of 64 MiB and a byte.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("too-large.yaml");
     File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();

@@ -26,7 +26,7 @@ use support::dns_server::{DnsServer, Entry, Zone};
 use support::netns::{Side, Topology};
 use support::random::Dice;
 
-/// Runs that are killed before their end, and how many are tried for it.
+/// How many runs must be killed before their end, and how many are tried at most.
 const KILLS: usize = 200;
 const RUNS: usize = 800;
 
@@ -100,7 +100,7 @@ fn written(state: &Path) -> Vec<Ruleset> {
 }
 
 #[test]
-fn whenever_a_run_is_killed_the_rules_are_whole_and_the_next_run_works() {
+fn after_a_kill_the_rules_are_complete_and_the_next_run_works() {
     need_namespaces!();
     let topology = Topology::edge_host("10.0.0.20".parse().unwrap(), "2001:db8::20".parse().unwrap());
     topology.within(Side::UnderTest, || {
@@ -117,7 +117,7 @@ fn whenever_a_run_is_killed_the_rules_are_whole_and_the_next_run_works() {
         assert!(resolved.iter().all(|output| output.status.success()), "{resolved:?}");
         let begin = Instant::now();
         assert!(site.run(&["apply", "one.yaml"]).status.success());
-        // Kills fall from before the first step to behind the last one.
+        // Kills fall at any time from before the first step to after the last one.
         let whole = begin.elapsed().max(Duration::from_millis(20)) * 11 / 10;
         let (mut killed, mut changed) = (0, 0);
         for run in 0..RUNS {
@@ -147,15 +147,15 @@ fn whenever_a_run_is_killed_the_rules_are_whole_and_the_next_run_works() {
                 let next = site.run(&["confirm"]);
                 assert!(next.status.success(), "{run}: {words:?}: {next:?}");
                 let state = Store::look(&site.state()).state().unwrap();
-                let wanted = Store::look(&site.state()).ruleset(state.current.unwrap()).unwrap();
-                assert!(means(live().as_ref(), Some(&wanted)), "{run}: {words:?}");
+                let ruleset = Store::look(&site.state()).ruleset(state.current.unwrap()).unwrap();
+                assert!(means(live().as_ref(), Some(&ruleset)), "{run}: {words:?}");
                 assert_eq!((state.switching, state.pending, state.confirmed), (None, None, state.current));
                 assert!(state.generations.len() <= 20);
             }
         }
         println!("{killed} runs were killed before their end; of all that were tried, {changed} had changed the rules");
         assert!(killed == KILLS && changed > 20, "{killed} killed, {changed} changed");
-        // Those who watched pending changes have nothing to do any more.
+        // The watchers of pending changes have nothing left to do.
         let _ = site.run(&["confirm"]);
     });
 }

@@ -19,10 +19,10 @@ use edgeward::ruleset::Ruleset;
 use edgeward::source::Source;
 use support::netns::{Side, Topology};
 
-/// More than what is read as a matter of course.
+/// More elements than are always read.
 const PREFIXES: u32 = 20_000;
 
-/// One of many prefixes; no two of them touch. They all begin at an odd multiple of their size, or of 256.
+/// One of many prefixes, no two of them adjacent. They all begin at an odd multiple of their size, or of 256.
 fn prefix(index: u32) -> String {
     format!("{}/{}", Ipv4Addr::from(0x2000_0100 + index * 1024), 24 + index % 9)
 }
@@ -62,7 +62,7 @@ fn what_is_known_is_recognised_and_all_else_is_read() {
     let topology = topology();
     let one = some(0..PREFIXES);
     topology.load(&emit::nft(&ruleset(&one))).unwrap();
-    // As many elements, but for one; fewer; as many, of which a tenth stands elsewhere.
+    // The same number, with one different; fewer; the same number, with a tenth different.
     let other = some(1..PREFIXES + 1);
     let fewer = some(1..PREFIXES);
     let elsewhere = some((0..PREFIXES).map(|index| if index % 10 == 0 { PREFIXES + index } else { index }));
@@ -76,14 +76,14 @@ fn what_is_known_is_recognised_and_all_else_is_read() {
     }
 }
 
-/// As many elements, with the same ends around each range: no sample tells that one address is gone.
+/// The same number of elements, with the same ends of each range: no sample shows that one address is missing.
 fn hidden() -> [String; 2] {
     let inside = "32.0.1.0-32.0.1.99, 32.0.1.101-32.0.1.255";
     [format!("{FIRST}, 16.0.0.0/25, 16.0.0.128/26"), format!("{inside}, 16.0.0.0-16.0.0.191")]
 }
 
 #[test]
-fn all_is_read_where_that_is_asked_for() {
+fn deep_reads_everything() {
     need_namespaces!();
     let topology = topology();
     let [known, tampered] = hidden();
@@ -102,7 +102,7 @@ fn all_is_read_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_somebody_adds_or_takes_is_noticed_by_the_number() {
+fn additions_and_deletions_are_noticed_by_the_number() {
     need_namespaces!();
     // With and without an interval up to the top, which has no end in the kernel.
     for top in ["224.0.0.0/3", "203.0.113.0/24"] {
@@ -134,27 +134,27 @@ fn what_somebody_adds_or_takes_is_noticed_by_the_number() {
     }
 }
 
-/// Brings a kernel to one set after the other; tells for each whether the live set is the one from before.
+/// Brings a kernel to one set after the other; returns for each whether the live set was kept.
 fn go_through(kernel: &mut dyn Kernel, all_of: impl Fn() -> Option<Box<dyn Kernel>>) -> Vec<bool> {
     let base = some(0..PREFIXES);
-    let wanted = [
+    let next = [
         base.clone(),
-        // One comes; sixteen come and go; one touches another, and is no part of a larger one.
+        // One is added; sixteen are replaced; one is adjacent to another, and not part of a larger one.
         base.union(&set("16.0.0.0/24")),
         some(16..PREFIXES + 16).union(&set("16.0.0.0/24")),
         base.clone(),
         base.union(&set("32.0.2.0/24")),
-        // Seventeen come; as many and a thousand others go.
+        // Seventeen are added; as many and a thousand others are deleted.
         some(0..PREFIXES + 17),
         some(1000..PREFIXES),
         // One grows, and shrinks.
         some(1000..PREFIXES).union(&set("32.15.192.0/23")),
         some(1000..PREFIXES),
-        // Too many go.
+        // Too many are deleted.
         some(3000..PREFIXES),
     ];
     let mut name: Option<String> = None;
-    let kept = wanted.iter().map(|addresses| {
+    let kept = next.iter().map(|addresses| {
         let ruleset = ruleset(addresses);
         kernel.recall(&ruleset);
         let transition = Transition::plan(kernel, Some(&ruleset)).unwrap();
@@ -173,7 +173,7 @@ fn go_through(kernel: &mut dyn Kernel, all_of: impl Fn() -> Option<Box<dyn Kerne
 }
 
 #[test]
-fn single_elements_are_updated_and_many_are_filled_anew() {
+fn single_elements_are_updated_and_many_fill_a_new_set() {
     let expected = [false, true, true, true, true, false, true, false, false, false];
     assert_eq!(go_through(&mut Memory::default(), || None), expected);
     need_namespaces!();
@@ -208,7 +208,7 @@ impl Site {
         fs::write(self.folder.path().join("sites.txt"), lines).unwrap();
     }
 
-    /// Runs the program; asserts how it ends, and what it says.
+    /// Runs the program; checks its exit code and its output.
     #[track_caller]
     fn run(&self, line: &str, code: i32, says: &str) {
         let policy = self.folder.path().join("site.yaml");
@@ -240,12 +240,12 @@ fn a_list_that_changes_in_one_line_is_one_element() {
     site.write(&list.union(&set("16.1.0.0/24")));
     site.run("diff POLICY", 1, "from 16.1.0.0/24");
     site.run("refresh POLICY", 0, "generation 2 of `site` is in force: newly allowed: sites");
-    assert!(site.has_set("sites_v4"), "the set was filled anew");
+    assert!(site.has_set("sites_v4"), "the set was replaced");
     site.run("status --deep", 0, "generation 2 is in force, as it was applied");
     site.run("rollback", 0, "generation 1 is in force again");
     site.run("status --deep", 0, "generation 1 is in force, as it was applied");
 
-    // Somebody changes it so that neither its size nor a sample tells.
+    // Another program changes it in a way that neither its size nor a sample shows.
     site.topology.load(&format!("delete element inet edgeward sites_v4 {{ {known} }}")).unwrap();
     site.topology.load(&format!("add element inet edgeward sites_v4 {{ {tampered} }}")).unwrap();
     site.run("status", 0, "generation 1 is in force, as it was applied");
@@ -253,7 +253,7 @@ fn a_list_that_changes_in_one_line_is_one_element() {
     site.write(&list);
     site.run("diff POLICY", 0, "no difference");
     site.run("diff --deep POLICY", 1, "from 32.0.1.100");
-    // What is not there cannot be deleted; so all is read, and comes right.
+    // A missing element cannot be deleted, so the whole set is read and corrected.
     site.write(&some(1..PREFIXES));
     site.run("apply POLICY", 0, "is in force: newly denied: sites");
     site.run("status --deep", 0, "as it was applied");

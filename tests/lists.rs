@@ -1,4 +1,4 @@
-//! Lists of prefixes: `aggregate`, held against two other programs' algebra, and `peers-file`.
+//! Lists of prefixes: `aggregate`, compared with two other implementations, and `peers-file`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
@@ -47,7 +47,7 @@ fn aggregate(arguments: &[&str], input: &str, folder: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Prefixes crowded into a part of the space, so that many touch and overlap.
+/// Prefixes in a small part of the address space, so that many are adjacent or overlap.
 fn random(dice: &mut Dice, count: usize) -> Vec<Ipv4Net> {
     let prefix = |dice: &mut Dice| {
         let length = 8 + dice.below(25) as u8;
@@ -94,10 +94,10 @@ fn aggregation_is_exact() {
     }
 }
 
-/// FireHOL's program, where it is installed; `make test` sees to that.
+/// FireHOL's program, if it is installed; `make test` installs it.
 #[test]
 fn another_program_comes_to_the_same() {
-    // It ends with 1 after it has told its version.
+    // It exits with 1 after printing its version.
     if Command::new("iprange").arg("--version").output().is_err() {
         assert!(std::env::var_os("REQUIRE_IPRANGE").is_none(), "the program iprange is not installed");
         return;
@@ -119,7 +119,7 @@ fn another_program_comes_to_the_same() {
 }
 
 #[test]
-fn families_are_told_apart_and_mistakes_have_lines() {
+fn families_are_separated_and_errors_have_lines() {
     let folder = tempfile::tempdir().unwrap();
     let both = "2001:db8::/33\n10.0.0.1\n2001:db8:8000::/33\n10.0.0.0\n";
     assert_eq!(aggregate(&[], both, folder.path()), "10.0.0.0/31\n2001:db8::/32\n");
@@ -151,14 +151,14 @@ fn a_file_of_peers_is_part_of_its_row() {
     let text = String::from_utf8_lossy(&compiled.stdout).into_owned();
     assert!(compiled.status.success(), "{compiled:?}");
     assert!(text.contains("203.0.113.0/24\n") && text.contains("2001:db8::1\n"), "{text}");
-    // A file that may never end is none.
+    // A file that may never end is refused.
     let pipe = folder.path().join("lists/pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     fs::write(folder.path().join("pipe.yaml"), POLICY.replace("sites.txt", "pipe")).unwrap();
     let refused = edgeward(&["compile", "pipe.yaml"], "", folder.path());
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("no regular file"), "{refused:?}");
-    // The same as if the policy had it.
+    // The same as if it were in the policy.
     let written = POLICY.replace("peers-file: lists/sites.txt", "peers: [203.0.113.0/24, \"2001:db8::1\"]");
     fs::write(folder.path().join("written.yaml"), written).unwrap();
     let same = edgeward(&["compile", "written.yaml"], "", folder.path());

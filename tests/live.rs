@@ -1,4 +1,4 @@
-//! Plans of live changes: from any policy to any other, also behind one that was broken off.
+//! Plans of live changes: from any policy to any other, also after an interrupted change.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -47,8 +47,8 @@ impl Kernel {
         }
     }
 
-    fn plan(&self, wanted: &Ruleset) -> Plan {
-        self.live().plan(self.0.is_some(), wanted)
+    fn plan(&self, next: &Ruleset) -> Plan {
+        self.live().plan(self.0.is_some(), next)
     }
 }
 
@@ -66,28 +66,28 @@ fn base_chains(kernel: &Kernel) -> Vec<String> {
 }
 
 #[test]
-fn any_ruleset_takes_the_place_of_any_other() {
+fn any_ruleset_replaces_any_other() {
     let catalog = Catalog::embedded().unwrap();
     let (mut updates, mut switches, mut kept) = (0, 0, 0);
     for seed in 0..150 {
         let [one, answers, other] = rulesets(seed, &catalog);
         let mut kernel = Kernel::default();
-        for wanted in [&one, &answers, &other, &one, &other] {
-            let plan = kernel.plan(wanted);
+        for next in [&one, &answers, &other, &one, &other] {
+            let plan = kernel.plan(next);
             let (before, bases) = (kernel.live().meaning(), base_chains(&kernel));
             kernel.fill(&plan);
-            // What is filled is known to no rule.
+            // No rule refers to the sets that are being filled.
             assert_eq!(kernel.live().meaning(), before, "seed {seed}");
             kernel.switch(&plan);
             let after = kernel.live().meaning();
-            assert_eq!(differences(&[&after, wanted]), [], "seed {seed}");
+            assert_eq!(differences(&[&after, next]), [], "seed {seed}");
             kernel.load(&plan.sweep);
             assert_eq!(kernel.live().meaning(), after, "seed {seed}");
             assert!(bases.iter().all(|base| base_chains(&kernel).contains(base)), "seed {seed}: a base chain is gone");
-            assert!(kernel.plan(wanted).is_empty(), "seed {seed}: {:#?}", kernel.plan(wanted));
+            assert!(kernel.plan(next).is_empty(), "seed {seed}: {:#?}", kernel.plan(next));
             updates += usize::from(!plan.updates.is_empty());
             switches += usize::from(!plan.switch.is_empty());
-            kept += usize::from(!plan.switch.is_empty() && plan.elements.len() < wanted.sets.len());
+            kept += usize::from(!plan.switch.is_empty() && plan.elements.len() < next.sets.len());
             assert!(plan.updates.is_empty() || plan.switch.is_empty());
         }
     }
@@ -95,13 +95,13 @@ fn any_ruleset_takes_the_place_of_any_other() {
 }
 
 #[test]
-fn what_a_broken_off_change_left_is_swept_by_the_next() {
+fn leftovers_of_an_interrupted_change_are_swept_by_the_next() {
     let catalog = Catalog::embedded().unwrap();
     for seed in 0..100 {
         let [one, answers, other] = rulesets(seed, &catalog);
         let mut kernel = Kernel::default();
-        let all = |kernel: &mut Kernel, wanted: &Ruleset| {
-            let plan = kernel.plan(wanted);
+        let all = |kernel: &mut Kernel, next: &Ruleset| {
+            let plan = kernel.plan(next);
             kernel.fill(&plan);
             kernel.switch(&plan);
             kernel.load(&plan.sweep);
@@ -110,14 +110,14 @@ fn what_a_broken_off_change_left_is_swept_by_the_next() {
         let clean = kernel.clone();
         let plan = kernel.plan(&other);
         kernel.fill(&plan);
-        // Broken off here, and then the same, the old or a third ruleset.
-        for wanted in [&other, &one, &answers] {
+        // Interrupted here, and then the same, the old or a third ruleset.
+        for next in [&other, &one, &answers] {
             let mut kernel = kernel.clone();
-            all(&mut kernel, wanted);
-            assert_eq!(differences(&[&kernel.live().meaning(), wanted]), [], "seed {seed}");
-            assert!(kernel.plan(wanted).is_empty(), "seed {seed}");
+            all(&mut kernel, next);
+            assert_eq!(differences(&[&kernel.live().meaning(), next]), [], "seed {seed}");
+            assert!(kernel.plan(next).is_empty(), "seed {seed}");
         }
-        // Broken off behind the switch.
+        // Interrupted after the switch.
         let mut kernel = kernel.clone();
         kernel.switch(&plan);
         assert!(!kernel.plan(&other).changes_verdicts());
@@ -127,7 +127,7 @@ fn what_a_broken_off_change_left_is_swept_by_the_next() {
     }
 }
 
-/// The kernel of a namespace, driven with what `emit` makes of plans.
+/// The kernel of a namespace, changed by the text that `emit` writes for plans.
 struct Namespace(Topology);
 
 impl Namespace {
@@ -159,9 +159,9 @@ fn the_kernel_takes_every_step() {
     for seed in 0..8 {
         let [one, answers, other] = rulesets(seed, &catalog);
         let namespace = Namespace(Topology::edge_host("10.0.0.20".parse().unwrap(), "2001:db8::20".parse().unwrap()));
-        for (number, wanted) in [&one, &answers, &other, &one].into_iter().enumerate() {
+        for (number, next) in [&one, &answers, &other, &one].into_iter().enumerate() {
             let live = Live(namespace.table().unwrap_or_default());
-            let plan = live.plan(namespace.table().is_some(), wanted);
+            let plan = live.plan(namespace.table().is_some(), next);
             namespace.load(&plan.fill);
             for (name, set) in &plan.elements {
                 namespace.add("add", name, set.kind, &set.elements);
@@ -173,8 +173,8 @@ fn the_kernel_takes_every_step() {
             }
             namespace.load(&plan.sweep);
             let live = Live(namespace.table().unwrap());
-            assert_eq!(differences(&[&live.meaning(), wanted]), [], "seed {seed}, step {number}");
-            let rest = live.plan(true, wanted);
+            assert_eq!(differences(&[&live.meaning(), next]), [], "seed {seed}, step {number}");
+            let rest = live.plan(true, next);
             assert!(rest.is_empty(), "seed {seed}, step {number}: {rest:#?}");
         }
     }

@@ -1,4 +1,4 @@
-//! The throw-away machine of the tests itself: what tests of units and of `apply` rely on.
+//! The temporary machine of the tests itself: what tests of units and of `apply` rely on.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
 #[macro_use]
@@ -33,7 +33,7 @@ fn programs_are_in_the_namespaces_of_pid_1() {
         assert_ne!(of("1").trim(), outside, "{kind}");
     }
     assert!(machine.run(&["test", "-d", "/run/systemd/system"]).status.success());
-    // A table is seen by sockets and programs of the machine, and by nobody else.
+    // Only sockets and programs of the machine see its table.
     machine.succeed(&["nft", "add", "table", "inet", "here"]);
     let namespace = || fs::read_link("/proc/thread-self/ns/net").unwrap();
     assert_ne!(machine.within(namespace), namespace());
@@ -56,7 +56,7 @@ fn a_reboot_keeps_files_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_left_behind() {
+fn nothing_is_left_over() {
     need_systemd!();
     let mut machine = Machine::boot().unwrap();
     machine.succeed(&["systemd-run", "sleep", "1h"]);
@@ -75,7 +75,7 @@ fn nothing_is_left_behind() {
     assert!(!mounts.contains("edgeward-machine-"), "{mounts}");
 }
 
-/// What would change the machine around it.
+/// Paths whose change would affect the surrounding host.
 #[test]
 fn what_is_not_the_machines_own_is_read_only() {
     need_systemd!();

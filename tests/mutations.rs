@@ -1,6 +1,6 @@
 //! Every small change to an emitted ruleset is noticed: by the proof, and by `diff`, with a packet that shows it.
 //!
-//! What no packet can tell apart is said to be a difference of text only.
+//! A change without an effect on any packet is reported as a difference of text only.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::panic)]
 
 mod support;
@@ -51,7 +51,7 @@ struct Mutant {
     text: String,
 }
 
-/// What stands in place of verdicts.
+/// Replacements of verdicts.
 const VERDICTS: [(&str, &str); 6] = [
     (" accept", " drop"),
     (" drop", " accept"),
@@ -61,7 +61,7 @@ const VERDICTS: [(&str, &str); 6] = [
     ("goto", "jump"),
 ];
 
-/// What stands in place of parts of matches.
+/// Replacements of parts of matches.
 const MATCHES: [(&str, &str); 9] = [
     ("iif", "oif"),
     ("oif", "iif"),
@@ -124,8 +124,8 @@ fn mutants(text: &str) -> Vec<Mutant> {
                 let before = line[..at].chars().next_back();
                 let is_number = before.is_some_and(|c| c == ' ' || c == '-');
                 // Not a part of a name, nor of a rate.
-                let behind = line[at + digits.len()..].chars().next();
-                if is_number && matches!(behind, Some(' ' | ',' | '-')) && !line[..at].ends_with("_tcp_") {
+                let next = line[at + digits.len()..].chars().next();
+                if is_number && matches!(next, Some(' ' | ',' | '-')) && !line[..at].ends_with("_tcp_") {
                     let next = digits.parse::<u32>().unwrap() + 1;
                     let new = format!("{}{next}{}", &line[..at], &line[at + digits.len()..]);
                     push(number, "another number", vec![new]);
@@ -192,14 +192,14 @@ fn check(case: &str, tally: &mut Tally) {
 }
 
 #[test]
-fn every_change_is_disproved_unless_no_packet_can_tell() {
+fn every_change_is_refuted_or_has_no_effect_on_packets() {
     let mut tally = Tally::default();
     for case in CASES {
         check(case, &mut tally);
     }
     assert!(tally.disproved > 500 && tally.shown > 400, "{tally:?}");
-    // A policy behind a final verdict, rules that are disjoint and change places, logs, sets without elements, and
-    // elements that a flow before has, too.
+    // A policy after a final verdict, disjoint rules that change places, logs, sets without elements, and elements that
+    // an earlier flow has, too.
     assert!(tally.without_effect.iter().any(|what| what.ends_with("another policy")), "{tally:?}");
     assert!(tally.without_effect.len() < tally.disproved / 2, "{tally:?}");
     assert!(tally.unreadable < tally.disproved / 4, "{tally:?}");
@@ -219,14 +219,14 @@ fn diff(case: &str, text: &str, format: &str) -> (i32, String) {
 }
 
 #[test]
-fn the_command_tells_packets_from_text() {
+fn the_command_distinguishes_packets_and_text() {
     let case = "10-edge-host-flannel";
     let text = emit::nft(&lower(&intent(case)));
     let (code, said) = diff(case, &text, "text");
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("no difference"), "{said}");
 
-    // The chain's policy stands behind a final verdict.
+    // The chain's policy is never reached: the last rule has a verdict.
     let mutant = text.replace("policy drop", "policy accept");
     let (code, said) = diff(case, &mutant, "text");
     assert_eq!(code, 0, "{said}");

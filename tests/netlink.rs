@@ -1,5 +1,4 @@
-//! Sets changed over netlink, in the kernel of throw-away network namespaces, held against nft and against
-//! `PrefixSet`.
+//! Sets changed over netlink, in the kernel of temporary network namespaces, compared with nft and with `PrefixSet`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
@@ -66,7 +65,7 @@ impl Host {
         self.0.load(text).unwrap();
     }
 
-    /// Speaks to the kernel in the namespace.
+    /// Opens a netlink channel to the kernel in the namespace.
     fn speak<T: Send>(
         &self,
         work: impl FnOnce(&mut NetlinkSocket) -> Result<T, NetlinkError> + Send,
@@ -78,7 +77,7 @@ impl Host {
         self.speak(|kernel| kernel.change(&[SetChange { set, from, to }]))
     }
 
-    /// What nft lists, without what counters count.
+    /// What nft lists, without the values of counters.
     fn listed(&self, what: &[&str]) -> String {
         let output = self.0.run_under_test(&[&["nft", "--stateless", "list"], what].concat());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -107,7 +106,7 @@ impl Host {
         lines.filter(|line| !is_needless(line)).map(str::to_owned).collect()
     }
 
-    /// Holds a set against what it shall hold: nft's list of it, our own, and single addresses.
+    /// Compares a set with the expected one: nft's list, our own list, and lookups of single addresses.
     fn assert_holds(&self, set: SetRef<'_>, meant: &PrefixSet) {
         let mut elements: Vec<String> = set.kind.elements(meant).map(|prefix| prefix.to_string()).collect();
         elements.sort();
@@ -143,7 +142,7 @@ fn cut_points(family: Family, addresses: &PrefixSet) -> BTreeSet<IpAddr> {
     ranges.chain(ends).flat_map(|end| neighbours(end).into_iter().chain([end])).collect()
 }
 
-/// Prefixes that crowd at both ends of the space and in its middle, so that many touch; small ones for hosts.
+/// Prefixes at both ends of the address space and in its middle, many of them adjacent; full-length ones for hosts.
 fn random_prefixes(dice: &mut Dice, family: Family, kind: SetKind) -> PrefixSet {
     let bits: u8 = if family == Family::V4 { 32 } else { 128 };
     let one = |dice: &mut Dice| {
@@ -201,7 +200,7 @@ fn edges_of_the_space_are_as_nft_has_them() {
             host.assert_holds(sets[0], case);
             host.assert_holds(sets[1], case);
         }
-        // Back again, out of what nft has filled, too.
+        // Back again, also from a set that nft has filled.
         let back = sets
             .iter()
             .zip(&cases)
@@ -218,7 +217,7 @@ fn random_changes_end_where_nft_text_does() {
     for round in 0..24 {
         let (family, kind) = (*dice.pick(&Family::BOTH), KINDS[round % 2]);
         let steps: Vec<PrefixSet> = (0..5).map(|_| random_prefixes(&mut dice, family, kind)).collect();
-        // One set begins as nft text, the other over netlink; then both go the same way.
+        // One set is created by nft, the other over netlink; then both are changed in the same way.
         let (text, netlink) = (set("text", family, kind), set("netlink", family, kind));
         let nothing = PrefixSet::default();
         let host = Host::new(&[(text, &steps[0]), (netlink, &nothing)]);
@@ -243,7 +242,7 @@ fn nft_goes_on_where_netlink_ends() {
         "add element inet edgeward a { 10.0.3.0/24 }\ndelete element inet edgeward a { 10.0.0.0/23, 255.255.255.255 }",
     );
     assert_eq!(host.elements("a"), ["10.0.2.0/24", "10.0.3.0/24"]);
-    // The kernel has two elements where nft was told two; their union is one prefix, which is none of them.
+    // The kernel has the two elements that nft was given; their union is one prefix, which is neither of them.
     let grown = prefixes("10.0.2.0/23");
     assert_eq!(host.speak(|kernel| kernel.elements(v4("a"))).unwrap(), grown);
     let refused = host.change(v4("a"), &grown, &nothing).unwrap_err();
@@ -276,7 +275,7 @@ fn several_sets_change_at_once() {
 }
 
 #[test]
-fn a_bad_change_takes_all_others_with_it() {
+fn one_bad_change_fails_the_whole_transaction() {
     need_namespaces!();
     let (nothing, old, new) = (PrefixSet::default(), prefixes("10.0.0.0/23, 10.9.0.0/16"), prefixes("192.0.2.0/24"));
     let old_hosts = prefixes("192.0.2.1, 192.0.2.2");
@@ -297,7 +296,7 @@ fn a_bad_change_takes_all_others_with_it() {
         refused(v4("a"), &prefixes("10.1.0.0/16"), &nothing),
         "the set `a` does not have `10.1.0.0/16`, which was to be deleted; nothing was changed"
     );
-    // A part of an interval is no element, wherever it begins.
+    // A part of an interval is not an element, regardless of where it begins.
     for part in ["10.0.0.0/24", "10.0.1.0/24", "10.0.0.128/25", "10.0.0.0/22"] {
         assert_eq!(
             refused(v4("a"), &prefixes(part), &nothing),
@@ -354,7 +353,7 @@ fn a_set_of_another_kind_is_left_alone() {
 }
 
 #[test]
-fn what_is_not_there_has_a_name() {
+fn missing_objects_are_named() {
     need_namespaces!();
     let (nothing, some) = (PrefixSet::default(), prefixes("10.0.0.0/24"));
     let host = Host::new(&[]);
@@ -391,7 +390,7 @@ fn other_tables_stay_as_they_are() {
 }
 
 #[test]
-fn counters_are_told_as_nft_tells_them() {
+fn counters_have_the_values_that_nft_lists() {
     need_namespaces!();
     let host = Host::new(&[]);
     let count = 300;
@@ -407,11 +406,11 @@ fn counters_are_told_as_nft_tells_them() {
 }
 
 #[test]
-fn without_the_right_nothing_is_done() {
+fn without_the_capability_nothing_is_changed() {
     need_namespaces!();
     let (nothing, some) = (PrefixSet::default(), prefixes("10.0.0.0/24"));
     let host = Host::new(&[(v4("a"), &some)]);
-    // Capabilities are a thread's own; `speak` has one for itself.
+    // Capabilities belong to a thread; `speak` uses a separate one.
     let drop_right = || {
         let mut sets = capabilities(None).unwrap();
         sets.effective.remove(CapabilitySet::NET_ADMIN);
@@ -420,7 +419,7 @@ fn without_the_right_nothing_is_done() {
     let is_refused = |result| matches!(result, Err(NetlinkError::NotPermitted));
     host.speak(|kernel| {
         drop_right();
-        // A socket opened with the right does not keep it.
+        // A socket that was opened with the capability does not keep it.
         assert!(is_refused(kernel.change(&[SetChange { set: v4("a"), from: &some, to: &nothing }])));
         let mut kernel = NetlinkSocket::open()?;
         assert!(is_refused(kernel.change(&[SetChange { set: v4("a"), from: &some, to: &nothing }])));
@@ -433,7 +432,7 @@ fn without_the_right_nothing_is_done() {
     host.assert_holds(v4("a"), &some);
 }
 
-/// So many prefixes, none of which touch.
+/// Prefixes of which no two are adjacent.
 fn many(count: u32, family: Family) -> PrefixSet {
     let prefix = |n: u32| match family {
         Family::V4 => Prefix::from(Ipv4Net::new((0x0100_0000 + (n << 3)).into(), 30).unwrap()),
@@ -460,14 +459,14 @@ fn a_hundred_thousand_elements() {
             SetChange { set: v4("a"), from: &nothing, to: &all },
             SetChange { set: hosts, from: &nothing, to: &addresses },
         ])?;
-        // At once: the kernel still makes the hash larger, and its first lists are wrong.
+        // Listed immediately, while the kernel resizes the hash and its first lists are wrong.
         assert_eq!(kernel.elements(hosts)?, addresses);
         assert_eq!(kernel.elements(v4("a"))?, all);
-        // So many messages are refused that there is no room for all answers; the first one tells.
+        // There are too many refusals for the receive buffer; the first one is reported.
         let again = SetChange { set: v4("a"), from: &nothing, to: &all };
         let error = kernel.change(&[again, again]).unwrap_err();
         assert_eq!(error.to_string(), "the set `a` already has addresses of `1.0.0.0/30`; nothing was changed");
-        // Answers that were not read are not taken for others'.
+        // Unread answers are not mistaken for answers to the next request.
         kernel.change(&[SetChange { set: v4("a"), from: &some, to: &nothing }])?;
         for (low, _) in some.ranges().take(100) {
             assert!(!kernel.has(v4("a"), low)?);
@@ -486,13 +485,13 @@ fn a_hundred_thousand_elements() {
     host.assert_holds(hosts, &nothing);
 }
 
-/// The kernel gives a large list in parts, and lets others change the set in between.
+/// The kernel returns a large list in parts, and other programs may change the set in between.
 #[test]
 fn a_list_is_of_one_moment_or_none() {
     need_namespaces!();
     let nothing = PrefixSet::default();
     let all = many(20_000, Family::V4);
-    // What comes first moves to the end, so that a list of two moments would have it twice or not at all.
+    // The first element moves to the end, so a list from two moments would have it twice or not at all.
     let moved = all.difference(&prefixes("1.0.0.0/18")).union(&prefixes("192.0.2.0/24, 198.51.100.0/24"));
     let host = Host::new(&[(v4("a"), &nothing)]);
     host.change(v4("a"), &nothing, &all).unwrap();
@@ -524,7 +523,7 @@ fn a_list_is_of_one_moment_or_none() {
 
 const WITHIN: &str = "EDGEWARD_WITHIN_A_USER_NAMESPACE";
 
-/// There the send buffer cannot be raised above the system's limit.
+/// There the send buffer cannot exceed the system's limit.
 #[test]
 fn in_a_user_namespace_a_large_change_names_its_limit() {
     need_namespaces!();
@@ -550,7 +549,7 @@ fn large_change_names_its_limit() {
     let system: u32 = fs::read_to_string("/proc/sys/net/core/wmem_max").unwrap().trim().parse().unwrap();
     let mut kernel = NetlinkSocket::open().unwrap();
     let change = |kernel: &mut NetlinkSocket, to: &PrefixSet| kernel.change(&[SetChange { set, from: &nothing, to }]);
-    // The kernel doubles what is asked for; a prefix takes 64 bytes.
+    // The kernel doubles the requested size; a prefix takes 64 bytes.
     let error = change(&mut kernel, &many(2 * system / 64 + 1, Family::V6)).unwrap_err();
     let NetlinkError::TooLarge { bytes, limit } = error else { panic!("{error:?}") };
     assert!(limit <= 2 * system as usize && limit < bytes, "{limit} {bytes} {system}");

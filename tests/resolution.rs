@@ -63,14 +63,14 @@ fn check(v4: Reply, v6: Reply, hours: i64, expected: &[&str]) {
 fn what_dns_says_and_what_stays() {
     let all = ["1.1.1.1", "1.1.1.2", "2001:db8::1"];
     let same = || addresses(&["2001:db8::1"]);
-    // An answer without the addresses: they linger, then they leave.
+    // An answer without the addresses: they linger, then they are removed.
     check(addresses(&["1.1.1.3"]), same(), 24, &["1.1.1.1", "1.1.1.2", "1.1.1.3", "2001:db8::1"]);
     check(addresses(&["1.1.1.3"]), same(), 25, &["1.1.1.3", "2001:db8::1"]);
     check(addresses(&["1.1.1.1"]), same(), 25, &["1.1.1.1", "2001:db8::1"]);
-    // One family has gone: that is an answer.
+    // One family has no addresses any more: that is an answer.
     check(Reply::NoData, same(), 24, &all);
     check(Reply::NoData, same(), 25, &["2001:db8::1"]);
-    // The whole name has gone, or nobody answers: nothing leaves before `max-stale`, and then all of it does.
+    // The name has no addresses, or no server answers: nothing is removed before `max-stale`, and then everything is.
     for reply in [
         Reply::NoData,
         Reply::NxDomain,
@@ -84,7 +84,7 @@ fn what_dns_says_and_what_stays() {
         check(reply.clone(), reply.clone(), 7 * 24, &all);
         check(reply.clone(), reply, 7 * 24 + 1, &[]);
     }
-    // Half an answer: the silent half stays whole.
+    // Half an answer: the half without an answer stays complete.
     for reply in [Reply::ServFail, Reply::Timeout, Reply::NxDomain] {
         check(addresses(&["1.1.1.1"]), reply, 25, &["1.1.1.1", "2001:db8::1"]);
     }
@@ -158,7 +158,7 @@ fn laws_over_simulated_weeks() {
                     }
                 }
             }
-            // What answered within `linger` is never absent, and what was never believed never present.
+            // An address that was in an answer within `linger` is never missing, and a refused one is never there.
             let present: BTreeSet<IpAddr> = next.addresses(&name()).collect();
             for (address, last) in &answered {
                 if now.duration_since(*last) <= SignedDuration::from_hours(24) {

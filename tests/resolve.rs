@@ -75,14 +75,14 @@ fn answers_are_written_compiled_and_kept_when_the_server_is_gone() {
     let site = Site::new();
     ends(site.run("compile", &[]), 3);
     let mut server = good().serve();
-    // The optional name does not exist; that is no failure.
+    // The optional name does not exist, which is not a failure.
     let said = ends(site.resolve(&server, &[]), 0);
     assert!(said.contains("+ 203.0.113.7 (ttl 300) added") && said.contains("no such name"), "{said}");
     let lock = site.lock();
     assert!(lock.contains(&format!("server: \"{}\"", server.address())), "{lock}");
     let compiled = ends(site.run("compile", &[]), 0);
     assert!(compiled.contains("203.0.113.7, 203.0.113.8, 203.0.113.9"), "{compiled}");
-    // With the server stopped nothing changes, and the operator hears how long that can go on.
+    // With the server stopped nothing changes, and the message says how long the addresses stay valid.
     server.stop();
     let said = ends(site.resolve(&server, &[]), 3);
     assert!(said.contains("addresses stay, seen") && said.contains("stale at "), "{said}");

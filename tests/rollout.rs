@@ -1,4 +1,4 @@
-//! Generations on their way into a kernel, and what is left where a run ends too early.
+//! Putting generations into a kernel, and what an interrupted run leaves.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::panic)]
 
@@ -113,14 +113,14 @@ impl Kernel for Mortal<'_> {
     }
 }
 
-/// The next run finds one of two rulesets, says which, and goes on.
+/// The next run finds one of two rulesets, reports which, and continues.
 fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Ruleset>; 2], next: &Ruleset) {
     let live = kernel.table.clone().map(Live);
     let store = hold(folder);
-    let found: Vec<bool> = candidates.iter().map(|wanted| means(live.as_ref(), *wanted)).collect();
+    let found: Vec<bool> = candidates.iter().map(|next| means(live.as_ref(), *next)).collect();
     let only_tracks = live.as_ref().is_some_and(edgeward::host::prime::only_tracks);
     assert!(found.contains(&true) || only_tracks, "neither the old rules nor the new");
-    // Who only looks sees which.
+    // A read-only look reports which.
     let there = generation_in_kernel(&store, &store.state().unwrap(), live.as_ref())
         .map(|number| store.ruleset(number).unwrap());
     assert!(only_tracks || means(live.as_ref(), there.as_ref()), "the records do not tell what the kernel has");
@@ -133,7 +133,7 @@ fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Rules
     let state = apply(&store, kernel, next).unwrap();
     let live = kernel.table.clone().map(Live).unwrap();
     assert!(means(Some(&live), Some(next)));
-    // Nothing is left over, neither there nor on the disk.
+    // Nothing is left over, neither in the kernel nor on the disk.
     let rest = Transition::from(Some(live.clone()), Some(next));
     assert_eq!((rest.keeps_rules(), rest.left_over()), (true, 0));
     let mut folders: Vec<u64> = std::fs::read_dir(folder.join("generations"))
@@ -158,8 +158,8 @@ fn ssh() -> Sockets {
     Sockets { connections: vec![connection], ..Sockets::default() }
 }
 
-/// A host with a connection that conntrack does not know. It is at work for somebody else, so that a gateway has nothing
-/// to wait for.
+/// A host with a connection that conntrack does not know. Conntrack is already in use, so a gateway has nothing to wait
+/// for.
 fn host() -> Memory {
     let tuple = |source: &str, destination: &str| Tuple {
         source: source.parse().unwrap(),
@@ -176,7 +176,7 @@ fn whenever_a_run_ends_the_next_one_goes_on() {
     let mut ends = 0;
     for seed in 0..6 {
         let [one, answers, other] = rulesets(seed);
-        for (before, wanted) in [(None, &one), (Some(&one), &answers), (Some(&one), &other), (Some(&other), &one)] {
+        for (before, next) in [(None, &one), (Some(&one), &answers), (Some(&one), &other), (Some(&other), &one)] {
             for lives in 0.. {
                 let folder = tempfile::tempdir().unwrap();
                 let mut kernel = host();
@@ -185,10 +185,10 @@ fn whenever_a_run_ends_the_next_one_goes_on() {
                 }
                 let run = || {
                     let mut mortal = Mortal { kernel: &mut kernel, lives };
-                    apply(&hold(folder.path()), &mut mortal, wanted)
+                    apply(&hold(folder.path()), &mut mortal, next)
                 };
                 let ended = catch_unwind(AssertUnwindSafe(run));
-                assert_goes_on(folder.path(), &mut kernel, [before, Some(wanted)], &answers);
+                assert_goes_on(folder.path(), &mut kernel, [before, Some(next)], &answers);
                 match ended {
                     Err(_) => ends += 1,
                     Ok(state) => {
@@ -207,7 +207,7 @@ fn whatever_the_kernel_refuses_the_old_rules_stay() {
     let mut refusals = 0;
     for seed in 20..26 {
         let [one, answers, other] = rulesets(seed);
-        for (before, wanted) in [(None, &one), (Some(&one), &answers), (Some(&one), &other)] {
+        for (before, next) in [(None, &one), (Some(&one), &answers), (Some(&one), &other)] {
             for fails_after in 0.. {
                 let folder = tempfile::tempdir().unwrap();
                 let mut kernel = host();
@@ -215,13 +215,13 @@ fn whatever_the_kernel_refuses_the_old_rules_stay() {
                     apply(&hold(folder.path()), &mut kernel, before).unwrap();
                 }
                 kernel.fails_after = Some(fails_after);
-                let done = apply(&hold(folder.path()), &mut kernel, wanted);
+                let done = apply(&hold(folder.path()), &mut kernel, next);
                 kernel.fails_after = None;
                 match done {
                     Err(RolloutError::Kernel(KernelError::NotPermitted) | RolloutError::Prime(_)) => refusals += 1,
                     Err(error) => panic!("{error}"),
                     Ok(state) => {
-                        assert!(means(kernel.table.clone().map(Live).as_ref(), Some(wanted)));
+                        assert!(means(kernel.table.clone().map(Live).as_ref(), Some(next)));
                         assert_eq!(state, hold(folder.path()).state().unwrap());
                         break;
                     }
@@ -246,7 +246,7 @@ fn conntrack_is_told_of_connections_that_are_older_than_the_rules() {
     let flow = kernel.flows.last().unwrap();
     assert_eq!(flow.original.source.to_string(), "10.0.0.9");
     assert_eq!((kernel.flows.len() - 1, flow.original.ports, flow.replied), (1, Some((55410, 22)), true));
-    // From now on conntrack looks by itself.
+    // From now on conntrack tracks packets itself.
     kernel.flows.clear();
     apply(&hold(folder.path()), &mut kernel, &other).unwrap();
     assert_eq!(kernel.flows, []);
@@ -301,7 +301,7 @@ fn generations_are_kept_and_forgotten() {
     let state = store.state().unwrap();
     assert_eq!(state.generations.keys().copied().collect::<Vec<_>>(), (11..=30).collect::<Vec<_>>());
     assert_eq!(std::fs::read_dir(folder.path().join("generations")).unwrap().count(), 20);
-    // Damage is told apart from absence, and neither is loaded.
+    // Damaged and missing generations have different errors, and neither is loaded.
     assert!(store.ruleset(10).map(drop).unwrap_err().to_string().contains("there is no generation 10"));
     let path = folder.path().join("generations/11/ruleset.nft");
     let text = std::fs::read_to_string(&path).unwrap();
@@ -348,7 +348,7 @@ fn boot_takes_an_older_generation_where_the_last_is_damaged() {
     assert!(means(kernel.table.map(Live).as_ref(), Some(&answers)));
 }
 
-/// What the real kernel and the one in memory are both asked to do, and whether they did it.
+/// Requests to the real kernel and to the one in memory, and whether they succeeded.
 fn exercise(kernel: &mut dyn Kernel) -> Vec<String> {
     let [one, answers, other] = rulesets(11);
     let mut log = Vec::new();
@@ -386,15 +386,15 @@ fn exercise(kernel: &mut dyn Kernel) -> Vec<String> {
     note("no table", kernel.change(&[Change::DeleteTable]));
     note("no table again", kernel.change(&[Change::DeleteTable]));
     assert_eq!(kernel.table().unwrap(), None);
-    for (number, wanted) in [Some(&one), Some(&answers), Some(&other), None, Some(&one)].into_iter().enumerate() {
-        let transition = Transition::plan(kernel, wanted).unwrap();
+    for (number, next) in [Some(&one), Some(&answers), Some(&other), None, Some(&one)].into_iter().enumerate() {
+        let transition = Transition::plan(kernel, next).unwrap();
         note(&format!("{number}: fill"), transition.fill(kernel));
         assert_eq!(Live(kernel.table().unwrap().unwrap_or_default()).meaning(), transition.meaning());
         note(&format!("{number}: switch"), transition.switch(kernel));
         note(&format!("{number}: sweep"), transition.sweep(kernel));
-        assert!(means(kernel.table().unwrap().map(Live).as_ref(), wanted), "{number}");
+        assert!(means(kernel.table().unwrap().map(Live).as_ref(), next), "{number}");
         let counters: Vec<String> = kernel.counters().unwrap().into_keys().collect();
-        let expected: Vec<String> = wanted.iter().flat_map(|wanted| wanted.counters.clone()).collect();
+        let expected: Vec<String> = next.iter().flat_map(|next| next.counters.clone()).collect();
         assert_eq!(counters, expected, "{number}");
     }
     for name in one.sets.keys().take(1) {

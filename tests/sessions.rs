@@ -1,6 +1,6 @@
-//! What the host module says of connections and of others' rules, held against real sockets and real tables.
+//! What the host module reports about connections and about other tables, compared with real sockets and tables.
 //!
-//! All of it happens in network namespaces; nothing here touches the machine's own network.
+//! Everything runs in network namespaces; the host's own network is not touched.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "tests are no part of the core")]
@@ -45,7 +45,7 @@ fn connect(topology: &Topology, from: (Side, &str), to: SocketAddr, listener: &T
     (client, listener.accept().unwrap().0)
 }
 
-/// A connection as one line, in which the ports that nobody chose are `*`.
+/// A connection as one line, with ephemeral ports as `*`.
 fn line(connection: &LiveConnection) -> String {
     let LiveConnection { local, peer, transport, inbound, loopback, source } = connection;
     let end = |end: &SocketAddr| match end.port() {
@@ -77,10 +77,10 @@ fn connections_are_seen_from_both_ends() {
     let _mapped = connect(&topology, (world, WORLD[0]), address("10.0.0.5:22"), &both);
     let _v6 = connect(&topology, (world, WORLD[1]), address("[2001:db8::5]:22"), &both);
     let _v4 = connect(&topology, (world, WORLD[0]), address("10.0.0.5:2222"), &v4);
-    // The world's end is closed: no longer established.
+    // The remote end is closed, so the connection is no longer established.
     let closing = connect(&topology, (world, WORLD[0]), address("10.0.0.5:2222"), &v4);
     drop(closing.0);
-    // Out.
+    // An outgoing connection.
     let api = listen(&topology, world, "10.0.0.9:6443");
     let _out = connect(&topology, (host, HOST[0]), address("10.0.0.9:6443"), &api);
     assert_eq!(
@@ -143,10 +143,10 @@ fn datagrams_and_loopback_are_recognised() {
     assert_eq!(sockets.mosh, ["0.0.0.0:60001", "[::]:61000"].map(|text| text.parse().unwrap()));
 }
 
-/// What the variable of the process under test says when it is one; else nothing runs here.
+/// The value of the variable in the process under test. Without it the test below does nothing.
 const AS_CHILD: &str = "EDGEWARD_TEST_CHILD";
 
-/// Not a test by itself: [`ancestors_say_who_is_logged_in`] runs it as a process of its own.
+/// Not a test by itself: [`ancestors_say_who_is_logged_in`] runs it in a separate process.
 #[test]
 fn child_that_looks_for_ssh() {
     if env::var_os(AS_CHILD).is_none() {
@@ -238,7 +238,7 @@ fn foreign_chains_are_listed_and_can_override() {
     );
     let later = chains().into_iter().find(|found| found.chain == "filter_INPUT").unwrap();
     assert_eq!(later.order(Hook::Input), Some(Ordering::Greater));
-    // Why it matters: edgeward accepts both.
+    // This matters because edgeward accepts both packets.
     let probe = |port| {
         let [from, to] = [WORLD[0], HOST[0]].map(|text| text.parse::<IpAddr>().unwrap());
         topology.probe(&Probe::new(netns::Hook::Input, Proto::Tcp, from, to, port))

@@ -62,7 +62,7 @@ fn the_judge_counts_every_packet() {
     assert_eq!((clean.packets(), clean.lost(), clean.passed()), (flood.len() as u64, 0, 0), "{clean}");
 
     // Each is the source of one packet of TCP, and of one of UDP.
-    let [allowed, denied] = site::inside_and_behind(0);
+    let [allowed, denied] = site::inside_and_after(0);
     let insert = "insert rule inet edgeward input ip saddr";
     topology.load(&format!("{insert} {allowed} drop; {insert} {denied} accept")).unwrap();
     flood.once(&topology);

@@ -16,10 +16,10 @@ use hickory_net::proto::op::{Edns, Message, MessageType, OpCode, Query, Response
 use hickory_net::proto::rr::rdata::{CNAME, NS, SOA};
 use hickory_net::proto::rr::{Name, RData, Record, RecordType};
 
-/// Where names that are asked for by mistake would lead.
+/// The address of names that are queried by mistake.
 pub const FORGED: &str = "203.0.113.66";
 
-/// What the server says of a name, and how.
+/// The server's answer for a name, and how it is sent.
 #[derive(Clone)]
 pub struct Entry {
     code: ResponseCode,
@@ -38,32 +38,32 @@ pub struct Entry {
     manner: Manner,
 }
 
-/// How an answer goes out.
+/// How an answer is sent.
 #[derive(Clone)]
 pub enum Manner {
     /// As it should; over UDP cut off where it is larger than the client can take.
     Plain,
-    /// Not at all.
+    /// No answer.
     Silent,
-    /// Cut off over UDP, whole over TCP.
+    /// Truncated over UDP, whole over TCP.
     Truncated,
-    /// Cut off over UDP and over TCP.
+    /// Truncated over UDP and over TCP.
     TruncatedTwice,
-    /// Cut off over UDP, and the connection closes in the middle of the answer over TCP.
+    /// Truncated over UDP, and the connection closes in the middle of the answer over TCP.
     Cut,
     /// A forged answer with another id, then the right one, or that one only.
     WrongId { then_right: bool },
     /// A forged answer to another question, then the right one, or that one only.
     WrongQuestion { then_right: bool },
-    /// Cut off over UDP; over TCP forged answers with another id and to another question, and then the right one.
+    /// Truncated over UDP; over TCP forged answers with another id and to another question, and then the right one.
     ForgedOverTcp,
     /// With the name in lower case, over UDP; over TCP as asked.
     Lowered,
     /// With the question's bytes as they came, as if the server were a mirror.
     Reflected,
-    /// These bytes behind the id.
+    /// These bytes after the id.
     Raw(Vec<u8>),
-    /// Cut off over UDP, and these bytes behind the id over TCP.
+    /// Truncated over UDP, and these bytes after the id over TCP.
     RawOverTcp(Vec<u8>),
 }
 
@@ -107,7 +107,7 @@ impl Entry {
         Self { code, soa: code == ResponseCode::NXDomain, ..Self::addresses(&[], 0) }
     }
 
-    /// A chain of names, each with a time to live, behind the asked one.
+    /// A chain of names that follows the requested one, each with a time to live.
     pub fn chain(names: &[(&str, u32)]) -> Self {
         let mut owner = None;
         let mut entry = Self::addresses(&[], 0);
@@ -140,17 +140,17 @@ impl Entry {
         Self { soa: false, ..self }
     }
 
-    /// The same from a server that refers to others.
+    /// The same from a server that refers to other servers.
     pub fn referring(self) -> Self {
         Self { soa: false, referral: true, authoritative: false, ..self }
     }
 
-    /// The same from a server that does not look for names that are not its own.
+    /// The same from a server without recursion.
     pub fn not_recursive(self) -> Self {
         Self { recursive: false, ..self }
     }
 
-    /// The same from a server that is no authority.
+    /// The same from a server that is not authoritative.
     pub fn not_authoritative(self) -> Self {
         Self { authoritative: false, ..self }
     }
@@ -170,7 +170,7 @@ impl Entry {
         Self { delay, ..self }
     }
 
-    /// The same, but the first so many packets with the question are lost.
+    /// The same, but the first packets with the question are lost.
     pub fn losing(self, loses: usize) -> Self {
         Self { loses, ..self }
     }
@@ -188,9 +188,10 @@ impl Entry {
         message.metadata.recursion_desired = query.recursion_desired;
         message.metadata.recursion_available = self.recursive;
         message.add_query(question.clone());
-        let wanted = |data: &RData| matches!(data, RData::CNAME(_)) || data.record_type() == question.query_type();
+        let is_requested =
+            |data: &RData| matches!(data, RData::CNAME(_)) || data.record_type() == question.query_type();
         for (owner, ttl, data) in &self.answers {
-            if self.unfiltered || wanted(data) {
+            if self.unfiltered || is_requested(data) {
                 let owner = owner.as_ref().unwrap_or(question.name());
                 message.add_answer(Record::from_rdata(owner.clone(), *ttl, data.clone()));
             }
@@ -395,7 +396,7 @@ impl DnsServer {
         self.shared.most_under_way.load(Ordering::Relaxed)
     }
 
-    /// Makes it silent, or speak again; it still sees the questions.
+    /// Stops or resumes answering; questions are still recorded.
     pub fn mute(&self, muted: bool) {
         self.shared.muted.store(muted, Ordering::Relaxed);
     }
@@ -453,7 +454,7 @@ impl Drop for DnsServer {
     }
 }
 
-/// When, what, and to whom.
+/// When to send, what, and to whom.
 type Delayed = (Instant, Vec<u8>, SocketAddr);
 
 fn serve_udp(shared: &Shared, socket: &UdpSocket, later: &Sender<Delayed>) {
@@ -464,7 +465,7 @@ fn serve_udp(shared: &Shared, socket: &UdpSocket, later: &Sender<Delayed>) {
         let Some((delay, packets, _)) = shared.answer(&bytes[..length], client, false) else { continue };
         for packet in packets {
             if delay.is_zero() {
-                // A client that has gone is no concern of a server.
+                // A server ignores clients that have disconnected.
                 drop(socket.send_to(&packet, client));
             } else {
                 let now = shared.under_way.fetch_add(1, Ordering::Relaxed) + 1;

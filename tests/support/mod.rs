@@ -1,11 +1,11 @@
-//! What several tests share.
+//! Shared code of several tests.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are no part of the core")]
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 pub mod bad_rulesets;
-/// A policy of an edge host in a registered cluster: its name, and what stands behind its networks.
+/// A policy of an edge host in a registered cluster: its name, and the text after its networks.
 #[allow(unused_macros, reason = "each test binary uses its own part")]
 macro_rules! registered_policy {
     ($name:literal, $more:literal) => {
@@ -21,7 +21,7 @@ macro_rules! registered_policy {
     };
 }
 
-/// Skips a test where there are no namespaces.
+/// Skips a test if namespaces are not available.
 #[allow(unused_macros, reason = "each test binary uses its own part")]
 macro_rules! need_namespaces {
     () => {
@@ -31,7 +31,7 @@ macro_rules! need_namespaces {
     };
 }
 
-/// Skips a test where no machine can be booted.
+/// Skips a test if no machine can be booted.
 #[allow(unused_macros, reason = "each test binary uses its own part")]
 macro_rules! need_systemd {
     () => {

@@ -26,7 +26,7 @@ pub struct Host {
     pub v6: Ipv6Addr,
 }
 
-/// A probe and what has to become of it.
+/// A probe and its expected verdict.
 #[derive(Clone, Debug)]
 pub struct Row {
     /// The packet.
@@ -131,7 +131,7 @@ fn parse_traffic(text: &str) -> Option<Vec<(Proto, Option<u16>, u16)>> {
     ports.split(',').map(port).collect()
 }
 
-/// The flows that the probes of a batch begin, as conntrack tells them apart.
+/// The flows that the probes of a batch begin, as conntrack distinguishes them.
 ///
 /// A probe between the ends of an earlier one may look like a part of its flow, and be accepted for that.
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Random policies that are good, and random packets that matter to a ruleset.
+//! Random valid policies, and random packets that matter to a ruleset.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -216,7 +216,7 @@ pub fn resolution(intent: &Intent<Declared>, dice: &mut Dice) -> Resolution {
     Resolution::parse(&Source::new("random.lock.yaml", &yaml), &mut problems).unwrap_or_else(|| panic!("{problems:#?}"))
 }
 
-/// The values at which a ruleset can change its mind.
+/// The values at which the verdict of a ruleset can change.
 pub struct CutPoints {
     /// Addresses of v4.
     pub v4: Vec<IpAddr>,
@@ -290,7 +290,7 @@ impl CutPoints {
     }
 }
 
-/// The addresses before and behind an address.
+/// The addresses before and after an address.
 pub fn neighbours(address: IpAddr) -> Vec<IpAddr> {
     match address {
         IpAddr::V4(v4) => {

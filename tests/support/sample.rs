@@ -1,4 +1,4 @@
-//! Random probes for a ruleset, made of the values at which it can change its mind.
+//! Random probes for a ruleset, made of the values at which its verdict can change.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -121,12 +121,12 @@ impl Sampler {
 fn leads(ruleset: &Ruleset, usable: impl Fn(&IpAddr) -> bool) -> Vec<Lead> {
     let mut leads = Vec::new();
     let mut lead = |transport, rule: &Rule, dispatched: Option<(PacketEnd, (u16, u16))>| {
-        let ports = |wanted| {
+        let ports = |end_of_rule| {
             let matched = rule.matches.iter().filter_map(|condition| match condition {
-                Match::Port(_, end, ports) if *end == wanted => Some(ports.iter().collect::<Vec<_>>()),
+                Match::Port(_, end, ports) if *end == end_of_rule => Some(ports.iter().collect::<Vec<_>>()),
                 _ => None,
             });
-            let dispatched = dispatched.filter(|(end, _)| *end == wanted).map(|(_, range)| range);
+            let dispatched = dispatched.filter(|(end, _)| *end == end_of_rule).map(|(_, range)| range);
             let around = |(low, high): (u16, u16)| [low, high, low.saturating_sub(1).max(1), high.saturating_add(1)];
             matched.flatten().chain(dispatched).flat_map(around).collect::<Vec<u16>>()
         };

@@ -1,11 +1,11 @@
-//! A policy, the place where its ruleset runs, and probes with what has to become of them: the files in `scenarios`.
+//! A policy, the place where its ruleset runs, and probes with their expected verdicts: the files in `scenarios`.
 //!
 //! ```text
 //! policy  express-connect-flannel              a policy of `policies`
-//! edit    cni: flannel => cni: terway-edge     a part of its text, and what stands in its place (`\n`: a new line)
+//! edit    cni: flannel => cni: terway-edge     a part of its text, and its replacement (`\n`: a new line)
 //! target  idc-gateway                          in place of the policy's target
 //! host    10.0.0.20 2001:db8::20               the host under test, or
-//! inside  10.0.0.0/8 2001:db8:a::/48           the prefixes behind the gateway under test
+//! inside  10.0.0.0/8 2001:db8:a::/48           the inside prefixes of the gateway under test
 //! replies-count                                counters may count more than probes: replies pass the same rules
 //!
 //! the rows of `support::probes`

@@ -1,4 +1,4 @@
-//! Floods, and the judge of what becomes of them while a ruleset changes.
+//! Floods, and the judge that counts what happens to them while a ruleset changes.
 
 pub mod flood;
 pub mod judge;

@@ -49,7 +49,7 @@ pub struct Namespace {
 
 impl Namespace {
     pub fn new() -> io::Result<Self> {
-        // A thread of its own, for there is no way back.
+        // In a separate thread, because the change is permanent.
         on_thread(|| {
             #[expect(deprecated, reason = "unsound only for CLONE_FILES; its successor is `unsafe`")]
             rustix::thread::unshare(UnshareFlags::NEWNET)?;
@@ -94,7 +94,7 @@ impl Namespace {
     }
 
     fn output(&self, argv: &[&str], input: &str) -> io::Result<Output> {
-        // Not a pipe: nft reads malformed JSON a second time, as text, and an empty one is no error.
+        // Not a pipe: nft reads malformed JSON a second time, as text, and an empty text is not an error.
         let memory = memfd_create("input", MemfdFlags::CLOEXEC).expect("no memory file");
         let mut stdin = File::from(memory);
         stdin.write_all(input.as_bytes()).and_then(|()| stdin.rewind()).expect("no room for input");

@@ -1,4 +1,4 @@
-//! The judge of a ruleset: counts packets before the ruleset sees them, and behind it.
+//! The judge of a ruleset: counts packets before and after the ruleset.
 //!
 //! A packet says by its DSCP, which no ruleset of edgeward looks at, which stream it belongs to, and so what has to
 //! become of it. The judge knows nothing of addresses, ports and flows, and cannot be wrong about them.
@@ -18,13 +18,13 @@ pub struct Stream {
     pub dscp: u8,
     /// What they are.
     pub name: &'static str,
-    /// Where they are judged: input or output.
+    /// Where they are filtered: input or output.
     pub hook: Hook,
-    /// What has to become of them.
+    /// What must happen to them.
     pub fate: Fate,
 }
 
-/// What has to become of packets.
+/// What must happen to packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// All of them pass, and end at the judge.
@@ -56,7 +56,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// Puts the counters in front of the ruleset under test, and behind it.
+    /// Adds counters before and after the ruleset under test.
     pub fn new(topology: &'a Topology, streams: Vec<Stream>) -> Self {
         let mut text = "table ip judge {\n".to_owned();
         for stream in &streams {
@@ -98,7 +98,7 @@ pub struct Count {
     pub stream: Stream,
     /// Packets in front of the ruleset.
     pub before: u64,
-    /// Packets behind it.
+    /// Packets after it.
     pub after: u64,
 }
 
@@ -122,7 +122,7 @@ impl Tally {
         self.0.iter().map(|count| count.before).sum()
     }
 
-    /// Allowed packets that did not come out behind the ruleset.
+    /// Allowed packets that the ruleset did not let through.
     pub fn lost(&self) -> u64 {
         self.0.iter().map(Count::lost).sum()
     }

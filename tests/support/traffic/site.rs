@@ -19,7 +19,7 @@ const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 8);
 /// The names.
 pub const NAMES: [&str; 2] = ["push.example.com", "mirror.example.com"];
 
-/// How many addresses the names have besides, by each DNS server: sets that grow and shrink.
+/// How many more addresses the names have, by DNS server: sets that grow and shrink.
 const ANSWERS: [u8; SERVERS] = [2, 50, 7, 25];
 /// How many servers there are; the first has the number 0.
 pub const SERVERS: usize = 4;
@@ -78,7 +78,7 @@ impl Step {
             Step::Refresh(_, server) => answers(server).last(),
             _ => None,
         };
-        let sources = own.map(|index| inside_and_behind(index)[0]).into_iter().chain(answered);
+        let sources = own.map(|index| inside_and_after(index)[0]).into_iter().chain(answered);
         let probes: Vec<Probe> = sources.map(|source| inbound(Proto::Udp, source, 5000)).collect();
         topology.probe_all(&probes).iter().all(|verdict| *verdict == Verdict::Accept)
     }
@@ -90,8 +90,8 @@ pub fn answers(server: usize) -> impl Iterator<Item = Ipv4Addr> {
     iter::once(NAMED).chain(own)
 }
 
-/// Somewhere in a prefix, and right behind it, where no other begins.
-pub fn inside_and_behind(index: u32) -> [Ipv4Addr; 2] {
+/// An address in a prefix, and one just after it, in no prefix.
+pub fn inside_and_after(index: u32) -> [Ipv4Addr; 2] {
     let (low, length) = prefix(index);
     let size = 1 << (32 - length);
     [low + index * 7 % size, low + size].map(Ipv4Addr::from)
@@ -130,11 +130,11 @@ impl Policy {
         list
     }
 
-    fn prefixes(self, behind: &str) -> String {
+    fn prefixes(self, after: &str) -> String {
         let mut prefixes = String::new();
         for index in (0..PREFIXES).filter(|index| self.permits(*index)) {
             let (low, length) = prefix(index);
-            let _ = write!(prefixes, "{}/{length}{behind}", Ipv4Addr::from(low));
+            let _ = write!(prefixes, "{}/{length}{after}", Ipv4Addr::from(low));
         }
         prefixes
     }
@@ -180,7 +180,7 @@ fn outbound(proto: Proto, destination: Ipv4Addr) -> Probe {
 /// What the flood is made of.
 fn parts() -> [(&'static str, Fate, Vec<Probe>); 12] {
     let common = (0..PREFIXES).filter(|index| Policy::A.permits(*index) && Policy::B.permits(*index));
-    let (inside, behind): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) = common.map(|index| inside_and_behind(index).into()).unzip();
+    let (inside, after): (Vec<Ipv4Addr>, Vec<Ipv4Addr>) = common.map(|index| inside_and_after(index).into()).unzip();
     let from = |proto, port, sources: &[Ipv4Addr]| -> Vec<Probe> {
         sources.iter().map(|source| inbound(proto, *source, port)).collect()
     };
@@ -198,13 +198,13 @@ fn parts() -> [(&'static str, Fate, Vec<Probe>); 12] {
         ("tcp from prefixes", Fate::Allowed, from(tcp, 5000, &inside)),
         ("tcp from a name", Fate::Allowed, from(tcp, 5000, &named)),
         ("vxlan, not tracked", Fate::Allowed, from(udp, 8472, &row([10, 10, 0, 0]))),
-        ("udp from between prefixes", Fate::Denied, from(udp, 5000, &behind)),
-        ("tcp from between prefixes", Fate::Denied, from(tcp, 5000, &behind)),
+        ("udp from between prefixes", Fate::Denied, from(udp, 5000, &after)),
+        ("tcp from between prefixes", Fate::Denied, from(tcp, 5000, &after)),
         ("tcp to another port", Fate::Denied, from(tcp, 5001, &inside[..FEW as usize])),
         ("udp from beside a name", Fate::Denied, from(udp, 5000, &stranger)),
         ("udp to a prefix", Fate::Allowed, to(udp, &row([64, 0, 0, 0]))),
         ("tcp to a name", Fate::Allowed, to(tcp, &named)),
-        ("udp to behind a prefix", Fate::Denied, to(udp, &row([64, 1, 0, 0]))),
+        ("udp to just after a prefix", Fate::Denied, to(udp, &row([64, 1, 0, 0]))),
         ("tcp to beside a name", Fate::Denied, to(tcp, &stranger)),
     ]
 }

@@ -79,8 +79,8 @@ impl<'a> Steps<'a> {
         steps
     }
 
-    fn bring(&mut self, wanted: (Ruleset, usize)) {
-        let plan = (self.planner)(self.table.as_ref(), &wanted.0);
+    fn bring(&mut self, next: (Ruleset, usize)) {
+        let plan = (self.planner)(self.table.as_ref(), &next.0);
         assert!(plan.changes_verdicts(), "nothing would change");
         let nothing = PrefixSet::default();
         self.load(&plan.fill);
@@ -90,7 +90,7 @@ impl<'a> Steps<'a> {
         // Packets that are still among the old rules. The kernel waits for the end of all of them (`synchronize_rcu`).
         membarrier(MembarrierCommand::Global).unwrap();
         self.load(&plan.sweep);
-        self.last = std::mem::replace(&mut self.now, wanted);
+        self.last = std::mem::replace(&mut self.now, next);
     }
 
     fn load(&mut self, changes: &[Change]) {
@@ -115,12 +115,12 @@ impl<'a> Steps<'a> {
 
 impl Way for Steps<'_> {
     fn take(&mut self, step: Step) {
-        let wanted = match step {
+        let next = match step {
             Step::Apply(policy) => (self.compiler.ruleset(policy, self.now.1), self.now.1),
             Step::Refresh(policy, server) => (self.compiler.ruleset(policy, server), server),
             Step::Rollback(_) => self.last.clone(),
         };
-        self.bring(wanted);
+        self.bring(next);
     }
 }
 
@@ -130,7 +130,7 @@ pub struct Program<'a> {
     path: &'a str,
     folder: tempfile::TempDir,
     servers: [DnsServer; SERVERS],
-    /// How many prefixes there are besides, in lists, of which each refresh changes one.
+    /// How many more prefixes there are in lists; each refresh changes one.
     more: Option<u32>,
     refreshed: u32,
 }
