@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use crate::catalog::{Catalog, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::diag::{Problems, Severity};
+use crate::diag::{Diagnostic, Problems, Severity};
 use crate::host::generations::{LOCKFILE, POLICY, Store};
 use crate::host::{clock, files, lists};
 use crate::intent::{Declared, Intent};
@@ -22,7 +22,7 @@ use crate::ruleset::Ruleset;
 use crate::site::Target;
 use crate::source::Source;
 
-pub(crate) use lockfile::{Bound, BoundArguments, LockArguments, load_if_there};
+pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists};
 pub(crate) use options::{GuardArguments, KernelArguments, ListFormat, PolicyTarget, StateArguments};
 
 /// Reads the catalog that the user chose.
@@ -34,21 +34,18 @@ pub(crate) fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
             Catalog::parse([sources?, regions?, flows?])
         }
     };
-    catalog.map_err(|error| {
-        render::diagnostics(&error.source, error.diagnostics, Severity::Note);
-        Failure::Told(2)
-    })
+    catalog.map_err(|error| Failure::invalid(error.source, error.diagnostics))
 }
 
 /// A policy that has been read and checked.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedPolicy {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
     pub(crate) intent: Intent<Declared>,
 }
 
-impl Loaded {
-    /// What the origins of the policy's parts are explained with, now.
+impl LoadedPolicy {
+    /// What explains where the policy's parts come from, as of now.
     pub(crate) fn evidence<'a>(&'a self, catalog: &'a Catalog) -> Evidence<'a> {
         Evidence {
             policy: &self.source,
@@ -59,61 +56,70 @@ impl Loaded {
     }
 }
 
-/// Reads and checks a policy; what is wrong or worth knowing is shown, down to a severity.
+/// Reads and checks a policy. Problems of the given severity and above are shown.
 pub(crate) fn load_policy(
     path: &Path,
     catalog: &Catalog,
     target: Option<Target>,
-    shown: Severity,
-) -> Result<Loaded, Failure> {
-    load_source(files::read(path)?, catalog, target, shown)
-}
-
-/// As [`load_policy`], of a text that has been read.
-pub(crate) fn load_source(
-    source: Source,
-    catalog: &Catalog,
-    target: Option<Target>,
-    shown: Severity,
-) -> Result<Loaded, Failure> {
-    let folder = Path::new(&source.name).parent().unwrap_or(Path::new("")).to_owned();
-    load_with(source, catalog, target, shown, &mut |_, path| {
+    from: Severity,
+) -> Result<LoadedPolicy, Failure> {
+    let source = files::read(path)?;
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    load_with(source, catalog, target, from, &mut |_, path| {
         let list = lists::read_file(&folder.join(path))
             .map_err(|error| format!("{:#}", anyhow::Error::from(error)).replace('\n', "; "))?;
         Ok(PeersList { addresses: list.addresses, entries: list.entries, sha256: list.sha256 })
     })
 }
 
-/// As [`load_source`], with somebody else who knows the files with peers.
-pub(crate) fn load_with(
+/// As [`load_policy`], of a text that has been read, and with a function that gives the contents of files with peers.
+fn load_with(
     source: Source,
     catalog: &Catalog,
     target: Option<Target>,
-    shown: Severity,
+    from: Severity,
     lists: &mut dyn FnMut(&str, &str) -> Result<PeersList, String>,
-) -> Result<Loaded, Failure> {
+) -> Result<LoadedPolicy, Failure> {
     let mut problems = Problems::default();
     let loaded = policy::load_with(&source, catalog, target, lists, &mut problems);
-    render::diagnostics(&source, problems.into_sorted(), shown);
-    loaded.map(|(policy, intent)| Loaded { source, policy, intent }).ok_or(Failure::Told(2))
+    let diagnostics = at_least(from, problems);
+    match loaded {
+        None => Err(Failure::invalid(source, diagnostics)),
+        Some((policy, intent)) => {
+            render::diagnostics(&source, &diagnostics);
+            Ok(LoadedPolicy { source, policy, intent })
+        }
+    }
 }
 
-/// The policy of a generation with its answers, as this version and catalog take it; lists are kept as the sets that they
-/// became.
-pub(crate) fn kept_policy(store: &Store, number: u64, target: &str, catalog: &Catalog) -> Option<(Loaded, Resolution)> {
-    let mut source = store.text(number, POLICY).ok()?;
+/// The diagnostics of a severity and above.
+pub(crate) fn at_least(from: Severity, problems: Problems) -> Vec<Diagnostic> {
+    let diagnostics = problems.into_sorted().into_iter();
+    diagnostics.filter(|diagnostic| diagnostic.code.severity() >= from).collect()
+}
+
+/// The policy of a generation with its answers. A list of peers is kept as the set that was compiled from it.
+///
+/// `None` where the generation has no usable policy. Problems that this version or this catalog finds in it are a
+/// failure.
+pub(crate) fn kept_policy(
+    store: &Store,
+    number: u64,
+    target: &str,
+    catalog: &Catalog,
+) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
+    let (Ok(mut source), Ok(ruleset)) = (store.text(number, POLICY), store.ruleset(number)) else { return Ok(None) };
     source.name = format!("generation {number}: {POLICY}");
-    let ruleset = store.ruleset(number).ok()?;
     let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
-    let loaded = load_with(source, catalog, target.parse().ok(), Severity::Error, &mut lists).ok()?;
+    let loaded = load_with(source, catalog, target.parse().ok(), Severity::Error, &mut lists)?;
     let resolution = match store.text(number, LOCKFILE) {
-        Ok(source) => Resolution::parse(&source, &mut Problems::default())?,
-        Err(_) => Resolution::default(),
+        Ok(source) => Resolution::parse(&source, &mut Problems::default()),
+        Err(_) => Some(Resolution::default()),
     };
-    Some((loaded, resolution))
+    Ok(resolution.map(|resolution| (loaded, resolution)))
 }
 
-/// The prefixes of a flow of the operator's, as a generation's ruleset has them.
+/// The prefixes of an `allow` row, from a generation's ruleset.
 fn kept_list(ruleset: &Ruleset, id: &str) -> PeersList {
     let sets = Family::BOTH.map(|family| ruleset.sets.get(&format!("{id}_{}", family.name())));
     let addresses = PrefixSet::union_of(sets.into_iter().flatten().map(|set| &set.elements));

@@ -1,18 +1,20 @@
 //! Brings the kernel to a policy, for `apply` and `refresh`.
 
+mod manifest;
+
 use std::time::Duration;
 
+use anyhow::anyhow;
+
 use crate::catalog::Catalog;
-use crate::cli::context::{Bound, GuardArguments, KernelArguments, StateArguments};
+use crate::cli::comparison::{Comparison, flows_that_differ};
+use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
 use crate::cli::failure::Failure;
-use crate::cli::preflight::{Prospect, Purpose, judge};
-use crate::cli::verb::compile;
-use crate::cli::verb::diff::{Compared, flows, summary};
-use crate::cli::{manifest, preflight, render, report};
+use crate::cli::preflight::{Findings, GuardedPolicy};
+use crate::cli::prove::prove_text;
+use crate::cli::{change, preflight, render};
 use crate::emit;
-use crate::host::clock;
 use crate::host::generations::{MadeBy, Record, State, Store, rules_digest};
-use crate::host::operator;
 use crate::host::rollout::{ChangeOptions, named, time_left};
 use crate::host::transition::means;
 use crate::live::Live;
@@ -20,10 +22,10 @@ use crate::lower::lower;
 use crate::ruleset::Ruleset;
 use crate::source::Source;
 
-/// What the kernel is to be brought to, and how.
-pub(crate) struct Order<'a> {
-    /// The policy with its answers.
-    pub(crate) bound: &'a Bound,
+/// A policy that the kernel is to be brought to, and how.
+pub(crate) struct Convergence<'a> {
+    /// The policy with its addresses.
+    pub(crate) policy: &'a BoundPolicy,
     /// Its catalog.
     pub(crate) catalog: &'a Catalog,
     /// [`MadeBy::Apply`] or [`MadeBy::Refresh`].
@@ -34,109 +36,146 @@ pub(crate) struct Order<'a> {
     pub(crate) kernel: &'a KernelArguments,
 }
 
-impl Order<'_> {
-    /// The ruleset as a value and as text, proved.
-    fn ruleset(&self) -> Result<(Ruleset, String), Failure> {
-        let ruleset = lower(&self.bound.resolved);
-        let written = Source::new("the ruleset", emit::nft(&ruleset));
-        compile::proved(&self.bound.resolved, &written)?;
-        Ok((ruleset, written.into_text()))
+/// A ruleset that has been proved.
+struct Proved {
+    ruleset: Ruleset,
+    text: String,
+}
+
+impl Convergence<'_> {
+    /// Compiles the policy, and proves the text that will be kept.
+    fn compile(&self) -> Result<Proved, Failure> {
+        let ruleset = lower(&self.policy.resolved);
+        let text = Source::new("the ruleset", emit::nft(&ruleset));
+        prove_text(&self.policy.resolved, &text)?;
+        Ok(Proved { ruleset, text: text.into_text() })
     }
 
-    fn prospect(&self, ruleset: &Ruleset) -> Prospect {
-        let Bound { loaded, resolution, .. } = self.bound;
-        preflight::prospect(ruleset, Some(&Purpose { policy: &loaded.policy, intent: &loaded.intent, resolution }))
+    fn preflight(&self, ruleset: &Ruleset) -> Findings {
+        let BoundPolicy { loaded, resolution, .. } = self.policy;
+        let policy = GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution };
+        preflight::check(ruleset, Some(&policy))
     }
 
-    /// Says what would change.
-    pub(crate) fn rehearse(&self, state: &StateArguments) -> Result<(), Failure> {
-        let (ruleset, _) = self.ruleset()?;
-        let store = state.look();
+    /// The dry run: shows what would change and what would refuse the change.
+    pub(crate) fn dry_run(&self, state: &StateArguments) -> Result<(), Failure> {
+        let Proved { ruleset, .. } = self.compile()?;
+        let store = state.read();
         let records = store.state()?;
-        let compared = Compared::with_kernel(&store, &mut self.kernel.kernel(), self.catalog, self.bound, &ruleset)?;
-        render::output(&summary(&compared, self.bound))?;
+        let comparison =
+            Comparison::with_kernel(&store, &mut self.kernel.kernel(), self.catalog, self.policy, &ruleset)?;
+        render::output(&comparison.text(&comparison.differences(), self.policy))?;
         if let Some(pending) = &records.pending {
-            render::note(&report::deadline(pending));
+            render::note(&change::pending_sentence(pending));
         }
-        let prospect = self.prospect(&ruleset);
-        preflight::tell(&preflight::others(&ruleset));
-        judge(&prospect, self.guard.force)?;
-        refuse_undone(&records, &rules_digest(&ruleset), self.verb, self.guard)
+        let findings = self.preflight(&ruleset);
+        preflight::show_filters(&preflight::other_filters(&ruleset));
+        preflight::enforce(&findings, self.guard.force)?;
+        self.refuse_undone(&records, &rules_digest(&ruleset))
     }
 
     /// Brings the kernel to the policy.
-    pub(crate) fn carry_out(&self, store: &Store) -> Result<(), Failure> {
+    pub(crate) fn run(&self, store: &Store) -> Result<(), Failure> {
         let mut kernel = self.kernel.kernel();
         let force = self.guard.force;
-        let mut rollout = report::rollout(store, &mut kernel);
-        // What the last run left has to be made good whatever comes next, and where sets are large both take a while.
-        let (proved, recovered) = meanwhile(|| self.ruleset(), || report::recover(&mut rollout, force));
-        let (ruleset, text) = proved?;
+        let mut rollout = change::rollout(store, &mut kernel);
+        // Recovery is needed even if the policy does not compile. With large sets both take a while, so they overlap.
+        let (proved, recovered) = in_parallel(|| self.compile(), || change::recover(&mut rollout, force));
+        let Proved { ruleset, text } = proved?;
         let state = recovered?;
-        let name = &self.bound.loaded.intent.name;
-        // A refresh keeps what is pending pending; whoever applies has to say what is to become of it.
-        let confirm_within = match (&state.pending, self.guard.confirm_within) {
-            (Some(pending), None) if self.verb == MadeBy::Refresh => {
-                Some(time_left(pending).max(Duration::from_millis(1)))
-            }
-            (Some(pending), None) => {
-                return Err(Failure::Refused(anyhow::anyhow!(
-                    "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` puts this \
-                     change in its place",
-                    report::deadline(pending)
-                )));
-            }
-            (_, given) => given,
-        };
+        let confirm_within = self.confirm_within(&state)?;
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset) {
             if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
-                let number = pending.generation;
+                let (name, number) = (&self.policy.loaded.intent.name, pending.generation);
                 let (state, outcome) = rollout.extend(&state, delay)?;
-                return report::report(
-                    &format!("generation {number} of `{name}` is in force already"),
-                    &state,
-                    outcome.watcher.as_ref(),
-                );
+                let sentence = format!("generation {number} of `{name}` is in force already");
+                return change::print_result(&sentence, &state, outcome.watcher.as_ref());
             }
             if confirm_within.is_some() {
                 rollout.acknowledge(&state)?;
             }
-            let current = named(state.current);
+            let (current, name) = (named(state.current), &self.policy.loaded.intent.name);
             return render::output(&format!("nothing to change: {current} is what `{name}` means\n"));
         }
         let rules = rules_digest(&ruleset);
         if confirm_within.is_none() {
-            refuse_undone(&state, &rules, self.verb, self.guard)?;
+            self.refuse_undone(&state, &rules)?;
         }
-        judge(&self.prospect(&ruleset), force)?;
-        // A timer would say it again and again.
+        preflight::enforce(&self.preflight(&ruleset), force)?;
+        // The timer of `refresh` would repeat it every few minutes.
         if self.verb == MadeBy::Apply {
-            preflight::tell(&preflight::others(&ruleset));
+            preflight::show_filters(&preflight::other_filters(&ruleset));
         }
         let number = state.last + 1;
-        let facts = (number, operator::name(), clock::now());
-        let generation = manifest::generation(self.bound, self.catalog, text, rules, self.verb, facts);
-        let options = ChangeOptions { confirm_within, force, ssh_port: self.bound.loaded.policy.ssh_port() };
+        let generation = manifest::generation(self.policy, self.catalog, text, rules, self.verb, number);
+        let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let flows = || before.as_ref().map(|before| flows(before, &ruleset));
-        let (flows, applied) = meanwhile(flows, || rollout.apply(&state, generation, &ruleset, options));
+        let flows = || before.as_ref().map(|before| flows_that_differ(before, &ruleset));
+        let (flows, applied) = in_parallel(flows, || rollout.apply(&state, generation, &ruleset, options));
         let (state, outcome) = applied?;
-        report::tell(&outcome);
+        change::show_notices(&outcome);
         let what = match flows {
             None => "these are the first rules".to_owned(),
             Some(_) if !outcome.changed => "the rules were in force already".to_owned(),
             Some(flows) => flows,
         };
-        report::report(
-            &format!("generation {number} of `{name}` is in force: {what}"),
-            &state,
-            outcome.watcher.as_ref(),
-        )
+        let name = &self.policy.loaded.intent.name;
+        let sentence = format!("generation {number} of `{name}` is in force: {what}");
+        change::print_result(&sentence, &state, outcome.watcher.as_ref())
+    }
+
+    /// Until when the change has to be confirmed. While another change is pending, a refresh inherits its deadline, and
+    /// an apply without a deadline of its own is refused.
+    fn confirm_within(&self, state: &State) -> Result<Option<Duration>, Failure> {
+        match (&state.pending, self.guard.confirm_within) {
+            (Some(pending), None) if self.verb == MadeBy::Refresh => {
+                Ok(Some(time_left(pending).max(Duration::from_millis(1))))
+            }
+            (Some(pending), None) => Err(Failure::refused(anyhow!(
+                "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` replaces it with \
+                 this change",
+                change::pending_sentence(pending)
+            ))),
+            (_, given) => Ok(given),
+        }
+    }
+
+    /// Refuses rules that were undone because they were not confirmed. From a refresh it also refuses rules that a user
+    /// went back from: the timer would bring them back at night.
+    fn refuse_undone(&self, state: &State, rules: &str) -> Result<(), Failure> {
+        if self.guard.force || self.guard.confirm_within.is_some() {
+            return Ok(());
+        }
+        let current = state.current.and_then(|number| state.generations.get(&number));
+        if current.is_some_and(|record| record.rules == rules) {
+            return Ok(());
+        }
+        // The same rules may have been applied several times; the latest result counts.
+        let has_result = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();
+        let last = state.generations.iter().rev().find(|(_, record)| record.rules == rules && has_result(record));
+        let Some((number, record)) = last else { return Ok(()) };
+        let Some(at) = record.rolled_back else { return Ok(()) };
+        let (why, help) = match record.confirmed {
+            None => (
+                format!("was undone at {at} because it was not confirmed"),
+                "`edgeward apply --confirm-within 2m` tries it again and `edgeward confirm` keeps it; `--force` applies \
+                 it without a deadline",
+            ),
+            Some(_) if self.verb == MadeBy::Refresh => (
+                format!("was replaced by `edgeward rollback` at {at}"),
+                "`edgeward apply` applies it again; otherwise restore the policy of the generation in force",
+            ),
+            Some(_) => return Ok(()),
+        };
+        Err(Failure::refused(anyhow!(
+            "these are the rules of generation {number}, which {why}; nothing was changed. {help}"
+        )))
     }
 }
 
-/// Does one thing while another is done, which reads and counts only; after it where the system has no thread to spare.
-fn meanwhile<T: Send, U>(other: impl Fn() -> T + Sync, own: impl FnOnce() -> U) -> (T, U) {
+/// Runs a computation without side effects on another thread while `own` runs here, or after it if the system has no
+/// thread left.
+fn in_parallel<T: Send, U>(other: impl Fn() -> T + Sync, own: impl FnOnce() -> U) -> (T, U) {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().spawn_scoped(scope, &other);
         let own = own();
@@ -147,42 +186,10 @@ fn meanwhile<T: Send, U>(other: impl Fn() -> T + Sync, own: impl FnOnce() -> U) 
     })
 }
 
-/// Whether the kernel, and boot, have a ruleset already.
-fn is_in_force(store: &Store, state: &State, wanted: &Ruleset) -> bool {
+/// Whether a ruleset is in force already, and is what boot loads or what is pending.
+fn is_in_force(store: &Store, state: &State, ruleset: &Ruleset) -> bool {
     let Some(current) = state.current else { return false };
-    let is_policy = state.generations.get(&current).is_some_and(|record| record.made_by != MadeBy::Found);
-    let is_settled = state.confirmed == Some(current) || state.pending.is_some();
-    is_policy && is_settled && store.ruleset(current).is_ok_and(|ruleset| means(Some(&Live(ruleset)), Some(wanted)))
-}
-
-/// Refuses rules that were undone because nobody confirmed them, and a timer those that somebody has gone back from:
-/// they would come back at night.
-fn refuse_undone(state: &State, rules: &str, verb: MadeBy, guard: &GuardArguments) -> Result<(), Failure> {
-    if guard.force || guard.confirm_within.is_some() {
-        return Ok(());
-    }
-    let current = state.current.and_then(|number| state.generations.get(&number));
-    if current.is_some_and(|record| record.rules == rules) {
-        return Ok(());
-    }
-    // The last word on these rules counts.
-    let had_fate = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();
-    let last = state.generations.iter().rev().find(|(_, record)| record.rules == rules && had_fate(record));
-    let Some((number, record)) = last else { return Ok(()) };
-    let Some(at) = record.rolled_back else { return Ok(()) };
-    let (why, way) = match record.confirmed {
-        None => (
-            "which was undone at {at} because nobody confirmed it",
-            "Try it with `edgeward apply --confirm-within 2m` and `edgeward confirm`; `--force` applies it for good",
-        ),
-        Some(_) if verb == MadeBy::Refresh => (
-            "which somebody went back from at {at}",
-            "`edgeward apply` applies it again; or put the policy of the generation in force in its place",
-        ),
-        Some(_) => return Ok(()),
-    };
-    Err(Failure::Refused(anyhow::anyhow!(
-        "these are the rules of generation {number}, {}; nothing was changed. {way}",
-        why.replace("{at}", &at.to_string())
-    )))
+    let has_policy = state.generations.get(&current).is_some_and(|record| record.made_by != MadeBy::Found);
+    let is_recorded = state.confirmed == Some(current) || state.pending.is_some();
+    has_policy && is_recorded && store.ruleset(current).is_ok_and(|current| means(Some(&Live(current)), Some(ruleset)))
 }

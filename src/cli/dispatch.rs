@@ -1,19 +1,39 @@
 //! From arguments to a verb.
+//!
+//! The help text of a verb is the comment on its `Arguments`; docs, completions and manual pages of all verbs are checked
+//! by tests/verbs.rs.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, Parser, Subcommand};
 
-use crate::cli::context::load_catalog;
-use crate::cli::failure::Failure;
-use crate::cli::{render, verb};
-use crate::policy;
+use crate::cli::render;
+use crate::cli::verb;
 
-/// Compiles policies into nftables rulesets for hosts and gateways that join ACK clusters.
+/// Compile policies into nftables rulesets for hosts and gateways that join ACK clusters
+///
+/// A policy says what a site is: region, connection, container network, prefixes. edgeward knows from its catalog what
+/// the cluster needs, compiles that into one nftables table, proves the result, and applies it without losing packets.
+/// Names are resolved into a lockfile; rules never depend on DNS when they are loaded.
 #[derive(Debug, Parser)]
-#[command(name = "edgeward", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(
+    name = "edgeward",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    subcommand_help_heading = "Verbs",
+    subcommand_value_name = "VERB",
+    after_long_help = "\
+Examples:
+  edgeward init --region cn-hangzhou --connection express-connect --cni flannel > policy.yaml
+  edgeward check policy.yaml
+  edgeward resolve policy.yaml
+  edgeward diff policy.yaml
+  edgeward apply policy.yaml --confirm-within 2m
+  edgeward confirm"
+)]
 struct Arguments {
     /// A folder with sources.yaml, regions.yaml and flows.yaml, in place of the built-in catalog
     #[arg(long, global = true, value_name = "DIR")]
@@ -24,50 +44,32 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Check policies and report everything that is wrong with them
     Check(verb::check::Arguments),
-    /// Print a commented starter policy
     Init(verb::init::Arguments),
-    /// Ask DNS for the names of a policy, and write the answers to its lockfile
     Resolve(verb::resolve::Arguments),
-    /// Print the lockfile's addresses as a hosts file or as dnsmasq records
     Hosts(verb::hosts::Arguments),
-    /// Print the ruleset of a policy; touches neither network nor kernel
     Compile(verb::compile::Arguments),
-    /// Say what becomes of a packet, and why; or check a file of packets
     Explain(Box<verb::explain::Arguments>),
-    /// Show the packets that fare otherwise than under another ruleset or policy, and why
     Diff(verb::diff::Arguments),
-    /// Bring this host's rules to a policy, without losing a packet or locking anybody out
     Apply(verb::apply::Arguments),
-    /// Ask DNS, and change only the addresses that differ
     Refresh(verb::refresh::Arguments),
-    /// Keep the change that is pending
     Confirm(verb::confirm::Arguments),
-    /// Undo the change that is pending, or go back to an older generation
     Rollback(verb::rollback::Arguments),
-    /// Show which rules are in force, what they have counted, and who else judges packets
     Status(verb::status::Arguments),
-    /// List the generations that are kept
     History(verb::history::Arguments),
-    /// Load the last confirmed generation from disk; for the start of the machine
     Boot(verb::boot::Arguments),
-    /// Undo a pending change at its deadline; `apply` starts it
     #[command(hide = true)]
     Watch(verb::watch::Arguments),
-    /// Merge lists of prefixes into the fewest prefixes with the same addresses
     Aggregate(verb::aggregate::Arguments),
-    /// List the regions, or show all that is known of one
     Catalog(verb::catalog::Arguments),
-    /// Print the JSON Schema of the policy file
-    Schema,
-    /// Print a completion script for a shell
-    Completions {
-        /// The shell
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page
-    Man,
+    Schema(verb::schema::Arguments),
+    Completions(verb::completions::Arguments),
+    Man(verb::man::Arguments),
+}
+
+/// The program's arguments, with all verbs.
+pub fn command() -> Command {
+    Arguments::command()
 }
 
 /// Runs the program.
@@ -75,9 +77,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Arguments { catalog, verb } = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version go to standard output and are no failure.
+            // Help and version go to standard output and are not failures.
             let code = if error.use_stderr() { 2 } else { 0 };
-            // A reader that has gone away is nothing to report.
+            // A closed pipe is not an error.
             let _ = error.print();
             return ExitCode::from(code);
         }
@@ -101,23 +103,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Watch(arguments) => verb::watch::run(&arguments),
         Verb::Aggregate(arguments) => verb::aggregate::run(&arguments),
         Verb::Catalog(arguments) => verb::catalog::run(&arguments, catalog),
-        Verb::Schema => schema(catalog),
-        Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "edgeward", &mut script);
-            render::output(&String::from_utf8_lossy(&script))
-        }
-        Verb::Man => man(),
+        Verb::Schema(_) => verb::schema::run(catalog),
+        Verb::Completions(arguments) => verb::completions::run(&arguments, command()),
+        Verb::Man(arguments) => verb::man::run(&arguments, command()),
     };
-    done.map_or_else(Failure::report, |()| ExitCode::SUCCESS)
-}
-
-fn schema(catalog: Option<&Path>) -> Result<(), Failure> {
-    render::output(&render::document(policy::schema(&load_catalog(catalog)?).as_value())?)
-}
-
-fn man() -> Result<(), Failure> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(Arguments::command()).render(&mut page).map_err(|error| Failure::System(error.into()))?;
-    render::output(&String::from_utf8_lossy(&page))
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            render::failure(&failure);
+            ExitCode::from(failure.exit as u8)
+        }
+    }
 }

@@ -1,89 +1,124 @@
-//! Why a command fails, and its exit code.
+//! Failures: an exit code, and what the user is shown. They print nothing; `render::failure` does, at the end of a run.
 
-use std::process::ExitCode;
+use anyhow::anyhow;
 
-use crate::cli::render;
-use crate::diag::Severity;
+use crate::diag::Diagnostic;
 use crate::host::files::ReadError;
 use crate::host::generations::StoreError;
 use crate::host::kernel::KernelError;
 use crate::host::lists::ListFileError;
 use crate::host::rollout::RolloutError;
+use crate::source::Source;
 
-/// Why a command ends without having done its work; the variants are the exit codes of the contract.
+/// The exit codes of failures, in the order of their severity; `EXIT_CODES` describes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    /// Packets are treated differently, or not as expected.
+    Different = 1,
+    /// The policy, the lockfile, the catalog or an argument is invalid.
+    Usage = 2,
+    /// Required names have no address.
+    Unresolved = 3,
+    /// A file, the kernel or a permission.
+    System = 4,
+    /// A safety check refuses the change.
+    Refused = 5,
+}
+
+/// Why a command fails.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// The user has been told.
-    Told(u8),
-    /// The policy, the lockfile, the catalog or an argument is wrong: 2.
-    Usage(anyhow::Error),
-    /// Names without an address: 3.
-    Unresolved(anyhow::Error),
-    /// A file or a permission: 4.
-    System(anyhow::Error),
-    /// A check that guards the network says no: 5.
-    Refused(anyhow::Error),
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) messages: Vec<Message>,
+}
+
+/// What the user is shown.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Problems of a text, with their places.
+    Diagnostics(Box<Source>, Vec<Diagnostic>),
+    /// An error that has no place in a text.
+    Error(anyhow::Error),
+}
+
+impl Failure {
+    /// A comparison that does not hold, and whose result has been printed: exit code 1.
+    pub(crate) fn different() -> Self {
+        Self { exit: Exit::Different, messages: Vec::new() }
+    }
+
+    /// An input that is invalid: exit code 2.
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
+        Self::different().at(Exit::Usage).with(error)
+    }
+
+    /// A text that is invalid: exit code 2.
+    pub(crate) fn invalid(source: Source, diagnostics: Vec<Diagnostic>) -> Self {
+        Self { exit: Exit::Usage, messages: vec![Message::Diagnostics(Box::new(source), diagnostics)] }
+    }
+
+    /// Names without an address: exit code 3.
+    pub(crate) fn unresolved(error: impl Into<anyhow::Error>) -> Self {
+        Self::different().at(Exit::Unresolved).with(error)
+    }
+
+    /// A file, the kernel or a permission: exit code 4.
+    pub(crate) fn system(error: impl Into<anyhow::Error>) -> Self {
+        Self::different().at(Exit::System).with(error)
+    }
+
+    /// A safety check that refuses the change: exit code 5.
+    pub(crate) fn refused(error: impl Into<anyhow::Error>) -> Self {
+        Self::different().at(Exit::Refused).with(error)
+    }
+
+    /// The same messages with another exit code.
+    pub(crate) fn at(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
+    /// Adds a message.
+    pub(crate) fn with(mut self, error: impl Into<anyhow::Error>) -> Self {
+        self.messages.push(Message::Error(error.into()));
+        self
+    }
+
+    /// Both failures, in this order, with the exit code of the more severe one.
+    pub(crate) fn and(mut self, later: Self) -> Self {
+        self.exit = self.exit.max(later.exit);
+        self.messages.extend(later.messages);
+        self
+    }
 }
 
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Io(..) => Failure::System(error.into()),
-            ReadError::Unusable(unusable) => {
-                render::diagnostics(&unusable.source, vec![unusable.diagnostic], Severity::Error);
-                Failure::Told(2)
-            }
+            ReadError::Io(..) => Self::system(error),
+            ReadError::Unusable(unusable) => Self::invalid(unusable.source, vec![unusable.diagnostic]),
         }
-    }
-}
-
-impl Failure {
-    pub(crate) fn code(&self) -> u8 {
-        match self {
-            Failure::Told(code) => *code,
-            Failure::Usage(_) => 2,
-            Failure::Unresolved(_) => 3,
-            Failure::System(_) => 4,
-            Failure::Refused(_) => 5,
-        }
-    }
-
-    /// Tells the user, once.
-    pub(crate) fn told(self) -> Self {
-        let code = self.code();
-        match self {
-            Failure::Told(_) => {}
-            Failure::Usage(error) | Failure::Unresolved(error) | Failure::System(error) | Failure::Refused(error) => {
-                render::error(&format!("{error:#}"));
-            }
-        }
-        Failure::Told(code)
-    }
-
-    pub(crate) fn report(self) -> ExitCode {
-        ExitCode::from(self.told().code())
     }
 }
 
 impl From<ListFileError> for Failure {
     fn from(error: ListFileError) -> Self {
         match error {
-            ListFileError::Io(..) => Failure::System(error.into()),
-            ListFileError::Lines(..) => Failure::Usage(error.into()),
+            ListFileError::Io(..) => Self::system(error),
+            ListFileError::Lines(..) => Self::usage(error),
         }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Failure::System(error.into())
+        Self::system(error)
     }
 }
 
-/// As any failure of the records; but that somebody names a generation that is not there is a mistake of theirs.
+/// As any error of the records, except that a generation that does not exist is a wrong argument.
 pub(crate) fn chosen<T>(found: Result<T, StoreError>) -> Result<T, Failure> {
     found.map_err(|error| match error {
-        StoreError::NoGeneration { .. } => Failure::Usage(error.into()),
+        StoreError::NoGeneration { .. } => Failure::usage(error),
         error => error.into(),
     })
 }
@@ -92,13 +127,12 @@ impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
         match error {
             KernelError::Unreadable(unusable) => {
-                render::diagnostics(&unusable.source, vec![unusable.diagnostic], Severity::Error);
-                Failure::System(anyhow::anyhow!(
-                    "the kernel's table `inet edgeward` has something in it that edgeward did not make; nothing was \
-                     changed. Delete the rule, or `edgeward apply --force` replaces the whole table"
+                Self::invalid(unusable.source, vec![unusable.diagnostic]).at(Exit::System).with(anyhow!(
+                    "the kernel's table `inet edgeward` contains something that edgeward did not write; nothing was \
+                     changed. Delete the rule, or replace the whole table with `edgeward apply --force`"
                 ))
             }
-            error => Failure::System(error.into()),
+            error => Self::system(error),
         }
     }
 }
@@ -108,8 +142,8 @@ impl From<RolloutError> for Failure {
         match error {
             RolloutError::Store(error) => error.into(),
             RolloutError::Kernel(error) => error.into(),
-            RolloutError::Untracked(_) => Failure::Refused(error.into()),
-            error => Failure::System(error.into()),
+            RolloutError::Untracked(_) => Self::refused(error),
+            error => Self::system(error),
         }
     }
 }

@@ -1,15 +1,16 @@
 //! The command line: arguments, messages and exit codes.
 //!
-//! `dispatch` turns arguments into a verb, `verb` has one file for each, and the others are what verbs share.
+//! `dispatch` turns arguments into a verb, `verb` has one file for each, and the other modules are what verbs share.
 
+mod change;
+mod comparison;
 mod context;
 mod converge;
 mod dispatch;
 mod failure;
-mod manifest;
 mod preflight;
+mod prove;
 mod render;
-mod report;
 mod verb;
 
-pub use dispatch::run;
+pub use dispatch::{command, run};

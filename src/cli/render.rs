@@ -7,17 +7,18 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 
 use serde_json::{Value, json};
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, Message};
 use crate::diag::{Diagnostic, Severity, legible};
+use crate::host::generations::PolicyFacts;
 use crate::net::{Packet, Payload, PrefixSet};
 use crate::source::{Source, Span};
 
-/// A longer line is named, not shown.
+/// A longer line is not shown, only its position.
 const MAX_LINE: usize = 400;
-/// Enough to work on; a binary file has thousands.
+/// So many are shown; a binary file has thousands.
 const MAX_DIAGNOSTICS: usize = 100;
 
-/// Writes a result to standard output. A reader that has gone away (`| head`) is no failure.
+/// Writes a result to standard output. A closed pipe (`| head`) is not a failure.
 pub(crate) fn output(text: &str) -> Result<(), Failure> {
     written(std::io::stdout().lock().write_all(text.as_bytes()))
 }
@@ -25,7 +26,7 @@ pub(crate) fn output(text: &str) -> Result<(), Failure> {
 fn written(done: std::io::Result<()>) -> Result<(), Failure> {
     match done.and_then(|()| std::io::stdout().lock().flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::System(anyhow::Error::from(error).context("cannot write to standard output")))
+            Err(Failure::system(anyhow::Error::from(error).context("cannot write to standard output")))
         }
         _ => Ok(()),
     }
@@ -41,25 +42,34 @@ pub(crate) fn lines(set: &PrefixSet) -> Result<(), Failure> {
 
 /// A document as programs and people read it.
 pub(crate) fn document(document: &Value) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| Failure::System(error.into()))?;
+    let text = serde_json::to_string_pretty(document).map_err(Failure::system)?;
     Ok(format!("{text}\n"))
 }
 
-/// Shows an error without a place.
-pub(crate) fn error(message: &str) {
-    // Lines are meant here; what is between them may quote input.
+/// Shows why a command fails.
+pub(crate) fn failure(failure: &Failure) {
+    for message in &failure.messages {
+        match message {
+            Message::Diagnostics(source, problems) => diagnostics(source, problems),
+            Message::Error(cause) => error(&format!("{cause:#}")),
+        }
+    }
+}
+
+/// Shows an error that has no place in a text.
+fn error(message: &str) {
+    // The line breaks are ours; each line may quote input.
     let message = message.lines().map(legible).collect::<Vec<_>>().join("\n");
     let title = Level::ERROR.primary_title(message.as_str());
     show(&[Group::with_title(title)]);
 }
 
-/// Shows diagnostics with the lines they are about, from a severity up.
-pub(crate) fn diagnostics(source: &Source, diagnostics: Vec<Diagnostic>, from: Severity) {
-    let shown: Vec<Diagnostic> = diagnostics.into_iter().filter(|d| d.code.severity() >= from).collect();
-    for diagnostic in shown.iter().take(MAX_DIAGNOSTICS) {
+/// Shows diagnostics with the lines that they are about.
+pub(crate) fn diagnostics(source: &Source, diagnostics: &[Diagnostic]) {
+    for diagnostic in diagnostics.iter().take(MAX_DIAGNOSTICS) {
         show_diagnostic(source, diagnostic);
     }
-    if let Some(more) = shown.len().checked_sub(MAX_DIAGNOSTICS).filter(|&more| more > 0) {
+    if let Some(more) = diagnostics.len().checked_sub(MAX_DIAGNOSTICS).filter(|more| *more > 0) {
         error(&format!("{more} more problems in `{}` are not shown", source.name));
     }
 }
@@ -95,19 +105,19 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
     }
 }
 
-/// Shows a note without a place.
+/// Shows a note that has no place in a text.
 pub(crate) fn note(message: &str) {
     let message = legible(message);
     show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
 }
 
-/// Shows a warning without a place.
+/// Shows a warning that has no place in a text.
 pub(crate) fn warning(message: &str) {
     let message = legible(message);
     show(&[Group::with_title(Level::WARNING.primary_title(message.as_str()))]);
 }
 
-/// Whether results may have colour; asked once, since a listing may have many lines.
+/// Whether results are coloured. Determined once, since a listing may have many lines.
 static COLOURED: LazyLock<bool> =
     LazyLock::new(|| anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never);
 
@@ -115,17 +125,17 @@ fn painted(code: &str, text: &str) -> String {
     if *COLOURED { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
-/// A text in bold, where results may have colour.
+/// A text in bold, if results are coloured.
 pub(crate) fn bold(text: &str) -> String {
     painted("1", text)
 }
 
-/// A text in green, where results may have colour.
+/// A text in green, if results are coloured.
 pub(crate) fn green(text: &str) -> String {
     painted("32", text)
 }
 
-/// A text in red, where results may have colour.
+/// A text in red, if results are coloured.
 pub(crate) fn red(text: &str) -> String {
     painted("31", text)
 }
@@ -133,6 +143,11 @@ pub(crate) fn red(text: &str) -> String {
 /// A number of things: `1 probe`, `2 probes`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A generation's policy as JSON.
+pub(crate) fn policy_json(policy: &PolicyFacts) -> Value {
+    json!({"name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode})
 }
 
 /// A packet as JSON.

@@ -11,10 +11,19 @@ use crate::host::kernel::Real;
 use crate::policy::syntax::parse_duration;
 use crate::site::Target;
 
-/// A policy file and what it is compiled for.
+/// The longest wait for another run that has locked the state folder. A change takes some seconds at most, where sets
+/// are large.
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
+/// The bounds of `--confirm-within`: a shorter time is too short to type the command, a longer one protects nothing.
+const MIN_CONFIRM_TIME: Duration = Duration::from_secs(1);
+const MAX_CONFIRM_TIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// What a policy is compiled for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct PolicyTarget {
-    /// Where the rules run, in place of the policy's `target`; of both policies where two are compared
+    /// Where the rules run, in place of the policy's `target`: edge-host or idc-gateway
+    ///
+    /// Where two policies are compared, both are compiled for it.
     #[arg(long, value_name = "TARGET", value_parser = parse_target)]
     pub(crate) target: Option<Target>,
 }
@@ -23,50 +32,47 @@ fn parse_target(text: &str) -> Result<Target, String> {
     text.parse()
 }
 
-/// The shape of a listing.
+/// The format of a listing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ListFormat {
-    /// For people.
+    /// For people
     #[default]
     Text,
-    /// For programs.
+    /// For programs
     Json,
 }
 
-/// A run holds the folder for the time of a change, some seconds at most where sets are large.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Less is no time to type a word; more is no guard.
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(7 * 86_400);
-
-/// Where generations are.
+/// Where generations are kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StateArguments {
     /// The folder with the generations
+    ///
+    /// It keeps every ruleset that was applied, with its policy and lockfile, and the records of which one is in force,
+    /// pending and loaded at boot. All commands on a host have to use the same folder.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/edgeward")]
     pub(crate) state_dir: PathBuf,
 }
 
 impl StateArguments {
-    /// Holds the folder against other runs.
-    pub(crate) fn hold(&self) -> Result<Store, Failure> {
-        Ok(Store::hold(&self.state_dir, PATIENCE)?)
+    /// Opens the folder and locks it against other runs.
+    pub(crate) fn lock(&self) -> Result<Store, Failure> {
+        Ok(Store::hold(&self.state_dir, MAX_LOCK_WAIT)?)
     }
 
-    /// Holds the folder, where it is there.
-    pub(crate) fn hold_if_there(&self) -> Result<Option<Store>, Failure> {
+    /// Opens and locks the folder if it exists.
+    pub(crate) fn lock_if_exists(&self) -> Result<Option<Store>, Failure> {
         match self.state_dir.try_exists() {
-            Ok(true) => self.hold().map(Some),
+            Ok(true) => self.lock().map(Some),
             Ok(false) => Ok(None),
             Err(error) => {
                 let context = format!("cannot find `{}`", self.state_dir.display());
-                Err(Failure::System(anyhow::Error::from(error).context(context)))
+                Err(Failure::system(anyhow::Error::from(error).context(context)))
             }
         }
     }
 
-    /// Looks at the folder.
-    pub(crate) fn look(&self) -> Store {
+    /// Opens the folder for reading, without a lock.
+    pub(crate) fn read(&self) -> Store {
         Store::look(&self.state_dir)
     }
 }
@@ -74,7 +80,10 @@ impl StateArguments {
 /// How the kernel is read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct KernelArguments {
-    /// Read all elements of large sets back, and not only their number and some of them: 12 s for half a million
+    /// Read all elements of large sets back from the kernel
+    ///
+    /// Without it, a large set is compared by the number of its elements and by samples: to list half a million
+    /// elements takes the kernel 12 seconds.
     #[arg(long)]
     pub(crate) deep: bool,
 }
@@ -89,15 +98,18 @@ impl KernelArguments {
 /// How a change is guarded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GuardArguments {
-    /// Undo the change unless `edgeward confirm` follows within this time: `90s`, `2m`, `1h`
+    /// Undo the change unless `edgeward confirm` follows within this time: `90s`, `2m`, `1h` (1s to 7d)
+    ///
+    /// A timer of systemd, or a process of its own where there is no systemd, brings the old rules back at the
+    /// deadline, also if this session is lost. A reboot undoes the change as well.
     #[arg(long, value_name = "TIME", value_parser = parse_deadline)]
     pub(crate) confirm_within: Option<Duration>,
-    /// Go on where a safety check says no
+    /// Continue where a safety check refuses the change
     #[arg(long)]
     pub(crate) force: bool,
 }
 
 fn parse_deadline(text: &str) -> Result<Duration, String> {
-    let duration = parse_duration(text).filter(|duration| (SHORTEST..=LONGEST).contains(duration));
-    duration.ok_or_else(|| "a time from 1s to 7d is wanted, with its unit: `90s`, `2m`, `1h`".to_owned())
+    let duration = parse_duration(text).filter(|duration| (MIN_CONFIRM_TIME..=MAX_CONFIRM_TIME).contains(duration));
+    duration.ok_or_else(|| "expected a time from 1s to 7d with its unit: `90s`, `2m`, `1h`".to_owned())
 }

@@ -2,12 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::anyhow;
+
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::host::lists;
 use crate::net::{Family, PrefixSet};
 
+/// Merge lists of prefixes into the fewest prefixes with the same addresses
+///
+/// A list has a prefix, an address or a range (`10.0.0.1-10.0.0.9`) on each line; `#` begins a comment. All errors of a
+/// list are reported with their lines, and nothing is printed.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward aggregate office.txt partners.txt.gz
+  edgeward aggregate --v4 --except bogons.txt < prefixes.txt")]
 pub(crate) struct Arguments {
     /// Lists of prefixes, addresses and ranges, one a line, plain or gzip; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -18,7 +28,7 @@ pub(crate) struct Arguments {
     /// Only IPv6
     #[arg(long)]
     v6: bool,
-    /// Leave out the addresses of this list; may be given several times
+    /// Leave out the addresses of this list; can be given several times
     #[arg(long, value_name = "FILE")]
     except: Vec<PathBuf>,
 }
@@ -28,11 +38,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let files = if arguments.files.is_empty() { &standard_input[..] } else { &arguments.files };
     let twice = files.iter().chain(&arguments.except).filter(|path| *path == Path::new("-")).count() > 1;
     if twice {
-        return Err(Failure::Usage(anyhow::anyhow!("standard input is one list only: name a file for the other")));
+        return Err(Failure::usage(anyhow!("standard input can be read once: name a file for the other list")));
     }
-    let mut set = all(files)?;
+    let mut set = union(files)?;
     if !arguments.except.is_empty() {
-        set = set.difference(&all(&arguments.except)?);
+        set = set.difference(&union(&arguments.except)?);
     }
     if arguments.v4 {
         set = set.only(Family::V4);
@@ -43,11 +53,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     render::lines(&set)
 }
 
-fn all(files: &[PathBuf]) -> Result<PrefixSet, Failure> {
+fn union(files: &[PathBuf]) -> Result<PrefixSet, Failure> {
     let mut union = PrefixSet::default();
     for file in files {
         let list = lists::read(file)?.addresses;
-        // One list needs no second copy.
+        // A single list is not copied.
         union = if union.is_empty() { list } else { union.union(&list) };
     }
     Ok(union)

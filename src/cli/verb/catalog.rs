@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
 use serde_json::json;
 
 use crate::catalog::{Catalog, OssRow, RegionRow};
@@ -10,7 +11,16 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::net::Prefix;
 
+/// List the regions, or show all that is known of one
+///
+/// Each prefix and endpoint is shown with the document that it comes from and the day on which that was read.
+/// docs/catalog.md describes the catalog and how to replace it with `--catalog`.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward catalog
+  edgeward catalog cn-hangzhou
+  edgeward catalog cn-hangzhou --format json")]
 pub(crate) struct Arguments {
     /// A region id, `cn-hangzhou`
     #[arg(value_name = "REGION")]
@@ -26,7 +36,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         None => catalog.regions.iter().collect(),
         Some(id) => vec![catalog.region(id).ok_or_else(|| {
             let help = catalog.suggest_region(id);
-            Failure::Usage(anyhow::anyhow!("`{}` is not a region of the catalog; {help}", id))
+            Failure::usage(anyhow!("`{id}` is not a region of the catalog; {help}"))
         })?],
     };
     let text = match (arguments.format, &arguments.region) {

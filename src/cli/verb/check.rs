@@ -2,13 +2,23 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::context::{Loaded, PolicyTarget, load_catalog, load_policy};
+use crate::catalog::Catalog;
+use crate::cli::context::{LoadedPolicy, PolicyTarget, at_least, load_catalog, load_policy};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Problems, Severity};
 use crate::lint::lint;
 
+/// Check policies and report all problems in them
+///
+/// Reads the policies and the lists of peers that they name, and nothing else: no lockfile, no DNS, no kernel. Problems
+/// have a file, a line and a code that docs/diagnostics.md explains. The exit code is 2 if a policy has an error;
+/// warnings and notes do not change it.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward check /etc/edgeward/policy.yaml
+  edgeward check --target idc-gateway policies/*.yaml")]
 pub(crate) struct Arguments {
     /// The policy files
     #[arg(required = true, value_name = "POLICY")]
@@ -17,28 +27,30 @@ pub(crate) struct Arguments {
     target: PolicyTarget,
 }
 
-pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
-    let catalog = load_catalog(catalog)?;
-    let mut worst: Option<Failure> = None;
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(folder)?;
+    let mut failures: Option<Failure> = None;
+    // A policy with errors does not keep the others from being checked.
     for path in &arguments.policies {
-        match load_policy(path, &catalog, arguments.target.target, Severity::Note) {
-            Ok(Loaded { source, intent, .. }) => {
-                let mut problems = Problems::default();
-                lint(&intent, &mut problems);
-                render::diagnostics(&source, problems.into_sorted(), Severity::Note);
-                let (flows, names) = (intent.flows.len(), intent.names().len());
-                render::output(&format!(
-                    "{}: good; {}, {} to resolve\n",
-                    source.name,
-                    render::count(flows, "flow"),
-                    render::count(names, "name")
-                ))?;
-            }
-            // The others are checked, too. A file that cannot be read is the graver failure: it tells nothing.
-            Err(failure) => {
-                worst = [Some(failure.told()), worst].into_iter().flatten().max_by_key(Failure::code);
-            }
+        if let Err(failure) = check(path, &catalog, &arguments.target) {
+            failures = Some(match failures {
+                None => failure,
+                Some(earlier) => earlier.and(failure),
+            });
         }
     }
-    worst.map_or(Ok(()), Err)
+    failures.map_or(Ok(()), Err)
+}
+
+fn check(path: &Path, catalog: &Catalog, target: &PolicyTarget) -> Result<(), Failure> {
+    let LoadedPolicy { source, intent, .. } = load_policy(path, catalog, target.target, Severity::Note)?;
+    let mut problems = Problems::default();
+    lint(&intent, &mut problems);
+    render::diagnostics(&source, &at_least(Severity::Note, problems));
+    render::output(&format!(
+        "{}: valid; {}, {} to resolve\n",
+        source.name,
+        render::count(intent.flows.len(), "flow"),
+        render::count(intent.names().len(), "name")
+    ))
 }

@@ -6,62 +6,58 @@ use clap::ValueEnum;
 
 use crate::cli::context::{BoundArguments, load_catalog};
 use crate::cli::failure::Failure;
+use crate::cli::prove::prove_text;
 use crate::cli::render;
-use crate::diag::Severity;
+use crate::emit;
 use crate::host::files;
-use crate::intent::{Intent, Resolved};
 use crate::lower::lower;
-use crate::proof::prove;
 use crate::source::Source;
-use crate::{emit, readback};
 
+/// Print the ruleset of a policy; use neither network nor kernel
+///
+/// The addresses of names come from the lockfile. The same policy, lockfile and catalog give the same bytes on every
+/// host. Before anything is printed it is read back and proved: for every packet, the ruleset decides what the policy
+/// means.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward compile policy.yaml
+  edgeward compile policy.yaml --output /etc/edgeward.nft
+  edgeward compile policy.yaml --format json | jq .")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
     /// nft text or nft JSON
     #[arg(long, value_enum, default_value_t)]
     format: RulesetFormat,
-    /// Write to a file, whole or not at all, in place of standard output
+    /// Write to a file in place of standard output; on failure the file stays as it was
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum RulesetFormat {
-    /// For `nft -f`.
+    /// For `nft -f`
     #[default]
     Nft,
-    /// For `nft -j -f`.
+    /// For `nft -j -f`
     Json,
 }
 
-/// Reads a ruleset back and proves that it is what the policy means.
-pub(crate) fn proved(intent: &Intent<Resolved>, text: &Source) -> Result<(), Failure> {
-    let ruleset = readback::read(text).map_err(|diagnostic| {
-        render::diagnostics(text, vec![*diagnostic], Severity::Error);
-        Failure::Refused(anyhow::anyhow!("what was written cannot be read back: this is a mistake of edgeward"))
-    })?;
-    prove(intent, &ruleset).map_err(|wrong| {
-        let help = "this is a mistake of edgeward, and nothing was written; please report it with the policy";
-        Failure::Refused(anyhow::anyhow!("the ruleset is not what the policy means\n{wrong}\n{help}"))
-    })
-}
-
-pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
-    let catalog = load_catalog(catalog)?;
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(folder)?;
     let resolved = arguments.policy.load(&catalog)?.resolved;
     let ruleset = lower(&resolved);
     let text = match arguments.format {
         RulesetFormat::Nft => emit::nft(&ruleset),
-        RulesetFormat::Json => emit::json(&ruleset).map_err(|error| Failure::System(error.into()))?,
+        RulesetFormat::Json => emit::json(&ruleset).map_err(Failure::system)?,
     };
-    let written = Source::new("the ruleset", text);
-    proved(&resolved, &written)?;
+    let text = Source::new("the ruleset", text);
+    prove_text(&resolved, &text)?;
     match &arguments.output {
-        None => render::output(written.text()),
-        Some(path) => files::write(path, written.text()).map_err(|error| {
-            Failure::System(anyhow::Error::from(error).context(format!("cannot write `{}`", path.display())))
+        None => render::output(text.text()),
+        Some(path) => files::write(path, text.text()).map_err(|error| {
+            Failure::system(anyhow::Error::from(error).context(format!("cannot write `{}`", path.display())))
         }),
     }
 }

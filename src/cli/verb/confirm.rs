@@ -1,12 +1,23 @@
 //! `edgeward confirm`.
 
+use anyhow::anyhow;
+
 use crate::cli::context::StateArguments;
 use crate::cli::failure::Failure;
-use crate::cli::{render, report};
+use crate::cli::{change, render};
 use crate::host::kernel::Real;
 use crate::host::rollout::{named, needs_recovery};
 
+/// Keep the change that is pending
+///
+/// It is no longer undone at its deadline, and boot loads it from now on. Ends with exit code 5 if the change was
+/// undone before. Run it over a new connection to the host: then the new rules are known to let you in.
+///
+/// Root or CAP_NET_ADMIN is required.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  ssh root@edge-7 edgeward confirm")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
@@ -14,16 +25,16 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let folder = arguments.state.state_dir.display();
-    let Some(store) = arguments.state.hold_if_there()? else {
-        return Err(Failure::Usage(anyhow::anyhow!("`{folder}` is not there: nothing is pending in it")));
+    let Some(store) = arguments.state.lock_if_exists()? else {
+        return Err(Failure::usage(anyhow!("`{folder}` does not exist, so nothing is pending")));
     };
     let mut kernel = Real::default();
-    let mut rollout = report::rollout(&store, &mut kernel);
+    let mut rollout = change::rollout(&store, &mut kernel);
     let mut state = store.state()?;
     let was_pending = state.pending.clone();
-    // Whoever can say this word need not wait for the kernel, unless there is something to make good.
+    // The kernel is only read if something has to be recovered: a confirmation must not wait for large sets.
     if needs_recovery(&state) {
-        state = report::recover(&mut rollout, true)?;
+        state = change::recover(&mut rollout, true)?;
     }
     if state.pending.is_some() {
         let state = rollout.confirm(&state)?;
@@ -33,7 +44,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (Some(number), Some(_)) => {
             let at = state.generations.get(&number).and_then(|record| record.rolled_back);
             let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-            Err(Failure::Refused(anyhow::anyhow!(
+            Err(Failure::refused(anyhow!(
                 "nothing is pending: {} was undone{at}, and {} is in force",
                 named(Some(number)),
                 named(state.current)

@@ -4,10 +4,18 @@ use serde_json::{Value, json};
 
 use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::failure::Failure;
-use crate::cli::{manifest, render};
-use crate::host::generations::{Record, State, Store};
+use crate::cli::render;
+use crate::host::generations::{Event, Record, State, Store};
 
+/// List the generations that are kept
+///
+/// A generation is a ruleset that was applied, with its policy and lockfile. The list says which one is in force, which
+/// one is pending, and which one boot loads, and ends with the latest events.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward history
+  edgeward history --format json")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
@@ -16,11 +24,11 @@ pub(crate) struct Arguments {
     format: ListFormat,
 }
 
-/// Events that the text shows; JSON has all that are kept.
-const SHOWN: usize = 20;
+/// The text shows up to so many events; JSON has all that are kept.
+const MAX_SHOWN_EVENTS: usize = 20;
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let store = arguments.state.look();
+    let store = arguments.state.read();
     let state = store.state()?;
     render::output(&match arguments.format {
         ListFormat::Text => text(&store, &state),
@@ -28,20 +36,20 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     })
 }
 
-/// What a generation is now.
-fn words(state: &State, number: u64, record: &Record) -> Vec<String> {
-    let mut words = Vec::new();
+/// What a generation is at present.
+fn roles(state: &State, number: u64, record: &Record) -> Vec<String> {
+    let mut roles = Vec::new();
     if state.current == Some(number) {
-        words.push("in force".to_owned());
+        roles.push("in force".to_owned());
     }
     if state.pending.as_ref().is_some_and(|pending| pending.generation == number) {
-        words.push("pending".to_owned());
+        roles.push("pending".to_owned());
     }
     if state.confirmed == Some(number) {
-        words.push("loaded at boot".to_owned());
+        roles.push("loaded at boot".to_owned());
     }
-    words.extend(record.rolled_back.map(|at| format!("undone {at}")));
-    words
+    roles.extend(record.rolled_back.map(|at| format!("undone {at}")));
+    roles
 }
 
 fn text(store: &Store, state: &State) -> String {
@@ -59,11 +67,11 @@ fn text(store: &Store, state: &State) -> String {
             }
             Err(error) => format!("{error}"),
         };
-        let words = words(state, *number, record).join(", ");
-        lines.push(format!("{number:>6}  {row}{}{}", if words.is_empty() { "" } else { "  " }, render::bold(&words)));
+        let roles = roles(state, *number, record).join(", ");
+        lines.push(format!("{number:>6}  {row}{}{}", if roles.is_empty() { "" } else { "  " }, render::bold(&roles)));
     }
     lines.push(String::new());
-    let recent = state.events.len().saturating_sub(SHOWN);
+    let recent = state.events.len().saturating_sub(MAX_SHOWN_EVENTS);
     lines.extend(state.events[recent..].iter().map(|event| format!("{}  {}  ({})", event.at, event.what, event.by)));
     lines.join("\n") + "\n"
 }
@@ -77,7 +85,7 @@ fn document(store: &Store, state: &State) -> Value {
             "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),
             "by": manifest.as_ref().map(|manifest| &manifest.by),
             "made-by": record.made_by,
-            "policy": policy.map(manifest::summary),
+            "policy": policy.map(render::policy_json),
             "in-force": state.current == Some(*number),
             "pending": state.pending.as_ref().is_some_and(|pending| pending.generation == *number),
             "loaded-at-boot": state.confirmed == Some(*number),
@@ -86,7 +94,7 @@ fn document(store: &Store, state: &State) -> Value {
             "folder": store.generation(*number),
         })
     };
-    let event = |event: &crate::host::generations::Event| json!({"at": event.at.to_string(), "by": event.by, "what": event.what});
+    let event = |event: &Event| json!({"at": event.at.to_string(), "by": event.by, "what": event.what});
     json!({
         "generations": state.generations.iter().map(generation).collect::<Vec<_>>(),
         "events": state.events.iter().map(event).collect::<Vec<_>>(),

@@ -5,13 +5,21 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
-use crate::cli::context::{Bound, LockArguments, load_catalog, load_policy};
+use crate::cli::context::{BoundPolicy, LockArguments, load_catalog, load_policy};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::Severity;
 use crate::net::DomainName;
 
+/// Print the lockfile's addresses as a hosts file or as dnsmasq records
+///
+/// Clients that take names from this output connect to the addresses that the rules permit, even if DNS answers with
+/// others in the meantime.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward hosts policy.yaml
+  edgeward hosts policy.yaml --format dnsmasq > /etc/dnsmasq.d/edgeward.conf")]
 pub(crate) struct Arguments {
     /// The policy file
     #[arg(value_name = "POLICY")]
@@ -25,18 +33,18 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum HostsFormat {
-    /// Lines for `/etc/hosts`.
+    /// Lines for `/etc/hosts`
     #[default]
     Hosts,
-    /// `host-record` lines.
+    /// `host-record` lines
     Dnsmasq,
 }
 
-pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
-    let catalog = load_catalog(catalog)?;
+pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(folder)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
-    // Names without an address are an error here, too: a client must not find them elsewhere.
-    let Bound { loaded, resolution, .. } = arguments.lock.bind(&arguments.policy, loaded)?;
+    // A name without an address is an error: left out, clients would ask DNS for it.
+    let BoundPolicy { loaded, resolution, .. } = arguments.lock.bind(&arguments.policy, loaded)?;
     let mut text = format!("# edgeward: the addresses that the policy `{}` allows\n", loaded.intent.name);
     for name in loaded.intent.names().into_keys() {
         text.extend(resolution.addresses(name).map(|address| line(arguments.format, name, address)));

@@ -5,11 +5,11 @@ use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::context::{ListFormat, Loaded, LockArguments, load_catalog, load_if_there, load_policy};
+use crate::cli::context::{ListFormat, LoadedPolicy, LockArguments, load_catalog, load_if_exists, load_policy};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::Severity;
@@ -17,13 +17,23 @@ use crate::host::dns::{Hickory, Resolver, Settings, system_servers};
 use crate::host::{clock, files};
 use crate::net::{DomainName, Family, parse_address};
 use crate::report::duration;
-use crate::resolution::{Answer, Change, Question, Reply, Resolution, Summary, update};
+use crate::resolution::{self, Answer, Change, Question, Reply, Resolution, Summary};
 
 const DNS_PORT: u16 = 53;
-/// Questions under way at once: enough to hide the distance, few enough for a small server.
-const CONCURRENCY: usize = 64;
+/// Queries in flight at once: enough to hide the latency, few enough for a small server.
+const MAX_CONCURRENT_QUERIES: usize = 64;
 
+/// Ask DNS for the names of a policy, and write the answers to its lockfile
+///
+/// Addresses that an answer no longer has stay for a while (`resolve.linger`), a failed query changes nothing, and
+/// addresses outside of the trusted prefixes are refused. The exit code is 3 if DNS gave no address for a name that a
+/// flow requires.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward resolve policy.yaml
+  edgeward resolve policy.yaml --server 10.0.0.53 --server 10.0.1.53:5353
+  edgeward resolve policy.yaml --offline")]
 pub(crate) struct Arguments {
     /// The policy file
     #[arg(value_name = "POLICY")]
@@ -32,7 +42,7 @@ pub(crate) struct Arguments {
     lock: LockArguments,
     #[command(flatten)]
     servers: ServerArguments,
-    /// Ask nobody; show what the lockfile has, and how old it is
+    /// Do not ask DNS; show what the lockfile has, and how old it is
     #[arg(long)]
     offline: bool,
     /// Text or JSON
@@ -40,10 +50,10 @@ pub(crate) struct Arguments {
     format: ListFormat,
 }
 
-/// Who is asked.
+/// Which servers are asked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServerArguments {
-    /// Ask this server in place of the policy's `dns.servers`; may be given several times
+    /// Ask this server in place of the policy's `dns.servers`; can be given several times
     #[arg(long = "server", value_name = "ADDR[:PORT]", value_parser = parse_server)]
     servers: Vec<SocketAddr>,
 }
@@ -58,18 +68,18 @@ fn parse_server(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
-    let updated = update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
-    let Updated { summary, new, now, .. } = &updated;
+    let update = update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
+    let LockfileUpdate { summary, new, now, .. } = &update;
     let shown = match arguments.format {
         ListFormat::Text => text(summary, new, *now, arguments.offline),
         ListFormat::Json => json_text(summary, new)?,
     };
     render::output(&shown)?;
-    updated.failed(&loaded)
+    update.check_required(&loaded)
 }
 
-/// What became of the questions for a policy's names.
-pub(crate) struct Updated {
+/// The answers of DNS for a policy's names, and the lockfile with them.
+pub(crate) struct LockfileUpdate {
     summary: Summary,
     new: Resolution,
     now: Timestamp,
@@ -80,15 +90,15 @@ pub(crate) struct Updated {
 /// Asks for the names of a policy, and writes the answers to its lockfile.
 pub(crate) fn update_lockfile(
     policy: &Path,
-    loaded: &Loaded,
+    loaded: &LoadedPolicy,
     lock: &LockArguments,
     servers: &ServerArguments,
     offline: bool,
-) -> Result<Updated, Failure> {
+) -> Result<LockfileUpdate, Failure> {
     let path = lock.path(policy);
-    // Held from reading the old answers to writing the new: two runs would each lose what the other learnt.
+    // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
     let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
-    let old = load_if_there(&path)?.unwrap_or_default();
+    let old = load_if_exists(&path)?.unwrap_or_default();
     let now = clock::now();
     let names = loaded.intent.names();
     let questions: Vec<Question> =
@@ -101,33 +111,33 @@ pub(crate) fn update_lockfile(
         let answers = ask(servers, loaded, &questions)?;
         questions.into_iter().zip(answers).collect()
     };
-    let (new, summary) = update(&old, &answers, now, &rules);
+    let (new, summary) = resolution::update(&old, &answers, now, &rules);
     if !offline && new != old {
         files::write(&path, &new.yaml()).map_err(|error| cannot("write", &path, error))?;
     }
-    Ok(Updated { summary, new, now, offline, path })
+    Ok(LockfileUpdate { summary, new, now, offline, path })
 }
 
 fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
-    Failure::System(anyhow::Error::from(error).context(format!("cannot {what} `{}`", path.display())))
+    Failure::system(anyhow::Error::from(error).context(format!("cannot {what} `{}`", path.display())))
 }
 
-fn ask(chosen: &ServerArguments, loaded: &Loaded, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+fn ask(chosen: &ServerArguments, loaded: &LoadedPolicy, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
     let written = loaded.policy.dns.iter().flat_map(|dns| &dns.value.servers);
     let mut servers: Vec<SocketAddr> = chosen.servers.clone();
     if servers.is_empty() {
         servers = written.map(|server| (server.value, DNS_PORT).into()).collect();
     }
     if servers.is_empty() {
-        servers = system_servers().context("cannot read the system's DNS servers").map_err(Failure::System)?;
+        servers = system_servers().context("cannot read the system's DNS servers").map_err(Failure::system)?;
     }
     let settings = Settings {
         servers,
         timeout: loaded.policy.resolve.timeout.0,
         attempts: loaded.policy.resolve.attempts.0,
-        concurrency: CONCURRENCY,
+        concurrency: MAX_CONCURRENT_QUERIES,
     };
-    let resolver = Hickory::new(settings).map_err(Failure::System)?;
+    let resolver = Hickory::new(settings).map_err(Failure::system)?;
     let on_terminal = std::io::stderr().is_terminal();
     let total = questions.len();
     let answers = resolver.ask(questions, &mut |done| {
@@ -141,8 +151,8 @@ fn ask(chosen: &ServerArguments, loaded: &Loaded, questions: &[Question]) -> Res
     Ok(answers)
 }
 
-impl Updated {
-    /// What changed, for people: addresses that came and went, and answers that were not believed.
+impl LockfileUpdate {
+    /// What changed, for people: addresses that were added or have expired, and answers that were refused.
     pub(crate) fn changes(&self) -> String {
         let is_news = |change: &Change| {
             !change.added.is_empty()
@@ -163,12 +173,12 @@ impl Updated {
     }
 
     /// Whether any name got an answer.
-    pub(crate) fn answered(&self) -> bool {
+    pub(crate) fn has_answers(&self) -> bool {
         self.summary.values().any(Change::answered)
     }
 
-    /// The end of the command: names that a flow cannot do without, and that DNS gave no address for in this run.
-    pub(crate) fn failed(&self, loaded: &Loaded) -> Result<(), Failure> {
+    /// Fails if DNS gave no address in this run for a name that a flow requires.
+    pub(crate) fn check_required(&self, loaded: &LoadedPolicy) -> Result<(), Failure> {
         let Self { summary, new, now, offline, path } = self;
         let names = loaded.intent.names();
         let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);
@@ -187,14 +197,14 @@ impl Updated {
                     format!("  {name}: {}; {}", outcome(change), age(name, change, new, *now))
                 }
                 Some(change) => {
-                    format!("  {name}: {}; no address is known, and no policy compiles with it", outcome(change))
+                    format!("  {name}: {}; no address is known, so the policy does not compile", outcome(change))
                 }
                 None => format!("  {name}"),
             })
             .collect();
-        Err(Failure::Unresolved(anyhow::anyhow!(
-            "{} names could not be resolved; what `{}` knows of them stays:\n{}",
-            missing.len(),
+        Err(Failure::unresolved(anyhow!(
+            "{} could not be resolved; the addresses in `{}` stay:\n{}",
+            render::count(missing.len(), "name"),
             path.display(),
             lines.join("\n"),
         )))
@@ -209,16 +219,14 @@ fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> 
     let stale = change
         .stale_at
         .map_or_else(String::new, |stale| format!(", stale at {stale} (in {})", duration(stale.duration_since(now))));
-    {
-        let count = match change.lingering.len() {
-            1 => "1 address stays".to_owned(),
-            count => format!("{count} addresses stay"),
-        };
-        format!("{count}, seen {age} ago{stale}")
-    }
+    let count = match change.lingering.len() {
+        1 => "1 address stays".to_owned(),
+        count => format!("{count} addresses stay"),
+    };
+    format!("{count}, seen {age} ago{stale}")
 }
 
-/// What DNS said of a name, both families in one line.
+/// What DNS answered for a name, both families in one line.
 fn outcome(change: &Change) -> String {
     let word = |reply: &Reply| match reply {
         Reply::Addresses { addresses, .. } => format!("{} addresses", addresses.len()),
@@ -229,7 +237,7 @@ fn outcome(change: &Change) -> String {
         Reply::Timeout => "no answer in time".to_owned(),
         Reply::Truncated => "a truncated answer".to_owned(),
         Reply::Loop => "a loop of names".to_owned(),
-        Reply::Broken(why) => format!("a broken answer ({})", why),
+        Reply::Broken(why) => format!("an invalid answer ({why})"),
     };
     let key = |family: &Family| if *family == Family::V4 { "A" } else { "AAAA" };
     let words: Vec<String> =

@@ -3,61 +3,65 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::anyhow;
+
+use crate::cli::change;
 use crate::cli::failure::Failure;
-use crate::cli::report;
 use crate::host::clock::pause;
 use crate::host::generations::{Pending, Store};
 use crate::host::kernel::Real;
 use crate::host::rollout::{has_expired, time_left};
 use crate::host::watch::detach;
 
-/// How often it looks whether the change is still pending.
-const TICK: Duration = Duration::from_secs(1);
-/// Between attempts where the kernel or the disk says no, and how many there are: an hour's worth.
-const PAUSE: Duration = Duration::from_secs(5);
-const ATTEMPTS: usize = 720;
-const PATIENCE: Duration = Duration::from_secs(600);
+/// How often it checks whether the change is still pending.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+/// The pause after a failed attempt to undo the change.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// With the interval, it tries for an hour.
+const MAX_ATTEMPTS: usize = 720;
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(600);
 
+/// Undo a pending change at its deadline; `apply` starts it
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// The folder with the generations
     #[arg(long, value_name = "DIR")]
     state_dir: PathBuf,
-    /// The number of the arming
+    /// The number of the pending change
     armed: u64,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = Store::look(&arguments.state_dir);
-    // Only who stands on its own feet is relied on, and only who can read what it is to watch.
+    // Before it detaches: `apply` relies on a watcher only once it has, so one that cannot read the state must fail here.
     let own = store.state()?.pending.filter(|pending| pending.armed == arguments.armed);
     let Some(own) = own else {
-        return Err(Failure::System(anyhow::anyhow!(
-            "arming {} is not pending: nobody is to watch it",
+        return Err(Failure::system(anyhow!(
+            "the change {} is not pending: there is nothing to watch",
             arguments.armed
         )));
     };
     let _ = detach();
-    while let Some(rest) = waits(&store, &own) {
-        pause(rest.min(TICK));
+    while let Some(rest) = remaining(&store, &own) {
+        pause(rest.min(POLL_INTERVAL));
     }
     let mut done = undo(arguments);
-    for _ in 1..ATTEMPTS {
+    for _ in 1..MAX_ATTEMPTS {
         if done.is_ok() {
             break;
         }
-        pause(PAUSE);
+        pause(RETRY_INTERVAL);
         done = undo(arguments);
     }
     done
 }
 
-/// How long there is to wait; `None` where the time is over, or another one watches.
-fn waits(store: &Store, own: &Pending) -> Option<Duration> {
+/// The time until the deadline; `None` once it has expired, or if another process watches the pending change.
+fn remaining(store: &Store, own: &Pending) -> Option<Duration> {
     let Ok(state) = store.state() else { return Some(time_left(own)).filter(|rest| !rest.is_zero()) };
     match &state.pending {
         Some(pending) if pending.armed == own.armed => Some(time_left(pending)),
-        // A change is on its way in this one's place. Whether it gets there is not known yet.
+        // Another change is about to replace this one, and may still fail.
         _ if state.switching.is_some() => Some(time_left(own)),
         _ => None,
     }
@@ -65,13 +69,13 @@ fn waits(store: &Store, own: &Pending) -> Option<Duration> {
 }
 
 fn undo(arguments: &Arguments) -> Result<(), Failure> {
-    let store = Store::hold(&arguments.state_dir, PATIENCE)?;
+    let store = Store::hold(&arguments.state_dir, MAX_LOCK_WAIT)?;
     let mut kernel = Real::default();
     let state = store.state()?;
-    // Nothing may be pending by now, or another change with another deadline.
+    // The change may have been confirmed, or replaced by one with another deadline.
     if state.switching.is_none() && !state.pending.as_ref().is_some_and(has_expired) {
         return Ok(());
     }
-    report::rollout(&store, &mut kernel).recover(true)?;
+    change::rollout(&store, &mut kernel).recover(true)?;
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Why a packet fares as it does, in sentences and as data.
+//! Why a packet is accepted or denied, in sentences and as data.
 
 use serde_json::{Value, json};
 
-use super::{Answer, Case, would_be_denied};
+use super::{Explainer, Explanation, denied_if_enforced};
 use crate::emit;
 use crate::explain::{Matched, NearMiss, Permission};
 use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
@@ -10,49 +10,51 @@ use crate::net::{CtDirection, Family, Packet, PortSet, Verdict};
 use crate::report::{Reason, place};
 use crate::ruleset::{Label, Trace};
 
-impl Case<'_> {
-    /// Why, from the rule to what it rests on.
-    pub(crate) fn because(&self, answer: &Answer<'_>) -> Vec<Reason> {
-        let mut because = vec![self.decision(answer)];
-        if would_be_denied(&answer.trace) {
-            let verdict = match answer.trace.rule.and_then(|rule| rule.label.as_ref()) {
+impl Explainer<'_> {
+    /// The reasons, from the rule to what the flow is based on.
+    pub(super) fn reasons(&self, explanation: &Explanation<'_>) -> Vec<Reason> {
+        let mut reasons = vec![self.decision(explanation)];
+        if denied_if_enforced(&explanation.trace) {
+            let verdict = match explanation.trace.rule.and_then(|rule| rule.label.as_ref()) {
                 Some(Label::Invalid) => Verdict::Drop,
-                _ => self.meaning.resolved.denials.at(answer.packet.hook),
+                _ => self.meaning.resolved.denials.at(explanation.packet.hook),
             };
             let sentence = format!("with `mode: enforce` the verdict would be {}", verdict.name());
-            because.push(Reason::new("audit", sentence, json!({"verdict": verdict.name()})));
+            reasons.push(Reason::new("audit", sentence, json!({"verdict": verdict.name()})));
         }
-        for permission in &answer.permissions {
-            because.extend(self.permission(permission));
+        for permission in &explanation.permissions {
+            reasons.extend(self.permission(permission));
         }
-        because.extend(answer.near_misses.iter().map(|miss| self.near_miss(miss, &answer.packet)));
-        because
+        reasons.extend(explanation.near_misses.iter().map(|miss| self.near_miss(miss, &explanation.packet)));
+        reasons
     }
 
-    /// What decided.
-    fn decision(&self, answer: &Answer<'_>) -> Reason {
-        let Trace { chain, rule, .. } = answer.trace;
+    /// The rule, or the policy of the chain, that gave the verdict.
+    fn decision(&self, explanation: &Explanation<'_>) -> Reason {
+        let Trace { chain, rule, .. } = explanation.trace;
         match (chain, rule) {
             (None, _) => {
                 let target = self.meaning.resolved.target;
-                let hook = answer.packet.hook.name();
+                let hook = explanation.packet.hook.name();
                 let sentence = format!("an {target} has no chain at the hook {hook}: other tables decide");
                 Reason::new("no-chain", sentence, json!({"hook": hook}))
             }
             (Some(chain), None) => {
-                let sentence =
-                    format!("no rule of `{}` decides, so its policy does: other tables may say more", chain.name);
+                let sentence = format!(
+                    "no rule of `{}` gives a verdict, so the policy of the chain does; other tables may still deny it",
+                    chain.name
+                );
                 Reason::new("chain-policy", sentence, json!({"chain": chain.name}))
             }
             (Some(chain), Some(rule)) => {
                 let text = emit::rule(rule);
                 let sentence = format!("{}: {text}", chain.name);
-                Reason::new("rule", sentence, json!({"chain": chain.name, "rule": text, "path": answer.chains}))
+                Reason::new("rule", sentence, json!({"chain": chain.name, "rule": text, "path": explanation.chains}))
             }
         }
     }
 
-    /// A row that permits the packet, and what in it has the packet's addresses.
+    /// A row that permits the packet, and the parts of it that contain the packet's addresses.
     fn permission(&self, permission: &Permission<'_>) -> Vec<Reason> {
         let (flow, is_reply) = (permission.flow, permission.direction == CtDirection::Reply);
         let answers = if is_reply { ", as an answer" } else { "" };
@@ -60,15 +62,15 @@ impl Case<'_> {
         let sentence = format!("{} ({}{answers}){purpose}", flow.id, flow.side.name());
         let details =
             json!({"flow": flow.id, "direction": flow.side.name(), "purpose": flow.purpose, "answer": is_reply});
-        let mut because =
+        let mut reasons =
             vec![Reason::new("flow", sentence, details), self.evidence.origin("row", &flow.id, &flow.origin)];
         for (word, end) in [("local end", &permission.local), ("peer", &permission.peers)] {
-            because.extend(end.iter().map(|matched| self.matched(word, matched)));
+            reasons.extend(end.iter().map(|matched| self.matched(word, matched)));
         }
-        because
+        reasons
     }
 
-    /// A part of an end that has an address of the packet.
+    /// A part of an end that contains an address of the packet.
     fn matched(&self, word: &str, matched: &Matched<'_>) -> Reason {
         let address = matched.address;
         match (&matched.part.kind, matched.answer) {
@@ -108,10 +110,10 @@ impl Case<'_> {
             Aspect::Answer => {
                 ("answers like this".to_owned(), "not without ACK or RST: this one opens a connection".to_owned())
             }
-            Aspect::Valid => (this.to_owned(), "not what conntrack calls invalid".to_owned()),
+            Aspect::Valid => (this.to_owned(), "not if conntrack calls the packet invalid".to_owned()),
             Aspect::Direction => (this.to_owned(), format!("only {}", flow.side.name())),
         };
-        // The line to edit, where there is one.
+        // The line of the policy to edit, if the flow has one.
         let end = if miss.lacks == Aspect::Local { &flow.local } else { &flow.peers };
         let parts = if let End::Ends(parts) = end { &parts[..] } else { &[] };
         let written = parts.iter().map(|part| &part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
@@ -120,7 +122,7 @@ impl Case<'_> {
         Reason::new("near-miss", sentence, json!({"flow": flow.id, "lacks": aspect_word(miss.lacks)}))
     }
 
-    /// The parts of an end as they were written, names with their addresses.
+    /// The parts of an end as they are written, names with their addresses.
     fn ends(&self, end: &End<Declared>) -> String {
         let End::Ends(parts) = end else { return "anywhere".to_owned() };
         let written = |kind: &PartKind| match kind {
@@ -151,12 +153,12 @@ fn aspect_word(aspect: Aspect) -> &'static str {
     }
 }
 
-/// How many things of a kind a sentence names.
-const NAMED: usize = 6;
+/// A sentence lists up to so many things.
+const MAX_LISTED: usize = 6;
 
 fn shortened(mut words: Vec<String>, between: &str) -> String {
-    if let Some(more) = words.len().checked_sub(NAMED).filter(|more| *more > 0) {
-        words.truncate(NAMED);
+    if let Some(more) = words.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        words.truncate(MAX_LISTED);
         words.push(format!("and {more} more"));
     }
     words.join(between)

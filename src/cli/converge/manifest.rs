@@ -1,80 +1,75 @@
-//! Where a generation comes from, as its manifest says it.
+//! The manifest of a generation: where each part of it comes from.
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::catalog::Catalog;
-use crate::cli::context::Bound;
+use crate::cli::context::BoundPolicy;
 use crate::host::generations::{Generation, MadeBy, Manifest, PROGRAM, PolicyFacts, Version};
+use crate::host::{clock, operator};
 use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
 use crate::site::Mode;
 use crate::source::Source;
 
-/// More prefixes of one line of a policy are counted.
-const LISTED: usize = 64;
+/// The manifest lists up to so many prefixes of one line of a policy, and counts more.
+const MAX_LISTED_PREFIXES: usize = 64;
 
-/// Makes the generation of a policy.
-pub(crate) fn generation(
-    bound: &Bound,
+/// The generation of a policy: its text, lockfile and ruleset, and the manifest.
+pub(super) fn generation(
+    policy: &BoundPolicy,
     catalog: &Catalog,
     ruleset: String,
     rules: String,
     made_by: MadeBy,
-    (number, by, made): (u64, String, Timestamp),
+    number: u64,
 ) -> Generation {
-    let (intent, source) = (&bound.loaded.intent, &bound.loaded.source);
+    let manifest = Manifest {
+        version: Version,
+        generation: number,
+        made: clock::now(),
+        by: operator::name(),
+        made_by,
+        program: PROGRAM.to_owned(),
+        policy: Some(facts(policy, catalog)),
+        sha256: Default::default(),
+    };
+    let BoundPolicy { loaded, resolution, .. } = policy;
+    let lockfile = (!loaded.intent.names().is_empty()).then(|| resolution.yaml());
+    Generation::new(manifest, ruleset, rules, Some(loaded.source.text().to_owned()), lockfile)
+}
+
+fn facts(policy: &BoundPolicy, catalog: &Catalog) -> PolicyFacts {
+    let BoundPolicy { loaded, resolution, .. } = policy;
+    let (intent, source) = (&loaded.intent, &loaded.source);
     let origins = intent.flows.iter().map(|flow| {
         json!({
             "flow": flow.id,
             "direction": flow.side.name(),
             "from": origin(source, &flow.origin),
-            "local": end(source, &flow.local, &bound.resolution),
-            "peers": end(source, &flow.peers, &bound.resolution),
+            "local": end(source, &flow.local, resolution),
+            "peers": end(source, &flow.peers, resolution),
         })
     });
-    let policy = PolicyFacts {
+    let lists = loaded.policy.allow.iter().filter_map(|row| {
+        let file = &row.peers_file.as_ref()?.value;
+        let list = file.list.as_ref()?;
+        Some(json!({"flow": row.id.value.0, "file": file.path, "entries": list.entries, "sha256": list.sha256}))
+    });
+    PolicyFacts {
         name: intent.name.clone(),
         path: absolute(source.name.as_ref()),
         target: intent.target.to_string(),
         mode: if intent.mode == Mode::Audit { "audit" } else { "enforce" }.to_owned(),
         catalog: catalog.digest.clone(),
-        lists: bound
-            .loaded
-            .policy
-            .allow
-            .iter()
-            .filter_map(|row| {
-                let file = &row.peers_file.as_ref()?.value;
-                let list = file.list.as_ref()?;
-                Some(json!({"flow": row.id.value.0, "file": file.path, "entries": list.entries, "sha256": list.sha256}))
-            })
-            .collect(),
+        lists: lists.collect(),
         origins: origins.collect(),
-    };
-    let manifest = Manifest {
-        version: Version,
-        generation: number,
-        made,
-        by,
-        made_by,
-        program: PROGRAM.to_owned(),
-        policy: Some(policy),
-        sha256: Default::default(),
-    };
-    let lockfile = (!intent.names().is_empty()).then(|| bound.resolution.yaml());
-    Generation::new(manifest, ruleset, rules, Some(source.text().to_owned()), lockfile)
+    }
 }
 
-/// A generation's policy in a listing.
-pub(crate) fn summary(policy: &PolicyFacts) -> Value {
-    json!({"name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode})
-}
-
-/// The parts of an end; `null` where it is every address.
+/// The parts of an end; `null` for every address.
 fn end(policy: &Source, end: &End<Declared>, resolution: &Resolution) -> Value {
     match end {
         End::Any => Value::Null,
@@ -107,7 +102,7 @@ fn part(policy: &Source, part: &Part, resolution: &Resolution) -> Value {
 }
 
 fn prefixes(set: &PrefixSet) -> Value {
-    match set.prefixes().nth(LISTED) {
+    match set.prefixes().nth(MAX_LISTED_PREFIXES) {
         Some(_) => json!({"count": set.prefixes().count()}),
         None => set.prefixes().map(|prefix| prefix.to_string()).collect(),
     }
@@ -122,7 +117,7 @@ fn origin(policy: &Source, origin: &Origin) -> Value {
     }
 }
 
-/// A path that means the same wherever a process stands.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
+/// A path that does not depend on the working directory.
+fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,6 +1,8 @@
-//! What the verbs share that change or show the rules in force.
+//! What verbs that change rules share: recovery, and what they say about a change.
 
 use std::time::Duration;
+
+use jiff::SignedDuration;
 
 use crate::cli::failure::Failure;
 use crate::cli::render;
@@ -11,27 +13,27 @@ use crate::host::rollout::{Outcome, Rollout, named, time_left};
 use crate::host::watch::Watcher;
 use crate::report::duration;
 
-/// The rules in force and their records, as the user who runs this changes them.
+/// The rules in force and their records, with the user who runs this as the author of changes.
 pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
     Rollout::new(store, kernel, operator::name())
 }
 
-/// Makes good what the last run left, and tells of it.
+/// Recovers from an interrupted run, and shows what was done for that.
 pub(crate) fn recover(rollout: &mut Rollout<'_>, force: bool) -> Result<State, Failure> {
     let (state, notes) = rollout.recover(force)?;
     notes.iter().for_each(|note| render::note(note));
     Ok(state)
 }
 
-/// Shows what a change has brought besides the rules.
-pub(crate) fn tell(outcome: &Outcome) {
+/// Shows the warnings of a change, and what conntrack learned or does not know.
+pub(crate) fn show_notices(outcome: &Outcome) {
     for warning in &outcome.warnings {
         render::warning(warning);
     }
     let Some(primed) = &outcome.primed else { return };
     if primed.added > 0 {
         render::note(&format!(
-            "conntrack was not at work here; it knows of {} now that began before",
+            "conntrack was not active here; {} that began before the change were added to it",
             render::count(primed.added, "connection")
         ));
     }
@@ -45,19 +47,19 @@ pub(crate) fn tell(outcome: &Outcome) {
     }
 }
 
-/// Says what is in force now, what is pending, and who watches.
-pub(crate) fn report(sentence: &str, state: &State, watcher: Option<&Watcher>) -> Result<(), Failure> {
+/// Prints what is in force now, what is pending, and what will undo it.
+pub(crate) fn print_result(sentence: &str, state: &State, watcher: Option<&Watcher>) -> Result<(), Failure> {
     let mut text = format!("{sentence}\n");
-    text.extend(state.pending.iter().map(|pending| deadline(pending) + "\n"));
-    text.extend(watcher.map(|watcher| self::watcher(watcher) + "\n"));
+    text.extend(state.pending.iter().map(|pending| pending_sentence(pending) + "\n"));
+    text.extend(watcher.map(|watcher| watcher_sentence(watcher) + "\n"));
     render::output(&text)
 }
 
 /// What is pending, and until when.
-pub(crate) fn deadline(pending: &Pending) -> String {
-    // To whole seconds, upwards: nobody who typed `2s` is told of one.
+pub(crate) fn pending_sentence(pending: &Pending) -> String {
+    // Rounded up to whole seconds: after `--confirm-within 2s`, `1 s` would look wrong.
     let left = time_left(pending).saturating_add(Duration::from_millis(999));
-    let left = jiff::SignedDuration::try_from(left).unwrap_or(jiff::SignedDuration::MAX);
+    let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
     format!(
         "{} is pending: {} comes back in {} ({}) unless `edgeward confirm` keeps it",
         named(Some(pending.generation)),
@@ -67,10 +69,11 @@ pub(crate) fn deadline(pending: &Pending) -> String {
     )
 }
 
-/// Who undoes a pending change.
-pub(crate) fn watcher(watcher: &Watcher) -> String {
+fn watcher_sentence(watcher: &Watcher) -> String {
     match watcher {
-        Watcher::Timer(unit) => format!("the timer `{unit}` of systemd watches"),
-        Watcher::Process(id) => format!("the process {id} watches; it needs neither this terminal nor this session"),
+        Watcher::Timer(unit) => format!("the timer `{unit}` of systemd watches the deadline"),
+        Watcher::Process(id) => {
+            format!("the process {id} watches the deadline; it does not depend on this terminal or this session")
+        }
     }
 }

@@ -1,0 +1,178 @@
+//! A comparison as text, as JSON and as a unified diff.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::Comparison;
+use crate::cli::context::{BoundPolicy, LoadedPolicy};
+use crate::cli::render;
+use crate::diag::legible;
+use crate::intent::Origin;
+use crate::net::{Packet, PrefixSet};
+use crate::report::place;
+use crate::ruleset::{Difference, Effect, Ruleset, differences};
+use crate::space::PacketBox;
+
+/// The text shows up to so many boxes of a flow; JSON has all.
+const MAX_SHOWN_BOXES: usize = 50;
+
+impl Comparison {
+    /// The packets that are treated differently, for people.
+    pub(crate) fn text(&self, differences: &[Difference], new: &BoundPolicy) -> String {
+        let names = format!("`{}` against `{}`", legible(&new.loaded.source.name), legible(&self.name));
+        if differences.is_empty() {
+            let [before, after] = &self.texts;
+            let result = match before == after {
+                true => "no difference",
+                false => "no packet is treated differently; only the text differs (`--format nft` shows it)",
+            };
+            return format!("{names}: {result}\n");
+        }
+        let mut lines = vec![format!("{names}: packets are treated differently")];
+        let mut last = None;
+        for difference in differences {
+            let (cause, _) = self.steps[difference.step];
+            if last != Some((difference.effect, cause)) {
+                lines.push(format!("\n{} ({})", render::bold(title(difference.effect)), cause.sentence()));
+                last = Some((difference.effect, cause));
+            }
+            lines.extend(self.difference_lines(difference, new));
+        }
+        lines.join("\n") + "\n"
+    }
+
+    /// The flow of a difference, its packets, and an example.
+    fn difference_lines(&self, difference: &Difference, new: &BoundPolicy) -> Vec<String> {
+        let origin = self.origin(difference, new).map(|place| format!(" ({place})")).unwrap_or_default();
+        let mut lines = vec![format!("  {}{origin}", difference.flow.as_deref().unwrap_or("no flow"))];
+        let sign = match difference.effect {
+            Effect::Allowed => render::green("+"),
+            Effect::Denied => render::red("-"),
+            _ => "~".to_owned(),
+        };
+        lines.extend(difference.boxes.iter().take(MAX_SHOWN_BOXES).map(|one| format!("    {sign} {one}")));
+        if let Some(more) = difference.boxes.len().checked_sub(MAX_SHOWN_BOXES).filter(|more| *more > 0) {
+            lines.push(format!("    and {more} more; `--format json` has all"));
+        }
+        lines.push(format!("      such as {}", difference.example));
+        lines
+    }
+
+    /// Where the packets of a difference come from: the policy that permits them, or did.
+    fn origin(&self, difference: &Difference, new: &BoundPolicy) -> Option<String> {
+        let flow = difference.flow.as_deref()?;
+        let old = self.policy.as_ref().filter(|_| difference.effect == Effect::Denied);
+        origin_of(old.unwrap_or(new), flow, &difference.example)
+    }
+
+    /// The packets that are treated differently, for programs.
+    pub(crate) fn document(&self, differences: &[Difference], new: &BoundPolicy) -> Value {
+        let row = |difference: &Difference| {
+            let (cause, _) = self.steps[difference.step];
+            json!({
+                "effect": effect_word(difference.effect),
+                "cause": cause.word(),
+                "flow": difference.flow,
+                "origin": self.origin(difference, new),
+                "packets": difference.boxes.iter().map(box_json).collect::<Vec<_>>(),
+                "example": render::packet_json(&difference.example),
+            })
+        };
+        let [before, after] = &self.texts;
+        json!({
+            "policy": new.loaded.source.name,
+            "against": self.name,
+            "same-packets": differences.is_empty(),
+            "same-text": before == after,
+            "differences": differences.iter().map(row).collect::<Vec<_>>(),
+        })
+    }
+
+    /// The lines that differ in the rulesets' texts.
+    pub(crate) fn unified(&self, new: &BoundPolicy) -> String {
+        let [before, after] = &self.texts;
+        let diff = similar::TextDiff::from_lines(before, after);
+        let unified = diff.unified_diff().context_radius(3).header(&self.name, &new.loaded.source.name).to_string();
+        let paint = |line: &str| match line.as_bytes().first() {
+            Some(b'+') => render::green(line),
+            Some(b'-') => render::red(line),
+            _ => line.to_owned(),
+        };
+        unified.lines().map(|line| paint(&printable(line)) + "\n").collect()
+    }
+}
+
+/// Where the packets of a flow come from: the line that has their peer, or the row of the flow.
+fn origin_of(policy: &BoundPolicy, flow: &str, packet: &Packet) -> Option<String> {
+    let LoadedPolicy { source, intent, .. } = &policy.loaded;
+    let permissions = policy.meaning().permissions(flow, packet);
+    let parts = permissions.iter().flat_map(|permission| permission.peers.iter().chain(&permission.local));
+    let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
+    let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
+    Some(place(source, written.or_else(row)?))
+}
+
+/// The flows whose packets are treated differently, in a sentence.
+pub(crate) fn flows_that_differ(before: &Ruleset, after: &Ruleset) -> String {
+    let differences = differences(&[before, after]);
+    let parts: Vec<String> = Effect::ALL
+        .into_iter()
+        .filter_map(|effect| {
+            let of_effect = differences.iter().filter(|difference| difference.effect == effect);
+            let flows: BTreeSet<&str> =
+                of_effect.map(|difference| difference.flow.as_deref().unwrap_or("no flow")).collect();
+            let flows: Vec<&str> = flows.into_iter().collect();
+            (!flows.is_empty()).then(|| format!("{}: {}", title(effect), flows.join(", ")))
+        })
+        .collect();
+    if parts.is_empty() { "no packet is treated differently".to_owned() } else { parts.join("; ") }
+}
+
+fn title(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allowed => "newly allowed",
+        Effect::Denied => "newly denied",
+        Effect::Silenced => "dropped, no longer rejected",
+        Effect::Answered => "rejected, no longer dropped",
+        Effect::Untracked => "no longer tracked by conntrack",
+        Effect::Tracked => "tracked by conntrack now",
+    }
+}
+
+fn effect_word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Allowed => "allowed",
+        Effect::Denied => "denied",
+        Effect::Silenced => "silenced",
+        Effect::Answered => "answered",
+        Effect::Untracked => "untracked",
+        Effect::Tracked => "tracked",
+    }
+}
+
+/// A box as JSON; dimensions without a bound are left out.
+fn box_json(one: &PacketBox) -> Value {
+    let prefixes = |set: &PrefixSet| set.prefixes().map(|prefix| prefix.to_string()).collect::<Value>();
+    let names = |names: Vec<&str>| Value::from(names);
+    let fields = [
+        ("hooks", Some(names(one.hooks.iter().map(|hook| hook.name()).collect()))),
+        ("families", Some(names(one.families.iter().map(|family| family.name()).collect()))),
+        ("states", Some(names(one.states.iter().map(|state| state.name()).collect()))),
+        ("protocols", one.protocols.as_ref().map(|set| Value::from(set.words()))),
+        ("dports", one.dports.as_ref().map(|set| Value::from(set.words()))),
+        ("sports", one.sports.as_ref().map(|set| Value::from(set.words()))),
+        ("icmp-types", one.icmp_types.as_ref().map(|set| Value::from(set.words()))),
+        ("from", one.sources.as_ref().map(prefixes)),
+        ("to", one.destinations.as_ref().map(prefixes)),
+        ("loopback", one.loopback.map(Value::from)),
+        ("opens", one.opens.map(Value::from)),
+    ];
+    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Map<_, _>>().into()
+}
+
+/// A line of a file, of any length, without control characters that would change the terminal.
+fn printable(line: &str) -> String {
+    let escape = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
+    line.chars().map(escape).collect()
+}
