@@ -71,9 +71,9 @@ fn root(path: &str) -> PathBuf {
 // ── check ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
-fn check_says_that_a_policy_is_good() {
+fn check_says_that_a_policy_is_valid() {
     let run = edgeward(["check", CASE]).ends(0);
-    assert!(run.out.starts_with(&format!("{CASE}: good; ")), "{}", run.out);
+    assert!(run.out.starts_with(&format!("{CASE}: valid; ")), "{}", run.out);
     assert_eq!(run.err, "");
 }
 
@@ -174,7 +174,7 @@ fn init_refuses_what_is_not_offered() {
     assert!(init("cn-hangzou", "public", "flannel", "a").contains("did you mean `cn-hangzhou`?"));
     assert!(init("cn-hangzhou", "public", "terway-edge", "a").contains("not offered over `public`"));
     assert!(init("cn-hangzhou", "pigeon", "flannel", "a").contains("express-connect"));
-    assert!(init("cn-hangzhou", "public", "flannel", "A B").contains("not the name of a policy"));
+    assert!(init("cn-hangzhou", "public", "flannel", "A B").contains("not a valid policy name"));
 }
 
 // ── compile ──────────────────────────────────────────────────────────────────────────────────────────────────────
