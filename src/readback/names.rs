@@ -93,7 +93,7 @@ pub fn identifier(word: &Word<'_>) -> Reading<String> {
     if starts_well && word.value.len() <= MAX_NAME && word.value.bytes().all(is_allowed) {
         return Ok(Cow::into_owned(word.value.clone()));
     }
-    let help = "start a name with a letter, go on with letters, digits, `_`, `-`, `.` and `/`, at most 255 in all";
+    let help = "write a letter or `_`, then letters, digits, `_`, `-`, `.` and `/`, at most 255 characters";
     Err(malformed(word.span, format!("{} is not a valid name", quoted(&word.value)), help))
 }
 
