@@ -24,7 +24,7 @@ pub use units::{Flushes, LegacyTables, Unit};
 /// # Errors
 /// nft is missing, not permitted or fails, or its output is not understood.
 pub fn chains(own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
-    chains::read(&list_chains()?.text(), own)
+    chains::read(list_chains()?.text(), own)
 }
 
 /// Whether rules of legacy iptables are loaded, which nft does not list (`/proc/net/ip_tables_names`).
