@@ -12,7 +12,7 @@ mod statement;
 mod table;
 mod vocabulary;
 
-pub use field::{CT, CT_STATES, Field, INTERFACES, LOOPBACK, META, NETWORK_PROTOCOLS, NOT_OPENING, TCP_FLAGS, TcpFlag};
+pub use field::{CT, CT_STATES, Field, LOOPBACK, META, NETWORK_PROTOCOLS, NOT_OPENING, TCP_FLAGS, TcpFlag};
 pub use numbers::{NamedNumbers, PROTOCOLS, icmp_types, protocol_keyword};
 pub use statement::{DEFAULT_BURST, RATE_UNITS, REJECT_CODE, REJECT_TYPE, STATEMENTS, StatementKind};
 pub use table::{

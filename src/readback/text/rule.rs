@@ -7,7 +7,7 @@ use super::super::names::{OTHER_STATEMENTS, field};
 use super::super::problem::{Reading, malformed, quoted, unknown};
 use super::tokens::{Token, Tokens};
 use crate::diag::Diagnostic;
-use crate::nft::{Field, INTERFACES, STATEMENTS, StatementKind};
+use crate::nft::{Field, META, STATEMENTS, StatementKind};
 use crate::source::{Span, Spanned};
 
 /// Reads a rule, the end of its line included; its first word has been read.
@@ -52,8 +52,8 @@ fn unsupported(tokens: &Tokens<'_>, token: Spanned<Token<'_>>, expected: &str) -
 
 fn statement<'a>(tokens: &mut Tokens<'a>, word: Word<'a>) -> Reading<Statement<'a>> {
     // Short for `meta iif` and `meta oif`.
-    if let Some(end) = INTERFACES.value(&word.value) {
-        return comparison(tokens, Spanned { value: Field::Interface(end), span: word.span });
+    if let Some(value @ Field::Interface(_)) = Field::named(META, &word.value) {
+        return comparison(tokens, Spanned { value, span: word.span });
     }
     if Field::ALL.iter().any(|field| field.words().0 == word.value) {
         let name = tokens.word("a field")?;
