@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::intent::{Declared, Intent, Side};
+use crate::intent::{Declared, End, Intent, Origin, Part, Side};
 use crate::net::{CtState, Hook, Packet, Payload, Prefix, Traffic, Transport, Verdict};
 use crate::policy::syntax::Policy;
 use crate::resolution::Resolution;
@@ -14,8 +14,6 @@ use crate::ruleset::Ruleset;
 use crate::site::Target;
 use crate::yaml::AddressOrName;
 
-/// The flow of the catalog to the API server.
-const API_SERVER: &str = "api-server";
 const DNS: u16 = 53;
 /// Where clients' ports begin (RFC 6335); no row of the catalog names a source port above it.
 const CLIENT: u16 = 49152;
@@ -93,7 +91,11 @@ pub fn needs(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution
         AddressOrName::Name(name) => resolution.addresses(name).collect(),
     };
     // The catalog knows the port, and whether hosts of this kind ask it at all.
-    let flows = intent.flows.iter().filter(|flow| flow.id == API_SERVER && flow.side == Side::Outbound);
+    let is_api_server = |part: &Part| part.origin == Origin::Policy(policy.cluster.api_server.span);
+    let flows = intent.flows.iter().filter(|flow| match &flow.peers {
+        End::Ends(parts) => flow.side == Side::Outbound && parts.iter().any(is_api_server),
+        End::Any => false,
+    });
     let ports = flows.filter_map(|flow| match &flow.traffic {
         Traffic::Some { tcp, .. } => tcp.iter().next().map(|(first, _)| first),
         Traffic::Any => None,

@@ -14,16 +14,14 @@ use crate::space::{Condition, Region, Space};
 /// Special-purpose IPv4 prefixes (IANA registry: RFC 6890 and its successors): nobody on the internet has them.
 const NOT_PUBLIC: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, \
     192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3";
-/// What `scope: broad` opens with a warning of its own, `broad-public`.
-const CLOUD: &str = "100.0.0.0/8";
 /// Where public IPv6 addresses are (RFC 4291 section 2.4), but for the documentation's (RFC 3849).
 const PUBLIC_V6: (&str, &str) = ("2000::/3", "2001:db8::/32");
 /// More public IPv4 addresses, or IPv6 networks of 64 bits, than this are a wide opening.
 const WIDE: u128 = 65_536;
 
-/// Looks at the flows of a policy that has no errors.
-pub fn lint(intent: &Intent<Declared>, problems: &mut Problems) {
-    wide_openings(intent, problems);
+/// Looks at the flows of a policy that has no errors; `cloud` are the addresses of the cloud's services.
+pub fn lint(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problems) {
+    wide_openings(intent, cloud, problems);
     let names: BTreeMap<&DomainName, u32> = intent.names().into_keys().zip(0..).collect();
     let addresses = |parts: &[Part]| Addresses { fixed: stand_in(parts, &names), named: None };
     let flows: Vec<Flow<Resolved>> =
@@ -141,10 +139,10 @@ fn stand_in(parts: &[Part], names: &BTreeMap<&DomainName, u32>) -> PrefixSet {
 }
 
 /// Reports flows that the policy, not the catalog, opens to much of the internet.
-fn wide_openings(intent: &Intent<Declared>, problems: &mut Problems) {
+fn wide_openings(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problems) {
     // A policy may list tens of thousands of prefixes: what is public is worked out once.
     let everywhere = public_addresses();
-    let outside_the_cloud = everywhere.difference(&parsed(CLOUD));
+    let outside_the_cloud = everywhere.difference(cloud);
     let mut seen = BTreeSet::new();
     for flow in &intent.flows {
         // `scope: broad` opens the cloud's services, and has a warning of its own for those that are public.
@@ -195,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_constants_are_prefixes() {
-        for text in [NOT_PUBLIC, CLOUD, PUBLIC_V6.0, PUBLIC_V6.1] {
+        for text in [NOT_PUBLIC, PUBLIC_V6.0, PUBLIC_V6.1] {
             assert!(text.parse::<PrefixSet>().is_ok_and(|set| !set.is_empty()), "{text}");
         }
     }

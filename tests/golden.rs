@@ -1,9 +1,14 @@
 //! Whole policies and their rulesets: `fixtures/cases/NN-name/{policy.yaml,policy.lock.yaml,ruleset.nft}`.
 //!
 //! The first digit is the tier: 1 ACK Edge over a leased line, 2 over the public network, 3 registered clusters,
-//! 4 gateways, 5 options of operators, 6 regions with incomplete data in the catalog. A file `arguments` holds more
-//! arguments of `compile`. `UPDATE_GOLDEN=1 cargo test --test golden` rewrites the goldens.
+//! 4 gateways, 5 operators' choices, 6 regions that the catalog knows only in part. A file `arguments` holds more
+//! arguments of `compile`. `UPDATE_GOLDEN=1 cargo test --test golden` rewrites the goldens, and completes the lockfiles
+//! of the cases and of `policies/`.
+//!
+//! A golden has placeholders for the digest of the catalog and for the checksum: it changes only if its rules do.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod support;
 
 use std::env;
 use std::fs;
@@ -11,10 +16,20 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use edgeward::catalog::Catalog;
+use edgeward::site::Target;
+use edgeward::source::Source;
+use sha2::{Digest, Sha256};
+use support::lockfiles::completed;
+
 /// A way to reorder a list.
 type Turn = fn(Vec<String>) -> Vec<String>;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/cases");
+const POLICIES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/policies");
+
+const CATALOG: &str = ", catalog ";
+const CHECKSUM: &str = "# SHA-256 of the lines below: ";
 
 fn cases() -> Vec<PathBuf> {
     let mut cases: Vec<PathBuf> = fs::read_dir(CASES).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -30,18 +45,37 @@ fn compile(policy: &Path, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Compiles one case: the ruleset is the golden, twice and with the lists in any order.
+/// The arguments of a case, or none.
+fn arguments(policy: &Path) -> String {
+    fs::read_to_string(policy.with_file_name("arguments")).unwrap_or_default()
+}
+
+/// A ruleset with placeholders for what changes with every row of the catalog.
+fn with_placeholders(ruleset: &str) -> String {
+    let mut lines: Vec<String> = ruleset.split_inclusive('\n').map(str::to_owned).collect();
+    for line in lines.iter_mut().take(3) {
+        if let Some((head, _)) = line.split_once(CATALOG) {
+            *line = format!("{head}{CATALOG}DIGEST\n");
+        } else if line.starts_with(CHECKSUM) {
+            *line = format!("{CHECKSUM}CHECKSUM\n");
+        }
+    }
+    lines.concat()
+}
+
+/// Compiles one case: the ruleset is the golden, also when compiled again and with lists in another order.
 fn check(case: &Path, updates: bool) {
-    let arguments = fs::read_to_string(case.join("arguments")).unwrap_or_default();
-    let arguments: Vec<&str> = arguments.split_whitespace().collect();
     let (policy, golden) = (case.join("policy.yaml"), case.join("ruleset.nft"));
+    let arguments = arguments(&policy);
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
     let ruleset = compile(&policy, &arguments);
+    let reviewed = with_placeholders(&ruleset);
     if updates {
-        fs::write(&golden, &ruleset).unwrap();
+        fs::write(&golden, &reviewed).unwrap();
     }
     let expected = fs::read_to_string(&golden).unwrap_or_default();
-    let (line, golden_line, found) = first_difference(&expected, &ruleset);
-    assert!(expected == ruleset, "{}:{line}:\n- {golden_line}\n+ {found}", golden.display());
+    let (line, old, new) = first_difference(&expected, &reviewed);
+    assert!(expected == reviewed, "{}:{line}:\n- {old}\n+ {new}", golden.display());
     assert_eq!(compile(&policy, &arguments), ruleset, "{}: compiled twice", policy.display());
 
     let folder = tempfile::tempdir().unwrap();
@@ -53,12 +87,8 @@ fn check(case: &Path, updates: bool) {
             }
         }
         let permuted = compile(&copy, &arguments);
-        let (line, golden_line, found) = first_difference(&ruleset, &permuted);
-        assert!(
-            permuted == ruleset,
-            "{}:{line}: the order of lists matters:\n- {golden_line}\n+ {found}",
-            policy.display()
-        );
+        let (line, old, new) = first_difference(&ruleset, &permuted);
+        assert!(permuted == ruleset, "{}:{line}: the order of lists matters:\n- {old}\n+ {new}", policy.display());
     }
 }
 
@@ -67,8 +97,8 @@ fn first_difference<'a>(expected: &'a str, found: &'a str) -> (usize, &'a str, &
     for line in 1.. {
         match (left.next(), right.next()) {
             (None, None) => return (line, "", ""),
-            (golden_line, found) if golden_line == found => {}
-            (golden_line, found) => return (line, golden_line.unwrap_or("(end)"), found.unwrap_or("(end)")),
+            (old, new) if old == new => {}
+            (old, new) => return (line, old.unwrap_or("(end)"), new.unwrap_or("(end)")),
         }
     }
     unreachable!("lines end")
@@ -97,7 +127,7 @@ fn permuted(text: &str, turn: Turn) -> String {
     out
 }
 
-/// Reorders the lines of a block that are items themselves; they stand together at its end.
+/// Reorders the lines of a block that are items themselves; they are together at its end.
 fn inner_items(block: &str, turn: Turn) -> String {
     let lines = || block.lines().map(|line| format!("{line}\n"));
     let (items, rest): (Vec<String>, Vec<String>) = lines().partition(|line| line.starts_with("  - "));
@@ -127,12 +157,53 @@ fn rotated(mut items: Vec<String>) -> Vec<String> {
     items
 }
 
+/// The policies whose lockfiles the repository holds.
+fn policies() -> Vec<PathBuf> {
+    let examples = fs::read_dir(POLICIES).unwrap().map(|entry| entry.unwrap().path());
+    let is_policy =
+        |path: &PathBuf| path.to_str().is_some_and(|path| path.ends_with(".yaml") && !path.ends_with(".lock.yaml"));
+    let cases = cases().into_iter().map(|case| case.join("policy.yaml"));
+    examples.filter(is_policy).chain(cases).collect()
+}
+
+/// Checks that a lockfile has the names of its policy, or makes it so.
+fn check_lockfile(policy: &Path, updates: bool) {
+    let arguments = arguments(policy);
+    let target = arguments.split_whitespace().skip_while(|word| *word != "--target").nth(1);
+    let target: Option<Target> = target.map(|target| target.parse().unwrap());
+    let path = policy.with_extension("lock.yaml");
+    let lock = fs::read_to_string(&path).unwrap_or_default();
+    let source = Source::new(policy.to_str().unwrap(), fs::read_to_string(policy).unwrap());
+    let expected = completed(&source, &lock, target);
+    if lock.is_empty() && expected.ends_with("names: []\n") || lock == expected {
+        return;
+    }
+    assert!(updates, "{}: `UPDATE_GOLDEN=1` completes it", path.display());
+    fs::write(&path, expected).unwrap();
+}
+
 #[test]
 fn rulesets_are_as_reviewed() {
     let updates = env::var_os("UPDATE_GOLDEN").is_some();
     let cases = cases();
     assert!(!cases.is_empty());
+    policies().iter().for_each(|policy| check_lockfile(policy, updates));
     cases.iter().for_each(|case| check(case, updates));
+}
+
+#[test]
+fn rulesets_name_their_catalog_and_have_a_valid_checksum() {
+    let catalog = Catalog::embedded().unwrap();
+    for case in cases() {
+        let policy = case.join("policy.yaml");
+        let ruleset = compile(&policy, &arguments(&policy).split_whitespace().collect::<Vec<_>>());
+        let first = ruleset.lines().next().unwrap();
+        assert!(first.ends_with(&format!("{CATALOG}{}", catalog.digest)), "{first}");
+        let (_, rest) = ruleset.split_once(CHECKSUM).unwrap();
+        let (checksum, below) = rest.split_once('\n').unwrap();
+        let computed: String = Sha256::digest(below).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(checksum, computed, "{}", case.display());
+    }
 }
 
 #[test]

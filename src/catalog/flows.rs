@@ -8,7 +8,7 @@ use crate::yaml::{Node, by_word, record, scalar, words};
 
 use super::cnis::CniRow;
 use super::condition::SiteCondition;
-use super::ends::EndRow;
+use super::ends::{EndKind, EndRow, Endpoint};
 use super::regions::{Document, RegionRow, check_source};
 use super::{bad_row, is_id};
 
@@ -85,6 +85,11 @@ record! {
 }
 
 impl FlowRow {
+    /// Whether these hosts of the policy are at one of the ends.
+    pub fn has(&self, endpoint: Endpoint) -> bool {
+        self.local.iter().chain(&self.peers).any(|end| end.kind == EndKind::Endpoint(endpoint))
+    }
+
     /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's.
     pub fn traffic(&self, version: ClusterVersion, ssh_port: u16) -> Traffic {
         let ports = self.ports.iter().filter(|ports| ports.applies(version));

@@ -3,6 +3,7 @@
 //! The data is in `policies/catalog/` and is embedded; a folder of the same form can replace it. This module has no
 //! address, port or name of its own.
 
+mod cloud;
 mod cnis;
 mod condition;
 mod ends;
@@ -16,6 +17,7 @@ use crate::site::{ClusterKind, Connection, Site};
 use crate::source::{Source, Span};
 use crate::yaml::{Decode, read};
 
+pub use cloud::{CloudDns, CloudFacts, CloudServices, InternalNames, Metadata};
 pub use cnis::CniRow;
 pub use condition::SiteCondition;
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
@@ -23,10 +25,11 @@ pub use flows::{Direction, FlowRow, PortRow, PortTraffic, WhenEmpty};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
 /// The catalog's files, in the order in which [`Catalog::parse`] takes them.
-pub const FILES: [&str; 3] = ["sources.yaml", "regions.yaml", "flows.yaml"];
+pub const FILES: [&str; 4] = ["sources.yaml", "cloud.yaml", "regions.yaml", "flows.yaml"];
 
-const EMBEDDED: [&str; 3] = [
+const EMBEDDED: [&str; 4] = [
     include_str!("../../policies/catalog/sources.yaml"),
+    include_str!("../../policies/catalog/cloud.yaml"),
     include_str!("../../policies/catalog/regions.yaml"),
     include_str!("../../policies/catalog/flows.yaml"),
 ];
@@ -38,6 +41,8 @@ pub struct Catalog {
     pub digest: String,
     /// The documents that the rows are taken from.
     pub documents: Vec<Document>,
+    /// What holds in every region.
+    pub cloud: CloudFacts,
     /// The regions, sorted by id.
     pub regions: Vec<RegionRow>,
     /// The container networks.
@@ -61,23 +66,25 @@ impl Catalog {
     /// # Errors
     /// Only if the embedded files are invalid, which a test rules out.
     pub fn embedded() -> Result<Self, Box<CatalogError>> {
-        let [sources, regions, flows] = EMBEDDED;
-        Self::parse([Source::new(FILES[0], sources), Source::new(FILES[1], regions), Source::new(FILES[2], flows)])
+        let mut texts = EMBEDDED.into_iter();
+        Self::parse(FILES.map(|name| Source::new(name, texts.next().unwrap_or_default())))
     }
 
     /// Reads a catalog from the texts of [`FILES`].
     ///
     /// # Errors
     /// All problems of the first file that has any.
-    pub fn parse([sources, regions, flows]: [Source; 3]) -> Result<Self, Box<CatalogError>> {
-        let digest = digest([&sources, &regions, &flows]);
+    pub fn parse(files: [Source; 4]) -> Result<Self, Box<CatalogError>> {
+        let digest = digest(&files);
+        let [sources, cloud, regions, flows] = files;
         let regions::Documents { sources: documents } = decode(&sources, |_, _| ())?;
+        let cloud = decode(&cloud, |file: &CloudFacts, problems| file.check(&documents, problems))?;
         let regions::Regions { mut regions } =
             decode(&regions, |file: &regions::Regions, problems| file.check(&documents, problems))?;
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
         let flows::Flows { cnis, flows } =
             decode(&flows, |file: &flows::Flows, problems| file.check(&documents, &regions, &flows, problems))?;
-        Ok(Self { digest, documents, regions, cnis, flows })
+        Ok(Self { digest, documents, cloud, regions, cnis, flows })
     }
 
     /// The region with an id.
@@ -122,7 +129,7 @@ impl Catalog {
     }
 }
 
-fn digest(files: [&Source; 3]) -> String {
+fn digest(files: &[Source]) -> String {
     let mut hash = Sha256::new();
     for file in files {
         hash.update(file.text().len().to_be_bytes());
@@ -168,13 +175,10 @@ mod tests {
 
     #[test]
     fn a_damaged_catalog_names_the_place() {
-        let flows = EMBEDDED[2].replace("- id: kubelet\n", "- id: Kubelet\n");
-        let error = Catalog::parse([
-            Source::new(FILES[0], EMBEDDED[0]),
-            Source::new(FILES[1], EMBEDDED[1]),
-            Source::new(FILES[2], &flows),
-        ])
-        .unwrap_err();
+        let mut texts = EMBEDDED.into_iter();
+        let files =
+            FILES.map(|name| Source::new(name, texts.next().unwrap().replace("- id: kubelet\n", "- id: Kubelet\n")));
+        let error = Catalog::parse(files).unwrap_err();
         assert_eq!(error.source.name, "flows.yaml");
         assert_eq!(error.diagnostics[0].code, Code::InvalidName);
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 
-use crate::catalog::{Catalog, FILES};
+use crate::catalog::{Catalog, CloudFacts, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Diagnostic, Problems, Severity};
@@ -30,8 +30,8 @@ pub(crate) fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
     let catalog = match folder {
         None => Catalog::embedded(),
         Some(folder) => {
-            let [sources, regions, flows] = FILES.map(|name| files::read(&folder.join(name)));
-            Catalog::parse([sources?, regions?, flows?])
+            let [sources, cloud, regions, flows] = FILES.map(|name| files::read(&folder.join(name)));
+            Catalog::parse([sources?, cloud?, regions?, flows?])
         }
     };
     catalog.map_err(|error| Failure::invalid(error.source, error.diagnostics))
@@ -42,6 +42,7 @@ pub(crate) struct LoadedPolicy {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
     pub(crate) intent: Intent<Declared>,
+    pub(crate) cloud: CloudFacts,
 }
 
 impl LoadedPolicy {
@@ -87,7 +88,7 @@ fn load_with(
         None => Err(Failure::invalid(source, diagnostics)),
         Some((policy, intent)) => {
             render::diagnostics(&source, &diagnostics);
-            Ok(LoadedPolicy { source, policy, intent })
+            Ok(LoadedPolicy { source, policy, intent, cloud: catalog.cloud.clone() })
         }
     }
 }
@@ -113,7 +114,7 @@ pub(crate) fn kept_policy(
     let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
     let loaded = load_with(source, catalog, target.parse().ok(), Severity::Error, &mut lists)?;
     let resolution = match store.text(number, LOCKFILE) {
-        Ok(source) => Resolution::parse(&source, &mut Problems::default()),
+        Ok(source) => Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default()),
         Err(_) => Some(Resolution::default()),
     };
     Ok(resolution.map(|resolution| (loaded, resolution)))

@@ -1,22 +1,18 @@
 //! From the policy as written to its intent, with the checks across fields.
 
-use std::net::Ipv4Addr;
-
-use ipnet::Ipv4Net;
-
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::syntax::{Allow, Networks, Policy};
 use super::zones::{prefixes, zone, zone_field};
-use crate::catalog::{Catalog, RegionRow, Zone};
+use crate::catalog::{Catalog, Endpoint, RegionRow, SiteCondition, Zone};
 use crate::diag::{Code, Problems, one_of, suggest};
 use crate::intent::{Declared, Denials, Flow, Intent};
 use crate::net::{Prefix, PrefixSet, Traffic};
-use crate::site::{ClusterKind, ClusterVersion, Connection, Scope, Site, Target};
+use crate::site::{ClusterKind, Connection, Scope, Site, Target};
 use crate::source::{Span, Spanned};
 use crate::yaml::AddressOrName;
 
-/// The first cluster version without tunnel servers (public-network, "During ongoing cluster operations").
-const NO_TUNNEL_SERVERS: ClusterVersion = ClusterVersion { major: 1, minor: 26 };
+/// Shared address space (RFC 6598).
+const SHARED: &str = "100.64.0.0/10";
 
 /// Turns a policy into flows; `target` replaces the policy's own.
 ///
@@ -38,7 +34,7 @@ pub fn check(
     };
     let site = site(policy, catalog, target, problems);
     check_networks(&policy.networks.value, policy.cluster.kind, problems);
-    check_cluster(policy, &site, problems);
+    check_cluster(policy, &site, catalog, problems);
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
@@ -188,26 +184,15 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
     }
 }
 
-fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
+fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
     let cluster = &policy.cluster;
     let leased = site.connection == Connection::ExpressConnect;
-    let unused = [
-        (&cluster.raven_gateways, leased, "Raven's gateways are used over the public network only"),
-        (&cluster.tunnel_servers, leased, "tunnel servers are used over the public network only"),
-        (
-            &cluster.tunnel_servers,
-            !leased && site.version >= NO_TUNNEL_SERVERS,
-            "clusters from 1.26 on have no tunnel servers",
-        ),
-    ];
-    for (machines, is_unused, message) in unused {
-        if let (Some(first), true) = (machines.first(), is_unused) {
-            problems.push_with_help(
-                Code::UnusedField,
-                first.span,
-                message,
-                "remove the list, or correct `connection` or `version`",
-            );
+    for (endpoint, hosts) in
+        [(Endpoint::RavenGateways, &cluster.raven_gateways), (Endpoint::TunnelServers, &cluster.tunnel_servers)]
+    {
+        if let (Some(first), Some(reason)) = (hosts.first(), unused(endpoint, site, catalog)) {
+            let help = "remove the list, or correct `connection` or `version`";
+            problems.push_with_help(Code::UnusedField, first.span, reason, help);
         }
     }
     if let AddressOrName::Address(address) = cluster.api_server.value
@@ -220,7 +205,7 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
     }
     if leased && site.cluster == ClusterKind::AckEdge && policy.networks.value.cloud_services.is_empty() {
         let message = "`networks.cloud-services` is empty: the cloud's internal names are accepted only inside the VPC";
-        let help = "write `cloud-services: [100.0.0.0/8]` or the prefixes of your region";
+        let help = format!("write `cloud-services: [{}]` or the prefixes of your region", catalog.cloud.services());
         problems.push_with_help(Code::NoCloudServices, policy.networks.span, message, help);
     }
     if site.target == Target::EdgeHost {
@@ -237,13 +222,11 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
             problems.push_with_help(Code::NoDns, span, message, "write `dns: {servers: [10.0.0.53]}`");
         }
     }
-    // RFC 6598; the rest of 100.0.0.0/8 is public.
-    let [cloud, shared] = [8, 10].map(|length| Ipv4Net::new(Ipv4Addr::new(100, 64, 0, 0), length).map(Prefix::from));
-    let foreign = PrefixSet::from_iter(cloud).difference(&PrefixSet::from_iter(shared));
-    let public = |prefix: &&Spanned<Prefix>| PrefixSet::from_iter([prefix.value]).overlaps(&foreign);
-    if let (Scope::Broad, Some(wide)) = (site.scope, policy.networks.value.cloud_services.iter().find(public)) {
-        let message = format!("`{}` includes public addresses outside of `100.64.0.0/10`", wide.value);
-        let help = "write `100.64.0.0/10`, which includes every prefix of the catalog, or `scope: fine`";
+    let public = catalog.cloud.services().difference(&SHARED.parse().unwrap_or_default());
+    let has_public = |prefix: &&Spanned<Prefix>| PrefixSet::from_iter([prefix.value]).overlaps(&public);
+    if let (Scope::Broad, Some(wide)) = (site.scope, policy.networks.value.cloud_services.iter().find(has_public)) {
+        let message = format!("`{}` includes public addresses outside of `{SHARED}`", wide.value);
+        let help = format!("write `{SHARED}`, which includes every prefix of the catalog, or `scope: fine`");
         problems.push_with_help(Code::BroadPublic, wide.span, message, help);
     }
     if site.connection == Connection::Public && site.cluster == ClusterKind::AckEdge {
@@ -251,6 +234,22 @@ fn check_cluster(policy: &Policy, site: &Site, problems: &mut Problems) {
         let help = "if image pulls fail, add an `allow` row for the host in the error of the container runtime";
         problems.push_with_help(Code::UnnamedLayers, policy.connection.span, message, help);
     }
+}
+
+/// Why no flow of the site uses these hosts; `None` if one does.
+fn unused(endpoint: Endpoint, site: &Site, catalog: &Catalog) -> Option<String> {
+    let conditions: Vec<&SiteCondition> =
+        catalog.flows.iter().filter(|row| row.has(endpoint)).map(|row| &row.when).collect();
+    if conditions.iter().any(|when| when.holds(site)) {
+        return None;
+    }
+    let connection = conditions.iter().find_map(|when| when.connection.filter(|needed| *needed != site.connection));
+    let before = conditions.iter().filter_map(|when| when.version_before).max();
+    Some(match (connection, before.filter(|before| *before <= site.version)) {
+        (Some(connection), _) => format!("`cluster.{endpoint}` is used over `{connection}` only"),
+        (None, Some(version)) => format!("`cluster.{endpoint}` is used by clusters before {version} only"),
+        (None, None) => format!("no flow of this policy uses `cluster.{endpoint}`"),
+    })
 }
 
 /// The checks among the operator's rows.

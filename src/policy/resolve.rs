@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::syntax::Policy;
+use crate::catalog::CloudFacts;
 use crate::diag::{Code, Problems};
 use crate::net::{DomainName, Prefix, PrefixSet};
 use crate::resolution::{Rules, Trust};
@@ -12,7 +13,7 @@ use crate::yaml::AddressOrName;
 
 impl Policy {
     /// How answers change what is known.
-    pub fn resolution_rules(&self) -> Rules {
+    pub fn resolution_rules(&self, cloud: &CloudFacts) -> Rules {
         let networks = &self.networks.value;
         let set = |zones: &[&[Spanned<Prefix>]]| {
             zones.iter().flat_map(|zone| zone.iter()).map(|prefix| prefix.value).collect::<PrefixSet>()
@@ -28,6 +29,8 @@ impl Policy {
             max_addresses: self.resolve.max_addresses.0.into(),
             trust: Trust {
                 cloud: leased.then(|| set(&[&networks.cloud_services, &networks.vpc])),
+                internal_suffixes: cloud.internal_names.label_suffixes.value.clone(),
+                metadata: cloud.metadata(),
                 own: set(&[&networks.hosts, &networks.vpc]),
                 hosts,
                 allow_private: self.resolve.allow_private.iter().map(|name| name.value.clone()).collect(),

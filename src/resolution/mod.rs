@@ -17,7 +17,7 @@ pub use trust::{Distrust, Trust};
 pub use update::{Change, Rules, Summary, update};
 
 use crate::diag::{Code, Problems};
-use crate::net::{DomainName, Family};
+use crate::net::{DomainName, Family, PrefixSet};
 use crate::source::{Source, Spanned};
 use crate::yaml::{Decode, number, read, record, scalar, words};
 
@@ -169,12 +169,17 @@ pub struct Resolution {
 impl Resolution {
     /// Reads a lockfile. Every problem is recorded; a lockfile with any is not used.
     pub fn parse(source: &Source, problems: &mut Problems) -> Option<Self> {
+        Self::parse_refusing(source, &PrefixSet::default(), problems)
+    }
+
+    /// As [`Resolution::parse`]; addresses that no name may resolve to in this cloud are errors as well.
+    pub fn parse_refusing(source: &Source, refused: &PrefixSet, problems: &mut Problems) -> Option<Self> {
         let node = read(source, problems)?;
         let file = Lockfile::decode(&node, problems)?;
         let mut names = BTreeMap::new();
         for row in file.names {
             let name = row.name.value.clone();
-            if names.insert(name, record_of(&row, problems)).is_some() {
+            if names.insert(name, record_of(&row, refused, problems)).is_some() {
                 let message = format!("duplicate name `{}`", row.name.value);
                 problems.push(Code::DuplicateId, row.name.span, message);
             }
@@ -193,7 +198,7 @@ impl Resolution {
     }
 }
 
-fn record_of(row: &NameRow, problems: &mut Problems) -> NameRecord {
+fn record_of(row: &NameRow, refused: &PrefixSet, problems: &mut Problems) -> NameRecord {
     let answered = |row: &AnswerRow| Answered {
         kind: row.answer,
         at: row.at.0,
@@ -210,7 +215,7 @@ fn record_of(row: &NameRow, problems: &mut Problems) -> NameRecord {
         if !seen.insert(address.value) {
             problems.push(Code::DuplicateId, address.span, format!("duplicate address `{}`", address.value));
         }
-        if let Some(why) = trust::never(address.value) {
+        if let Some(why) = trust::never(address.value, refused) {
             let message = format!("`{}` is {why}, which no name may resolve to", address.value);
             let help = "remove the line: such an answer is an attack or a mistake, and would be permitted";
             problems.push_with_help(Code::InvalidAddress, address.span, message, help);

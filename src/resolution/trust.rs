@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::net::{DomainName, PrefixSet};
 
@@ -11,6 +11,10 @@ use crate::net::{DomainName, PrefixSet};
 pub struct Trust {
     /// The prefixes of the cloud as reached over a leased line; `None` over the public network.
     pub cloud: Option<PrefixSet>,
+    /// Suffixes of labels: over a leased line a name with one resolves inside the cloud.
+    pub internal_suffixes: Vec<String>,
+    /// The addresses of the cloud's metadata service.
+    pub metadata: PrefixSet,
     /// The prefixes of the site and its VPC.
     pub own: PrefixSet,
     /// Names of the site's own hosts, which may resolve to its own prefixes.
@@ -28,7 +32,7 @@ pub enum Distrust {
     Loopback,
     /// Link-local, which includes the metadata service of most clouds.
     LinkLocal,
-    /// Alibaba Cloud's metadata service.
+    /// The metadata service of the cloud.
     Metadata,
     /// A multicast group.
     Multicast,
@@ -58,24 +62,25 @@ impl fmt::Display for Distrust {
 impl Trust {
     /// Why an address of a name is not accepted; `None` if it is.
     pub fn distrusts(&self, name: &DomainName, address: IpAddr) -> Option<Distrust> {
-        if let Some(never) = never(address) {
+        if let Some(never) = never(address, &self.metadata) {
             return Some(never);
         }
-        if let Some(cloud) = self.cloud.as_ref().filter(|_| is_of_vpc(name)) {
+        if let Some(cloud) = self.cloud.as_ref().filter(|_| self.is_internal(name)) {
             return (!cloud.contains(address)).then_some(Distrust::OutsideCloud);
         }
         let own = self.hosts.contains(name) && self.own.contains(address);
         (is_private(address) && !own && !self.allow_private.contains(name)).then_some(Distrust::Private)
     }
-}
 
-/// Whether the cloud resolves a name to internal addresses inside VPCs: one of its labels ends in `-vpc` or `-internal`.
-fn is_of_vpc(name: &DomainName) -> bool {
-    name.as_str().split('.').any(|label| label.ends_with("-vpc") || label.ends_with("-internal"))
+    /// Whether the cloud resolves a name to internal addresses inside VPCs.
+    fn is_internal(&self, name: &DomainName) -> bool {
+        let is_internal = |label: &str| self.internal_suffixes.iter().any(|suffix| label.ends_with(suffix));
+        name.as_str().split('.').any(is_internal)
+    }
 }
 
 /// Addresses that no name may resolve to, regardless of the policy.
-pub(super) fn never(address: IpAddr) -> Option<Distrust> {
+pub(super) fn never(address: IpAddr, metadata: &PrefixSet) -> Option<Distrust> {
     if address.is_unspecified() {
         return Some(Distrust::Unspecified);
     }
@@ -86,8 +91,7 @@ pub(super) fn never(address: IpAddr) -> Option<Distrust> {
         return Some(Distrust::Multicast);
     }
     match address {
-        // The metadata service of ECS, reachable inside every VPC.
-        IpAddr::V4(v4) if v4 == Ipv4Addr::new(100, 100, 100, 200) => Some(Distrust::Metadata),
+        _ if metadata.contains(address) => Some(Distrust::Metadata),
         IpAddr::V4(v4) if v4.is_link_local() => Some(Distrust::LinkLocal),
         // RFC 1122 section 3.2.1.3 (0/8) and RFC 1112 section 4 (240/4, the broadcast address among them).
         IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some(Distrust::Reserved),
@@ -122,6 +126,8 @@ mod tests {
         let name = |text: &str| text.parse::<DomainName>().unwrap();
         let trust = Trust {
             cloud: Some("100.0.0.0/8, 192.168.0.0/16".parse().unwrap()),
+            internal_suffixes: ["-vpc", "-internal"].map(str::to_owned).into(),
+            metadata: "100.100.100.200".parse().unwrap(),
             own: "192.168.0.0/16, 10.0.0.0/8".parse().unwrap(),
             hosts: [name("api.example.com")].into(),
             allow_private: [name("mirror.example.com")].into(),

@@ -14,12 +14,14 @@ use std::time::{Duration, Instant};
 use edgeward::emit;
 use edgeward::live::Live;
 use edgeward::readback;
+use edgeward::resolution::Resolution;
 use edgeward::source::Source;
 use jiff::{Timestamp, ToSpan};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::dns_server::{Entry, Zone};
+use crate::support::lockfiles::completed;
 use crate::support::netns::{Side, Topology};
 use crate::support::programs::connect_from;
 
@@ -30,7 +32,7 @@ pub const OPERATOR: &str = "10.0.0.9";
 /// The host under test.
 pub const HOST: [&str; 2] = ["10.0.0.20", "2001:db8::20"];
 
-/// The names that the policy asks DNS for, and what they answer.
+/// Names of the policy, and what they resolve to.
 const NAMES: [(&str, &[&str]); 8] = [
     ("aliacs-k8s-cn-hangzhou.oss-cn-hangzhou-internal.aliyuncs.com", &["100.118.28.45"]),
     ("cn.ntp.org.cn", &["198.51.100.123"]),
@@ -65,7 +67,7 @@ allow:
     )
 }
 
-/// The answers of two hours ago, as a lockfile.
+/// The answers of two hours ago, as a lockfile; names that the catalog adds to the policy have made-up answers.
 fn lock() -> String {
     let seen = Timestamp::now().checked_sub(2.hours()).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let address =
@@ -73,13 +75,19 @@ fn lock() -> String {
     let name = |(name, addresses): &(&str, &[&str])| {
         format!("- name: {name}\n  addresses:\n{}", addresses.iter().map(address).collect::<String>())
     };
-    format!("version: 1\nnames:\n{}", NAMES.iter().map(name).collect::<String>())
+    let known = format!("version: 1\nnames:\n{}", NAMES.iter().map(name).collect::<String>());
+    completed(&Source::new("policy.yaml", policy(OFFICE)), &known, None)
 }
 
 /// The zone with the same answers, but for the mirror.
 pub fn zone(mirror: &[&str]) -> Zone {
-    let others = NAMES.iter().filter(|(name, _)| *name != MIRROR);
-    let zone = others.fold(Zone::default(), |zone, (name, them)| zone.name(name, Entry::addresses(them, 60)));
+    let known = Resolution::parse(&Source::new("policy.lock.yaml", lock()), &mut Default::default()).unwrap();
+    let others = known.names.iter().filter(|(name, _)| name.as_str() != MIRROR);
+    let zone = others.fold(Zone::default(), |zone, (name, record)| {
+        let them: Vec<String> = record.addresses.keys().map(ToString::to_string).collect();
+        let them: Vec<&str> = them.iter().map(String::as_str).collect();
+        zone.name(name.as_str(), Entry::addresses(&them, 60))
+    });
     if mirror.is_empty() { zone } else { zone.name(MIRROR, Entry::addresses(mirror, 60)) }
 }
 

@@ -43,6 +43,7 @@ macro_rules! need_systemd {
 
 pub mod compile;
 pub mod dns_server;
+pub mod lockfiles;
 pub mod netns;
 pub mod probes;
 pub mod programs;

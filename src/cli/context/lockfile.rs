@@ -12,6 +12,7 @@ use crate::diag::{Problems, Severity};
 use crate::explain::Meaning;
 use crate::host::files;
 use crate::intent::{Intent, Resolved, Unresolved};
+use crate::net::PrefixSet;
 use crate::resolution::Resolution;
 use crate::source::Source;
 
@@ -39,8 +40,8 @@ impl LockArguments {
         let path = self.path(policy);
         let resolution = match (&self.lock, loaded.intent.names().is_empty()) {
             (None, true) => None,
-            (None, false) => load_if_exists(&path)?,
-            (Some(_), _) => Some(parse(files::read(&path)?)?),
+            (None, false) => load_if_exists(&path, &loaded.cloud.metadata())?,
+            (Some(_), _) => Some(parse(files::read(&path)?, &loaded.cloud.metadata())?),
         };
         let resolution = resolution.unwrap_or_default();
         let resolved = loaded.intent.bind(&resolution).map_err(|missing| unresolved(&missing, policy, &path))?;
@@ -86,13 +87,13 @@ impl BoundArguments {
 }
 
 /// Reads a lockfile; `None` if there is none. A damaged lockfile is an error, and not treated as a missing one.
-pub(crate) fn load_if_exists(path: &Path) -> Result<Option<Resolution>, Failure> {
-    files::read_if_there(path)?.map(parse).transpose()
+pub(crate) fn load_if_exists(path: &Path, refused: &PrefixSet) -> Result<Option<Resolution>, Failure> {
+    files::read_if_there(path)?.map(|source| parse(source, refused)).transpose()
 }
 
-fn parse(source: Source) -> Result<Resolution, Failure> {
+fn parse(source: Source, refused: &PrefixSet) -> Result<Resolution, Failure> {
     let mut problems = Problems::default();
-    let resolution = Resolution::parse(&source, &mut problems);
+    let resolution = Resolution::parse_refusing(&source, refused, &mut problems);
     let diagnostics = at_least(Severity::Warning, problems);
     match resolution {
         None => Err(Failure::invalid(source, diagnostics)),

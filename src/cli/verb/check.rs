@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
 fn check(path: &Path, catalog: &Catalog, target: &PolicyTarget) -> Result<(), Failure> {
     let LoadedPolicy { source, intent, .. } = load_policy(path, catalog, target.target, Severity::Note)?;
     let mut problems = Problems::default();
-    lint(&intent, &mut problems);
+    lint(&intent, &catalog.cloud.services(), &mut problems);
     render::diagnostics(&source, &at_least(Severity::Note, problems));
     render::output(&format!(
         "{}: valid; {}, {} to resolve\n",

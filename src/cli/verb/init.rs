@@ -70,6 +70,7 @@ fn cluster_kind(catalog: &Catalog, arguments: &Arguments) -> Result<ClusterKind,
 /// What shapes a starter policy.
 struct Site<'a> {
     arguments: &'a Arguments,
+    catalog: &'a Catalog,
     region: &'a RegionRow,
     cluster: ClusterKind,
     /// Whether the cloud is reached over a leased line.
@@ -84,6 +85,7 @@ fn starter(arguments: &Arguments, region: &RegionRow, cluster: ClusterKind, cata
     let Arguments { connection, cni, .. } = arguments;
     let site = Site {
         arguments,
+        catalog,
         region,
         cluster,
         leased: *connection == Connection::ExpressConnect,
@@ -114,14 +116,6 @@ allow: []
 #   peers: [10.0.0.123]
 #   ports: [udp/123]
 #   purpose: the site's own NTP
-";
-
-const CLOUD_DNS: &str = "\
-# - id: cloud-dns
-#   direction: outbound
-#   peers: [100.100.2.136, 100.100.2.138]
-#   ports: [udp/53, tcp/53]
-#   purpose: Cloud DNS of the VPC
 ";
 
 impl Site<'_> {
@@ -177,7 +171,7 @@ cluster:
             text += &zone(true, "vpc", "the VPC's prefixes");
             text += &zone(false, "vswitches", "the cluster's vSwitches, to narrow down the VPC");
             let comment = "where the cloud's services answer over a leased line";
-            text += &zone_with("cloud-services", "[100.0.0.0/8]", comment);
+            text += &zone_with("cloud-services", &format!("[{}]", self.catalog.cloud.services()), comment);
         }
         if !self.edge {
             text += &zone(false, "pod-vswitches", "the vSwitches of pods");
@@ -208,7 +202,18 @@ cluster:
 
     fn allow(&self) -> String {
         if self.leased {
-            return format!("{ALLOW}{CLOUD_DNS}");
+            let servers = &self.catalog.cloud.dns.servers.value;
+            let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+            return format!(
+                "\
+{ALLOW}# - id: cloud-dns
+#   direction: outbound
+#   peers: [{}]
+#   ports: [udp/53, tcp/53]
+#   purpose: Cloud DNS of the VPC
+",
+                servers.join(", ")
+            );
         }
         let oss = self.region.oss(OssNetwork::Internal).and_then(|row| row.public_endpoint.as_ref());
         let oss = oss.map_or_else(|| "OSS-ENDPOINT".to_owned(), ToString::to_string);

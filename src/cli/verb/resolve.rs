@@ -98,12 +98,12 @@ pub(crate) fn update_lockfile(
     let path = lock.path(policy);
     // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
     let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
-    let old = load_if_exists(&path)?.unwrap_or_default();
+    let old = load_if_exists(&path, &loaded.cloud.metadata())?.unwrap_or_default();
     let now = clock::now();
     let names = loaded.intent.names();
     let questions: Vec<Question> =
         names.keys().flat_map(|&name| Family::BOTH.map(|family| Question { name: name.clone(), family })).collect();
-    let rules = loaded.policy.resolution_rules();
+    let rules = loaded.policy.resolution_rules(&loaded.cloud);
     let answers: Vec<(Question, Answer)> = if offline || questions.is_empty() {
         let silent = |question| (question, Answer { reply: Reply::Timeout, server: None });
         questions.into_iter().map(silent).collect()

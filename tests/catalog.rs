@@ -1,0 +1,248 @@
+//! The catalog: what is refused when it is loaded, and that the code holds none of its data.
+
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::panic)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use edgeward::catalog::{Catalog, FILES};
+use edgeward::policy;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const POLICY: &str = "policies/express-connect-flannel.yaml";
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A copy of the catalog with a text appended to one of its files.
+fn with(file: &str, more: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in FILES {
+        fs::copy(root("policies/catalog").join(name), folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().join(file);
+    let text = fs::read_to_string(&path).unwrap() + more;
+    fs::write(path, text).unwrap();
+    folder
+}
+
+/// What a verb says with a catalog, and its exit code.
+fn run(verb: &str, catalog: &Path) -> (String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
+    command.args(["--catalog", catalog.to_str().unwrap(), verb, POLICY]);
+    let output = command.current_dir(root("")).env("NO_COLOR", "1").output().unwrap();
+    (String::from_utf8(output.stderr).unwrap(), output.status.code())
+}
+
+/// The number of the line that is the `number`-th of its kind.
+fn line_of(text: &str, line: &str, number: usize) -> usize {
+    text.lines().enumerate().filter(|(_, other)| *other == line).nth(number).unwrap().0 + 1
+}
+
+fn row(id: &str, when: &str, direction: &str, peers: &str) -> String {
+    format!(
+        "\n- id: {id}\n  purpose: a test\n  when: {when}\n  direction: {direction}\n  peers: {peers}\n  \
+         ports: [tcp/443]\n  source: edgeward\n  retrieved: 2026-11-25\n"
+    )
+}
+
+#[test]
+fn two_rows_that_can_meet_are_refused_with_both_places() {
+    for (when, direction) in [("{connection: express-connect}", "inbound"), ("{cni: [flannel, terway-edge]}", "both")] {
+        let folder = with("flows.yaml", &row("kubelet", when, direction, "[{zone: hosts}]"));
+        let text = fs::read_to_string(folder.path().join("flows.yaml")).unwrap();
+        let [first, second] =
+            [0, text.matches("\n- id: kubelet\n").count() - 1].map(|number| line_of(&text, "- id: kubelet", number));
+        for verb in ["check", "compile"] {
+            let (message, code) = run(verb, folder.path());
+            assert_eq!(code, Some(2), "{message}");
+            for place in [first, second] {
+                assert!(message.contains(&format!("flows.yaml:{place}:7")), "{place}\n{message}");
+            }
+            assert!(message.contains("two rows of the flow `kubelet`, inbound, can apply to one policy"), "{message}");
+        }
+    }
+}
+
+#[test]
+fn rows_that_cannot_meet_are_accepted() {
+    for (id, when, direction) in [
+        ("kubelet", "{cluster: ack-edge, connection: express-connect}", "outbound"),
+        ("cilium-vxlan", "{cni: [flannel]}", "both"),
+        ("tunnel-server", "{connection: public, version-from: \"1.26\"}", "outbound"),
+        ("my-own", "{}", "both"),
+    ] {
+        let folder = with("flows.yaml", &row(id, when, direction, "[{prefix: 203.0.113.0/24}]"));
+        assert_eq!(run("check", folder.path()), (String::new(), Some(0)), "{id} {when} {direction}");
+    }
+}
+
+#[test]
+fn ends_have_exactly_one_kind_and_conditions_name_rows() {
+    for (when, peers, expected) in [
+        ("{}", "[{zone: hosts, any: true}]", "the end of a flow has `zone` and `any`"),
+        ("{}", "[{else: hosts}]", "the end of a flow has no addresses"),
+        ("{}", "[{any: true, optional: true}]", "`optional` has no effect without `name`"),
+        ("{}", "[{name: a.example.com, else: vpc}]", "`else` has no effect without `zone`"),
+        ("{cni: [flanel]}", "[{any: true}]", "`flanel` is not a CNI of the catalog"),
+        ("{region: [cn-hangzou]}", "[{any: true}]", "`cn-hangzou` is not a region of the catalog"),
+        ("{}", "[{any: true, when: {not-region: [moon-1]}}]", "`moon-1` is not a region of the catalog"),
+    ] {
+        let folder = with("flows.yaml", &row("test", when, "inbound", peers));
+        let (message, code) = run("check", folder.path());
+        assert_eq!(code, Some(2), "{peers}");
+        assert!(message.contains(expected), "{expected}:\n{message}");
+    }
+}
+
+/// A new CNI needs a row, and no code.
+#[test]
+fn a_cni_is_a_row() {
+    let flows = fs::read_to_string(root("policies/catalog/flows.yaml")).unwrap();
+    let row =
+        "- {id: flannel, cluster: ack-edge, connections: [express-connect, public], routed: false, source: flannel}\n";
+    let folder = with("flows.yaml", "");
+    let more = row.replace("flannel, cluster", "moonlight, cluster");
+    fs::write(folder.path().join("flows.yaml"), flows.replace(row, &(row.to_owned() + &more))).unwrap();
+    let policy = fs::read_to_string(root(POLICY)).unwrap().replace("cni: flannel", "cni: moonlight");
+    let path = folder.path().join("policy.yaml");
+    fs::write(&path, policy).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
+    let output = command.arg("--catalog").arg(folder.path()).arg("check").arg(&path).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let schema =
+        Command::new(env!("CARGO_BIN_EXE_edgeward")).arg("--catalog").arg(folder.path()).arg("schema").output();
+    assert!(String::from_utf8(schema.unwrap().stdout).unwrap().contains("moonlight"));
+}
+
+// ── the documentation ────────────────────────────────────────────────────────────────────────────────────────────
+
+/// The defaults of a schema's object by path, `resolve.timeout`; those of lists and of other sections are left out.
+fn defaults(schema: &Value, object: &Value, path: &str, found: &mut Vec<(String, Value)>) {
+    for (name, field) in object["properties"].as_object().unwrap() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        found.extend(field.get("default").map(|default| (path.clone(), default.clone())));
+        let named = |field: &Value| Some(field["$ref"].as_str()?.strip_prefix("#/$defs/")?.to_owned());
+        let section = named(field).or_else(|| field["anyOf"].as_array()?.iter().find_map(named));
+        let items = named(&field["items"]);
+        if let Some(section) = section.or(items).map(|name| &schema["$defs"][name])
+            && section["properties"].is_object()
+        {
+            defaults(schema, section, &path, found);
+        }
+    }
+}
+
+#[test]
+fn documented_defaults_are_those_of_the_schema() {
+    let schema = policy::schema(&Catalog::embedded().unwrap()).to_value();
+    let mut found = Vec::new();
+    defaults(&schema, &schema, "", &mut found);
+    let page = fs::read_to_string(root("docs/policy.md")).unwrap();
+    let rows: Vec<Vec<&str>> = page.lines().map(|line| line.split('|').map(str::trim).collect()).collect();
+    for (path, default) in &found {
+        let name = path.rsplit('.').next().unwrap();
+        let text = default.as_str().map_or_else(|| default.to_string(), str::to_owned);
+        let described = |field: &str| field == format!("`{path}`") || field == format!("`{name}`");
+        let row = rows.iter().find(|row| row.len() == 5 && described(row[1]) && row[3] == format!("`{text}`"));
+        assert!(row.is_some(), "docs/policy.md has no row of `{path}` with the default `{text}`");
+    }
+    assert!(found.len() >= 15, "{found:?}");
+}
+
+// ── no data in code ──────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Words that are flows of the catalog and something else in code: the file, the word, and what it means there.
+const HOMONYMS: &[(&str, &str, &str)] = &[
+    ("src/catalog/ends.rs", "api-server", "a kind of endpoint, as rows and policies write it"),
+    ("src/catalog/ends.rs", "pods", "a zone"),
+    ("src/catalog/ends.rs", "services", "a zone"),
+    ("src/catalog/flows.rs", "ssh", "the port word of the policy's SSH port"),
+    ("src/cli/render.rs", "icmp", "a protocol"),
+    ("src/cli/verb/diff/compared.rs", "dns", "a cause of a difference"),
+    ("src/cli/verb/init.rs", "pods", "a zone"),
+    ("src/cli/verb/init.rs", "services", "a zone"),
+    ("src/lower/dispatch.rs", "icmp", "a protocol"),
+];
+
+/// The text of a source file without comments and tests.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("\n#[cfg(test)]\n").next().unwrap();
+    let is_code = |line: &&str| !line.trim_start().starts_with("//");
+    code.lines().filter(is_code).map(|line| line.split(" // ").next().unwrap()).collect::<Vec<_>>().join("\n")
+}
+
+fn sources() -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![root("src")]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.ends_with("tests.rs") => {}
+                false => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() > 80);
+    files
+}
+
+/// The IPv4 addresses that a text names, as text or as a call of `Ipv4Addr::new`.
+fn addresses(code: &str) -> Vec<Ipv4Addr> {
+    let written = code.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|word| word.parse().ok());
+    let calls = code.split("Ipv4Addr::new(").skip(1).filter_map(|call| call.split(')').next());
+    written.chain(calls.filter_map(|octets| octets.replace(", ", ".").parse().ok())).collect()
+}
+
+/// What an address in code may be: an example, or a part of a special-purpose registry (RFC 6890, RFC 6598).
+fn is_no_data(address: Ipv4Addr) -> bool {
+    let shared = Ipv4Addr::new(100, 64, 0, 0);
+    address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_unspecified()
+        || address.is_broadcast()
+        || address.is_documentation()
+        || ["192.0.0.0", "198.18.0.0", "224.0.0.0"].contains(&address.to_string().as_str())
+        || address == shared
+}
+
+#[test]
+fn the_code_has_no_address_name_or_flow_of_the_catalog() {
+    let catalog = Catalog::embedded().unwrap();
+    let ids: BTreeSet<&str> = catalog.flows.iter().map(|row| row.id.value.as_str()).collect();
+    let mut wrong = Vec::new();
+    let mut homonyms = BTreeSet::new();
+    for path in sources() {
+        let (code, file) = (code(&path), path.strip_prefix(root("")).unwrap().to_str().unwrap().to_owned());
+        let data = addresses(&code).into_iter().filter(|address| !is_no_data(*address));
+        wrong.extend(data.map(|address| format!("{file}: the address {address}")));
+        if code.contains("aliyun") {
+            wrong.push(format!("{file}: a name of the cloud"));
+        }
+        for id in ids.iter().filter(|id| code.contains(&format!("\"{id}\""))) {
+            match HOMONYMS.iter().find(|(place, word, _)| *place == file && word == id) {
+                Some(homonym) => {
+                    homonyms.insert(homonym);
+                }
+                None => wrong.push(format!("{file}: the flow `{id}`")),
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "data of the catalog in code:\n{}", wrong.join("\n"));
+    assert_eq!(homonyms.len(), HOMONYMS.len(), "{homonyms:?}: the rest is no longer there");
+}
+
+#[test]
+fn addresses_are_found_in_every_form() {
+    assert_eq!(addresses("x \"10.0.0.0/8, 1.2.3.4\" y"), [Ipv4Addr::new(10, 0, 0, 0), Ipv4Addr::new(1, 2, 3, 4)]);
+    assert_eq!(addresses("Ipv4Addr::new(100, 100, 100, 200)"), [Ipv4Addr::new(100, 100, 100, 200)]);
+}
