@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use edgeward::catalog::Catalog;
+use edgeward::catalog::{Catalog, FILES};
 use edgeward::diag::Problems;
 use edgeward::policy;
 use edgeward::resolution::Resolution;
@@ -285,7 +285,7 @@ fn a_catalog_of_ones_own_is_checked_like_a_policy() {
     let folder = tempfile::tempdir().unwrap();
     let with = |path: &Path| edgeward([OsStr::new("--catalog"), path.as_os_str(), OsStr::new("catalog")]);
     with(folder.path()).ends(4);
-    for name in ["sources.yaml", "regions.yaml", "flows.yaml"] {
+    for name in FILES {
         fs::copy(root("policies/catalog").join(name), folder.path().join(name)).unwrap();
     }
     with(folder.path()).ends(0);

@@ -29,7 +29,7 @@ use crate::site::{Mode, Target};
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
-  edgeward explain policy.yaml --from 10.0.0.20 --to 100.103.9.188 --proto tcp --dport 443
+  edgeward explain policy.yaml --from 10.0.0.20 --to 192.168.10.20 --proto tcp --dport 6443
   edgeward explain policy.yaml --from 203.0.113.9 --to 10.0.0.20 --proto tcp --dport 22 --expect drop
   edgeward explain policy.yaml --probes probes.yaml")]
 pub(crate) struct Arguments {
