@@ -1,4 +1,4 @@
-//! Why a packet fares as it does: the flow that permits it with all its origins, or the flows that nearly would.
+//! Why a packet is accepted or denied: the flow that permits it, with all its origins, or its near misses.
 
 use std::net::IpAddr;
 
@@ -13,24 +13,24 @@ pub struct Permission<'a> {
     pub flow: &'a Flow<Declared>,
     /// The packet's direction within the flow.
     pub direction: CtDirection,
-    /// The parts of the local end; none where it is every address.
+    /// The parts of the local end that match; none if that is every address.
     pub local: Vec<Matched<'a>>,
-    /// The parts of the other end; none where it is every address.
+    /// The parts of the other end that match; none if that is every address.
     pub peers: Vec<Matched<'a>>,
 }
 
-/// A part of an end that has an address.
+/// A part of an end that has an address of the packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Matched<'a> {
     /// The part.
     pub part: &'a Part,
     /// The address.
     pub address: IpAddr,
-    /// Where the part is a name: what DNS said of it, and when it had the address.
+    /// If the part is a name: its record in the lockfile, and when it had the address.
     pub answer: Option<(&'a NameRecord, Seen)>,
 }
 
-/// A flow that would permit a packet but for one thing.
+/// A flow that would permit a packet except for one thing.
 #[derive(Clone, Copy, Debug)]
 pub struct NearMiss<'a> {
     /// The flow.
@@ -40,9 +40,9 @@ pub struct NearMiss<'a> {
 }
 
 impl NearMiss<'_> {
-    /// Whether it says anything: that ICMP passes from everywhere says nothing of TCP, nor a list of IPv4 peers of an
-    /// IPv6 packet.
-    fn tells(&self, packet: &Packet) -> bool {
+    /// Whether it is worth mentioning: a flow for ICMP from anywhere says nothing about TCP, nor a list of IPv4 peers about
+    /// an IPv6 packet.
+    fn is_relevant(&self, packet: &Packet) -> bool {
         let of_family = |end: &End<Declared>| match end {
             End::Any => true,
             End::Ends(parts) => parts.iter().any(|part| match &part.kind {
@@ -58,14 +58,14 @@ impl NearMiss<'_> {
             }
             Aspect::Peer => of_family(&self.flow.peers),
             Aspect::Local => of_family(&self.flow.local),
-            // Everything between two networks runs both ways, or has its reason not to.
+            // A flow of any traffic exists in both directions, unless there is a reason.
             Aspect::Direction => self.flow.traffic != Traffic::Any && matches!(self.flow.peers, End::Ends(_)),
             _ => true,
         }
     }
 
-    /// How little the flow has to do with the packet: a flow of its port is nearer than one of its peer, and that one
-    /// nearer than one that permits everything between two networks. The operator's rows come first among equals.
+    /// How far the flow is from the packet. A flow of the packet's port is nearer than one of its peer, and that is nearer
+    /// than one of any traffic between two networks. Among equals, rows of the operator come first.
     fn distance(&self, packet: &Packet) -> (u8, bool) {
         let far = match (&self.flow.traffic, self.lacks) {
             (_, Aspect::Valid | Aspect::Answer | Aspect::Direction) => 0,
@@ -82,7 +82,7 @@ impl NearMiss<'_> {
     }
 }
 
-/// A policy before and after its names were resolved, with the answers.
+/// A policy before and after its names were resolved, with the answers of DNS.
 #[derive(Clone, Copy, Debug)]
 pub struct Meaning<'a> {
     /// Before.
@@ -96,7 +96,7 @@ pub struct Meaning<'a> {
 impl<'a> Meaning<'a> {
     /// The rows of a flow that permit a packet.
     pub fn permissions(&self, flow: &str, packet: &Packet) -> Vec<Permission<'a>> {
-        let stateless = self.answers();
+        let stateless = self.filters_replies();
         self.flows()
             .filter(|(declared, _)| declared.id == flow)
             .filter_map(|(declared, resolved)| {
@@ -116,28 +116,28 @@ impl<'a> Meaning<'a> {
             .collect()
     }
 
-    /// The flows that would permit a packet but for one thing, those that say most first.
+    /// The flows that would permit a packet except for one thing, the nearest first.
     pub fn near_misses(&self, packet: &Packet) -> Vec<NearMiss<'a>> {
         let mut misses: Vec<NearMiss<'a>> = self
             .flows()
             .filter_map(|(flow, resolved)| Some(NearMiss { flow, lacks: self.only_lack(flow, resolved, packet)? }))
-            .filter(|miss| miss.tells(packet))
+            .filter(|miss| miss.is_relevant(packet))
             .collect();
         misses.sort_by_key(|miss| miss.distance(packet));
         misses
     }
 
-    /// The one thing that keeps a packet from being of a flow, or one of its answers.
+    /// The one thing that a packet lacks to be of a flow, or to be one of its replies.
     fn only_lack(&self, flow: &Flow<Declared>, resolved: &Flow<Resolved>, packet: &Packet) -> Option<Aspect> {
         if packet.hook == Hook::Forward {
             let one = |direction| match resolved.lacks(packet, direction)[..] {
                 [lack] => Some(lack),
                 _ => None,
             };
-            let answers = self.answers() && !flow.untracked;
+            let answers = self.filters_replies() && !flow.untracked;
             return one(CtDirection::Original).or_else(|| answers.then(|| one(CtDirection::Reply)).flatten());
         }
-        // What this host sends where the other side has to begin, and the other way round.
+        // The host sends what the other side has to begin, or the other way round.
         let other_way = !begins(flow, packet);
         let turned = Flow { side: resolved.side.reversed(), ..resolved.clone() };
         match (other_way, &(if other_way { &turned } else { resolved }).lacks(packet, CtDirection::Original)[..]) {
@@ -148,7 +148,7 @@ impl<'a> Meaning<'a> {
     }
 
     /// Whether replies have rules of their own.
-    fn answers(&self) -> bool {
+    fn filters_replies(&self) -> bool {
         self.resolved.gateway.as_ref().is_some_and(|gateway| gateway.stateless)
     }
 
@@ -172,7 +172,7 @@ impl<'a> Meaning<'a> {
     }
 }
 
-/// Whether a packet at its hook can be of those that begin a flow.
+/// Whether packets of the side that begins a flow are seen at the packet's hook.
 fn begins(flow: &Flow<Declared>, packet: &Packet) -> bool {
     packet.hook == Hook::Forward || packet.hook == flow.side.hook()
 }

@@ -1,8 +1,8 @@
-//! What must not be denied, whatever else a ruleset does: the ways by which its operator reaches the host, and by which
-//! the host reaches what it depends on.
+//! What a ruleset must not deny: the connections by which an operator reaches the host, and by which the host reaches
+//! what it depends on.
 //!
-//! All of it is asked of [`Ruleset::evaluate`], as if the connection were opened anew: that conntrack knows one today
-//! helps nobody who is cut off tomorrow.
+//! [`Ruleset::evaluate`] is asked about the packet that would open each connection. That conntrack knows a connection
+//! today does not help an operator who has to reconnect tomorrow.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,16 +14,16 @@ use crate::ruleset::Ruleset;
 use crate::site::Target;
 use crate::yaml::AddressOrName;
 
-const DNS: u16 = 53;
-/// Where clients' ports begin (RFC 6335); no row of the catalog names a source port above it.
-const CLIENT: u16 = 49152;
+const DNS_PORT: u16 = 53;
+/// The first dynamic port (RFC 6335), as the port of a client. No row of the catalog names a source port above it.
+const CLIENT_PORT: u16 = 49152;
 
-/// Something that must be permitted.
+/// A connection that must be permitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Need {
-    /// What it is, for people.
+pub struct Requirement {
+    /// What it is, for readers.
     pub what: String,
-    /// The packet that begins it.
+    /// The packet that opens it.
     pub packet: Packet,
 }
 
@@ -36,18 +36,18 @@ pub struct Session {
     pub local: SocketAddr,
     /// The other end.
     pub peer: SocketAddr,
-    /// Whether the other end opened it.
-    pub inbound: bool,
+    /// Who opened it.
+    pub side: Side,
 }
 
 impl Session {
-    /// The packet that would open it anew.
+    /// The packet that would open it again.
     pub fn opening(&self) -> Packet {
-        let (hook, from, to) = match self.inbound {
-            true => (Hook::Input, self.peer, self.local),
-            false => (Hook::Output, self.local, self.peer),
+        let (from, to) = match self.side {
+            Side::Inbound => (self.peer, self.local),
+            Side::Outbound => (self.local, self.peer),
         };
-        opening(hook, self.transport, from, to)
+        opening(self.side.hook(), self.transport, from, to)
     }
 }
 
@@ -63,34 +63,34 @@ fn opening(hook: Hook, transport: Transport, from: SocketAddr, to: SocketAddr) -
 
 /// What a policy's operator depends on: `management.from`, `dns.servers`, `cluster.api-server`.
 ///
-/// Of a prefix its ends stand for all of it. The other end is one of the site's hosts: on an edge host no rule asks
-/// which, and on a gateway all of them are covered alike.
-pub fn needs(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution) -> Vec<Need> {
+/// A prefix is represented by its first and last address. The other end is one of the site's hosts: on an edge host no
+/// rule matches it, and a gateway covers all of them alike.
+pub fn requirements(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution) -> Vec<Requirement> {
     let target = intent.target;
     let hosts: Vec<Prefix> = policy.networks.value.hosts.iter().map(|prefix| prefix.value).collect();
     let host_like = |address: IpAddr| {
         let same = hosts.iter().map(|prefix| prefix.net().network()).find(|host| host.is_ipv4() == address.is_ipv4());
-        // Without such a host there is nothing to reach it from.
+        // Without a host of the family there is no such connection.
         same.filter(|host| *host != address)
     };
-    let mut needs = Vec::new();
+    let mut requirements = Vec::new();
     let mut outbound = |what: String, transport: Transport, address: IpAddr, port: u16| {
         let hook = if target == Target::EdgeHost { Hook::Output } else { Hook::Forward };
         if let Some(host) = host_like(address) {
-            let (from, to) = (SocketAddr::new(host, CLIENT), SocketAddr::new(address, port));
-            needs.push(Need { what, packet: opening(hook, transport, from, to) });
+            let (from, to) = (SocketAddr::new(host, CLIENT_PORT), SocketAddr::new(address, port));
+            requirements.push(Requirement { what, packet: opening(hook, transport, from, to) });
         }
     };
     for server in policy.dns.iter().flat_map(|section| &section.value.servers) {
         for transport in [Transport::Udp, Transport::Tcp] {
-            outbound(format!("the DNS server {}", server.value), transport, server.value, DNS);
+            outbound(format!("the DNS server {}", server.value), transport, server.value, DNS_PORT);
         }
     }
     let addresses: Vec<IpAddr> = match &policy.cluster.api_server.value {
         AddressOrName::Address(address) => vec![*address],
         AddressOrName::Name(name) => resolution.addresses(name).collect(),
     };
-    // The catalog knows the port, and whether hosts of this kind ask it at all.
+    // The catalog has the port, and whether hosts of this kind use the API server.
     let is_api_server = |part: &Part| part.origin == Origin::Policy(policy.cluster.api_server.span);
     let flows = intent.flows.iter().filter(|flow| match &flow.peers {
         End::Ends(parts) => flow.side == Side::Outbound && parts.iter().any(is_api_server),
@@ -101,7 +101,7 @@ pub fn needs(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution
         Traffic::Any => None,
     });
     for (port, address) in ports.flat_map(|port| addresses.iter().map(move |address| (port, *address))) {
-        // A control-plane node of the site is not asked through the gateway, nor by itself.
+        // A control-plane node of the site is not reached through the gateway, nor by itself.
         if !hosts.iter().any(|prefix| prefix.net().contains(&address)) {
             outbound(format!("the API server {address}"), Transport::Tcp, address, port);
         }
@@ -112,16 +112,17 @@ pub fn needs(policy: &Policy, intent: &Intent<Declared>, resolution: &Resolution
             for from in &ends[..if ends[0] == ends[1] { 1 } else { 2 }] {
                 let Some(host) = host_like(*from) else { continue };
                 let to = SocketAddr::new(host, policy.ssh_port());
-                let packet = opening(Hook::Input, Transport::Tcp, SocketAddr::new(*from, CLIENT), to);
-                needs.push(Need { what: format!("SSH from `management.from` ({})", prefix.value), packet });
+                let packet = opening(Hook::Input, Transport::Tcp, SocketAddr::new(*from, CLIENT_PORT), to);
+                requirements
+                    .push(Requirement { what: format!("SSH from `management.from` ({})", prefix.value), packet });
             }
         }
     }
-    needs
+    requirements
 }
 
-/// Those of some needs that a ruleset does not permit.
-pub fn denied<'a>(ruleset: &Ruleset, needs: &'a [Need]) -> Vec<(&'a Need, Verdict)> {
-    let verdict = |need: &'a Need| (need, ruleset.evaluate(&need.packet).verdict);
-    needs.iter().map(verdict).filter(|(_, verdict)| *verdict != Verdict::Accept).collect()
+/// The requirements that a ruleset denies.
+pub fn denied<'a>(ruleset: &Ruleset, requirements: &'a [Requirement]) -> Vec<(&'a Requirement, Verdict)> {
+    let verdict = |required: &'a Requirement| (required, ruleset.evaluate(&required.packet).verdict);
+    requirements.iter().map(verdict).filter(|(_, verdict)| *verdict != Verdict::Accept).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! policy.yaml ─parse→ Policy ─check→ Intent<Declared> ─bind→ Intent<Resolved> ─lower→ Ruleset ─emit→ nft text, JSON
-//!                      catalog ─────────┘   lockfile ─┘           │ admits()          │ evaluate()
+//!                      catalog ─────────┘   lockfile ─┘           │ specification()   │ evaluate()
 //!                                                                 └──── must agree ───┘
 //! ```
 //!

@@ -1,6 +1,6 @@
-//! What a policy says that it perhaps does not mean, found by comparing its flows in packets.
+//! Probable mistakes in a policy, found by comparing its flows in packet space.
 //!
-//! Names are unknown here; what is reported holds whatever they answer.
+//! Names count as unknown: what is reported is true regardless of their addresses.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,13 +11,13 @@ use crate::net::{CtDirection, DomainName, Hook, PacketEnd, Prefix, PrefixSet, Tr
 use crate::source::Span;
 use crate::space::{Condition, Region, Space};
 
-/// Special-purpose IPv4 prefixes (IANA registry: RFC 6890 and its successors): nobody on the internet has them.
+/// Special-purpose IPv4 prefixes (IANA registry: RFC 6890 and its successors): they are not on the internet.
 const NOT_PUBLIC: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, \
     192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3";
-/// Where public IPv6 addresses are (RFC 4291 section 2.4), but for the documentation's (RFC 3849).
+/// The public IPv6 addresses (RFC 4291 section 2.4), and those of them for documentation (RFC 3849).
 const PUBLIC_V6: (&str, &str) = ("2000::/3", "2001:db8::/32");
-/// More public IPv4 addresses, or IPv6 networks of 64 bits, than this are a wide opening.
-const WIDE: u128 = 65_536;
+/// The most public IPv4 addresses, or IPv6 networks of 64 bits, that are not a wide opening.
+const MAX_NARROW: u128 = 65_536;
 
 /// Looks at the flows of a policy that has no errors; `cloud` are the addresses of the cloud's services.
 pub fn lint(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problems) {
@@ -32,8 +32,8 @@ pub fn lint(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problem
     let conditions: Vec<Condition<'_>> = flows.iter().map(|flow| flow.condition(CtDirection::Original)).collect();
     let space = Space::new(conditions.iter().chain(covered.iter().flatten()));
     let everything = intent.gateway.as_ref().is_some_and(Gateway::covers_everything);
-    // What crosses a gateway has one end inside; what stays inside is not judged.
-    let judged = match &covered {
+    // What crosses a gateway has one end inside. What stays inside is not filtered.
+    let filtered = match &covered {
         Some([from, to]) if !everything => {
             let [from, to] = [from, to].map(|end| space.region(end));
             from.or(to).minus(from.and(to))
@@ -42,15 +42,15 @@ pub fn lint(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problem
     };
     let region = |(flow, condition): (&Flow<Declared>, &Condition<'_>)| {
         let hook = if intent.gateway.is_some() { Hook::Forward } else { flow.side.hook() };
-        space.region(condition).and(space.region(&Condition::Hook(hook))).and(judged)
+        space.region(condition).and(space.region(&Condition::Hook(hook))).and(filtered)
     };
     let regions: Vec<Region<'_>> = intent.flows.iter().zip(&conditions).map(region).collect();
     for (index, flow) in intent.flows.iter().enumerate() {
-        // Only rows of the operator can be mended by the operator.
+        // An operator can correct rows of the policy only.
         if let Origin::Policy(span) = flow.origin {
             compare(intent, &flows, &regions, index, span, problems);
         }
-        // Thousands of rows may be compared with each other.
+        // Thousands of rows may be compared with each other: the cache must not grow without bounds.
         if index % 64 == 63 {
             space.forget();
         }
@@ -69,7 +69,7 @@ fn compare(
     let (id, own) = (&intent.flows[index].id, regions[index]);
     if own.is_empty() {
         let message = format!("no packet can be of the flow `{id}`");
-        let help = "an IDC gateway judges what crosses it: remove the row, or list peers outside of the data centre, \
+        let help = "an IDC gateway filters what crosses it: remove the row, or list peers outside of the data centre, \
                     of a family that its hosts have";
         problems.push_with_help(Code::DeadFlow, span, message, help);
         return;
@@ -78,19 +78,19 @@ fn compare(
         let others = intent.flows.iter().zip(regions).enumerate();
         others.filter(|(other, _)| *other != index && related(&flows[index], &flows[*other]))
     };
-    // Of two flows that permit the same, the later one is superfluous.
+    // Of two flows that permit the same, the later one is redundant.
     let covers = |other: usize, region: Region<'_>| own.is_within(region) && (other < index || region != own);
     if let Some((_, (other, _))) = others().find(|(other, (_, region))| covers(*other, **region)) {
-        let message = format!("the flow `{id}` permits nothing that `{}` does not permit, too", other.id);
+        let message = format!("the flow `{id}` permits nothing beyond what `{}` permits", other.id);
         let help = if matches!(other.origin, Origin::Catalog { .. }) {
-            "remove the row: the catalog's flow is there already"
+            "remove the row: the catalog has the flow already"
         } else {
             "remove the row, or narrow the other one"
         };
         problems.push_with_help(Code::CoveredFlow, span, message, help);
         return;
     }
-    // Of two rows, the later one says it; and not where the other one is told to go.
+    // Of two rows, the later one reports it, unless the other is reported as covered.
     let shared: BTreeSet<&str> = others()
         .filter(|(other, (flow, _))| *other < index || matches!(flow.origin, Origin::Catalog { .. }))
         .filter(|(_, (_, region))| !region.and(own).is_empty() && !region.is_within(own))
@@ -104,7 +104,7 @@ fn compare(
     }
 }
 
-/// Whether flows may have packets in common: most have not, which is cheap to see.
+/// Whether flows may have packets in common: a cheap test, which most pairs fail.
 fn related(one: &Flow<Resolved>, other: &Flow<Resolved>) -> bool {
     fn ends(flow: &Flow<Resolved>) -> [&End<Resolved>; 2] {
         match flow.side {
@@ -119,11 +119,11 @@ fn related(one: &Flow<Resolved>, other: &Flow<Resolved>) -> bool {
     one.traffic.overlaps(&other.traffic) && ends(one).into_iter().zip(ends(other)).all(meet)
 }
 
-/// The addresses of an end, where a name has addresses of its own at the far ends of both spaces: addresses that no
-/// prefix has but those of everything.
+/// The addresses of an end. Each name is represented by addresses of its own at the very ends of both address spaces,
+/// which no prefix has except those of all addresses.
 ///
-/// What holds of these holds whatever the names answer: a flow covers another one's name where it has the same name, or
-/// everything.
+/// So what is found holds regardless of the names' addresses: a flow covers a name of another one if it has the same
+/// name, or all addresses.
 fn stand_in(parts: &[Part], names: &BTreeMap<&DomainName, u32>) -> PrefixSet {
     let prefixes = parts.iter().flat_map(|part| match &part.kind {
         PartKind::Prefixes(set) => set.prefixes().collect::<Vec<_>>(),
@@ -138,14 +138,14 @@ fn stand_in(parts: &[Part], names: &BTreeMap<&DomainName, u32>) -> PrefixSet {
     prefixes.collect()
 }
 
-/// Reports flows that the policy, not the catalog, opens to much of the internet.
+/// Reports flows that the policy, not the catalog, opens to a large part of the internet.
 fn wide_openings(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problems) {
     // A policy may list tens of thousands of prefixes: what is public is worked out once.
     let everywhere = public_addresses();
     let outside_the_cloud = everywhere.difference(cloud);
     let mut seen = BTreeSet::new();
     for flow in &intent.flows {
-        // `scope: broad` opens the cloud's services, and has a warning of its own for those that are public.
+        // `scope: broad` opens the cloud's services, and has its own warning about public ones.
         let broad = flow.traffic == Traffic::Any && matches!(flow.origin, Origin::Catalog { .. });
         let public = if broad { &outside_the_cloud } else { &everywhere };
         let End::Ends(parts) = &flow.peers else { continue };
@@ -153,13 +153,13 @@ fn wide_openings(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Pr
             (PartKind::Prefixes(set), Origin::Policy(span)) => Some((size(&set.intersection(public)), *span)),
             _ => None,
         });
-        // The widest part stands for all.
+        // One report for all parts, at the widest.
         let written: Vec<(u128, Span)> = written.collect();
         let total = written.iter().fold(0u128, |sum, (public, _)| sum.saturating_add(*public));
         let Some((_, span)) = written.iter().max_by_key(|(public, span)| (*public, std::cmp::Reverse(*span))) else {
             continue;
         };
-        if total > WIDE && seen.insert(*span) {
+        if total > MAX_NARROW && seen.insert(*span) {
             let word = if flow.side == Side::Inbound { "from" } else { "to" };
             let message =
                 format!("the flow `{}` is open {word} more than 65,536 public addresses, or IPv6 networks", flow.id);
@@ -175,12 +175,12 @@ fn public_addresses() -> PrefixSet {
     v4.union(&parsed(PUBLIC_V6.0).difference(&parsed(PUBLIC_V6.1)))
 }
 
-/// A constant of this file; a test parses them all.
+/// Parses a constant of this file. A test parses them all.
 fn parsed(text: &str) -> PrefixSet {
     text.parse().unwrap_or_default()
 }
 
-/// How much a set is: IPv4 addresses, and IPv6 networks of 64 bits.
+/// The size of a set: IPv4 addresses, and IPv6 networks of 64 bits.
 fn size(set: &PrefixSet) -> u128 {
     let v4 = set.v4().iter().map(|(low, high)| u128::from(high - low) + 1);
     let v6 = set.v6().iter().map(|(low, high)| (high >> 64) - (low >> 64) + 1);

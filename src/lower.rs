@@ -1,8 +1,9 @@
 //! From flows to chains and sets.
 //!
-//! The shape of a ruleset depends on the policy and the catalog alone, never on answers of DNS: a refresh changes
-//! elements only. The cost of a packet does not grow with the number of prefixes: established traffic leaves in the
-//! first rules, a new packet is dispatched by protocol and port, and only the flows of that port look up its address.
+//! Which chains, rules and sets there are depends on the policy and the catalog alone, never on answers of DNS: a refresh
+//! changes elements only. The cost of a packet does not grow with the number of prefixes: established traffic is
+//! accepted by the first rules, a new packet is dispatched by protocol and port, and only the flows of that port look up
+//! its address.
 
 mod dispatch;
 mod sets;
@@ -52,13 +53,13 @@ impl Lowering<'_> {
         self.ruleset.chains.push(Chain { name: name.to_owned(), base, rules });
     }
 
-    /// Log, count and deny what got here.
+    /// Logs, counts and denies what no flow permits.
     fn denial(&self, hook: Hook) -> [Rule; 2] {
         let rule = structural(Vec::new(), self.verdict(self.intent.denials.at(hook)), Label::Denied);
         [self.log(hook, Vec::new()), Rule { counter: Some(format!("denied_{}", hook.name())), ..rule }]
     }
 
-    /// The verdict of a denial: none is carried out in audit mode.
+    /// The verdict of a denial; audit mode accepts.
     fn verdict(&self, denied: Verdict) -> Verdict {
         if self.intent.mode == Mode::Audit { Verdict::Accept } else { denied }
     }
@@ -69,7 +70,7 @@ impl Lowering<'_> {
         Rule { log: Some(Log { prefix, rate: self.intent.log }), ..Rule::new(matches, Action::Continue) }
     }
 
-    /// Count and drop what conntrack calls invalid, without a word; in audit mode it would have been, and is logged.
+    /// Counts and drops what conntrack calls invalid. In audit mode it is logged and accepted.
     fn invalid(&self, hook: Hook) -> Vec<Rule> {
         let matches = vec![Match::State(vec![CtState::Invalid])];
         let log = (self.intent.mode == Mode::Audit).then(|| self.log(hook, matches.clone()));
@@ -87,8 +88,8 @@ impl Lowering<'_> {
             let (untracked, tracked): (Vec<Permit>, Vec<Permit>) =
                 permits.into_iter().partition(|permit| permit.untracked);
             self.notrack(if hook == Hook::Input { Hook::RawPrerouting } else { Hook::RawOutput }, &untracked);
-            // Loopback first: a reject of our own reaches the program through it. What conntrack does not judge
-            // stands before the drop of what conntrack calls invalid.
+            // Loopback first: the reply to our own reject reaches the local program through it. Untracked flows come
+            // before the drop of invalid packets.
             let mut rules =
                 vec![structural(vec![Match::Loopback(end)], Verdict::Accept, Label::Loopback), established()];
             rules.extend(untracked.iter().flat_map(inline));
@@ -108,10 +109,11 @@ impl Lowering<'_> {
         let everything = gateway.covers_everything();
         let covered = gateway.covered.all();
         let ends = self.sets.refer("zone_idc", &gateway.covered, "the data centre's own addresses");
-        // What packets in a chain are known to have at their local end. Answers must not decide which rules there are.
+        // The addresses that packets in a chain are known to have at their local end. Answers of DNS do not count: they
+        // must not decide which rules there are.
         let known = gateway.covered.named.is_none().then_some(&covered);
         let mut entry = Vec::new();
-        // Where all else is left alone, an established packet of others is accepted as well here as at the end.
+        // Packets that are not covered are accepted in any case, so this may come first.
         if !everything && !gateway.stateless {
             entry.push(established());
         }
@@ -120,14 +122,14 @@ impl Lowering<'_> {
             ("forward_outbound", Side::Outbound, PacketEnd::Source),
             ("forward_inbound", Side::Inbound, PacketEnd::Destination),
         ] {
-            let crossing = |wanted: Side| {
-                let flows = self.intent.flows.iter().filter(move |flow| flow.side == wanted);
+            let crossing = |side: Side| {
+                let flows = self.intent.flows.iter().filter(move |flow| flow.side == side);
                 flows.map(|flow| crossing(flow, gateway, &covered)).collect::<Vec<_>>()
             };
             let (flows, answered) = (crossing(side), crossing(side.reversed()));
             let mut permits: Vec<Permit> =
                 flows.iter().flat_map(|flow| self.permits(flow, known, CtDirection::Original)).collect();
-            // A reply runs against its flow: it is met in the chain of the other side.
+            // A reply goes against the direction of its flow: it passes the chain of the other side.
             if gateway.stateless {
                 let answered = answered.iter().filter(|flow| !flow.untracked);
                 permits.extend(answered.flat_map(|flow| self.permits(flow, known, CtDirection::Reply)));
@@ -140,7 +142,7 @@ impl Lowering<'_> {
                 rules.push(established());
             }
             if !everything && side == Side::Outbound {
-                // What stays inside is not ours to judge; `forward_inbound` never sees it.
+                // What stays inside is not filtered; `forward_inbound` never sees it.
                 rules.extend(ends.iter().map(|(family, set)| {
                     let inside = Match::Address(end.other(), *family, set.clone());
                     structural(vec![inside], Verdict::Accept, Label::Inside)
@@ -170,7 +172,7 @@ impl Lowering<'_> {
         self.chain("forward", Some(Base { hook: Hook::Forward, policy }), entry);
     }
 
-    /// Keeps the UDP of untracked flows from conntrack: a tunnel would fill its table with one-way flows.
+    /// Does not track the UDP of untracked flows: a tunnel would fill conntrack's table with one-way connections.
     fn notrack(&mut self, hook: Hook, permits: &[Permit]) {
         let rules: Vec<Rule> = permits
             .iter()
@@ -185,9 +187,9 @@ impl Lowering<'_> {
         }
     }
 
-    /// The ways in which a flow permits packets: by family and by set.
+    /// What permits the packets of a flow: one permit for each family and set.
     ///
-    /// `known` are the addresses one of which packets in the chain are known to have at their local end.
+    /// Packets in the chain are known to have one of the addresses `known` at their local end.
     fn permits(&mut self, flow: &Flow<Resolved>, known: Option<&PrefixSet>, direction: CtDirection) -> Vec<Permit> {
         let (local_end, peer_end) = flow.side.ends(direction);
         let implied = match (&flow.local, known) {
@@ -242,7 +244,7 @@ impl Lowering<'_> {
     }
 }
 
-/// The part of a flow that crosses the gateway: what stays inside the data centre does not.
+/// The part of a flow that crosses the gateway: not what stays inside the data centre.
 fn crossing(flow: &Flow<Resolved>, gateway: &Gateway<Resolved>, covered: &PrefixSet) -> Flow<Resolved> {
     let mut flow = flow.clone();
     if !gateway.covers_everything() {

@@ -224,5 +224,5 @@ fn diagrams_stay_small_where_products_explode() {
     let space = Space::new(&conditions);
     let groups = ruleset.partition(&space);
     assert!(groups.len() > 1_000 && space.cells() > 1e13, "{:e} cells", space.cells());
-    assert!(space.questions() < 100_000, "{} questions", space.questions());
+    assert!(space.nodes() < 100_000, "{} nodes", space.nodes());
 }

@@ -10,9 +10,9 @@ use anyhow::anyhow;
 
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::guard::{Need, Session, denied, needs};
+use crate::guard::{Requirement, Session, denied, requirements};
 use crate::host::sessions::{self, LiveConnection, Sockets};
-use crate::intent::{Declared, Intent};
+use crate::intent::{Declared, Intent, Side};
 use crate::net::{Hook, Transport, Verdict};
 use crate::policy::syntax::{Policy, SSH_PORT};
 use crate::resolution::Resolution;
@@ -44,7 +44,7 @@ pub(crate) struct GuardedPolicy<'a> {
 pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> Findings {
     let mut findings = Findings::default();
     if let Some(GuardedPolicy { policy, intent, resolution }) = guarded {
-        findings.add_denied(ruleset, &needs(policy, intent, resolution));
+        findings.add_denied(ruleset, &requirements(policy, intent, resolution));
     }
     if ruleset.base_chain(Hook::Forward).is_some() {
         let note = "the gateway's own connections are not filtered, so they were not checked";
@@ -79,7 +79,7 @@ pub(crate) fn enforce(findings: &Findings, force: bool) -> Result<(), Failure> {
 
 fn session(connection: &LiveConnection) -> Session {
     let LiveConnection { local, peer, transport, inbound, .. } = *connection;
-    Session { transport, local, peer, inbound: inbound.unwrap_or(false) }
+    Session { transport, local, peer, side: if inbound == Some(true) { Side::Inbound } else { Side::Outbound } }
 }
 
 /// The two ends of an SSH session: this host, and the client.
@@ -87,13 +87,13 @@ type Login = (SocketAddr, SocketAddr);
 
 impl Findings {
     /// Blocks rules that deny what is needed.
-    fn add_denied(&mut self, ruleset: &Ruleset, needs: &[Need]) {
-        self.blockers.extend(denied(ruleset, needs).iter().map(|(need, verdict)| {
+    fn add_denied(&mut self, ruleset: &Ruleset, requirements: &[Requirement]) {
+        self.blockers.extend(denied(ruleset, requirements).iter().map(|(required, verdict)| {
             let verdict = match verdict {
                 Verdict::Reject => "rejected",
                 _ => "dropped",
             };
-            format!("{} would be {verdict}: {}", need.what, need.packet)
+            format!("{} would be {verdict}: {}", required.what, required.packet)
         }));
     }
 
@@ -105,14 +105,14 @@ impl Findings {
         if logins.is_empty() {
             self.notes.push(format!("no live SSH session was found (port {ssh_port}, `SSH_CONNECTION`)"));
         }
-        let needs: Vec<Need> = logins
+        let requirements: Vec<Requirement> = logins
             .iter()
             .map(|(local, peer)| {
-                let session = Session { transport: Transport::Tcp, local: *local, peer: *peer, inbound: true };
-                Need { what: format!("the live SSH session of {peer} to {local}"), packet: session.opening() }
+                let session = Session { transport: Transport::Tcp, local: *local, peer: *peer, side: Side::Inbound };
+                Requirement { what: format!("the live SSH session of {peer} to {local}"), packet: session.opening() }
             })
             .collect();
-        self.add_denied(ruleset, &needs);
+        self.add_denied(ruleset, &requirements);
         if !sockets.mosh.is_empty() {
             let ports: Vec<String> = sockets.mosh.iter().map(|socket| socket.port().to_string()).collect();
             self.warnings.push(format!(

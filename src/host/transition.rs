@@ -28,12 +28,12 @@ impl Transition {
         Ok(Self::from(kernel.table()?.map(Live), wanted))
     }
 
-    /// As [`Transition::plan`], by way of [`Live::plan_anew`].
+    /// As [`Transition::plan`], by way of [`Live::plan_replacing_sets`].
     ///
     /// # Errors
     /// The table cannot be read.
     pub fn plan_anew(kernel: &mut dyn Kernel, wanted: Option<&Ruleset>) -> Result<Self, KernelError> {
-        Ok(Self::with(kernel.table()?.map(Live), wanted, Live::plan_anew))
+        Ok(Self::with(kernel.table()?.map(Live), wanted, Live::plan_replacing_sets))
     }
 
     /// As [`Transition::plan`], from a table that has been read.

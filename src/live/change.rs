@@ -1,26 +1,26 @@
-//! What a transaction is made of, and what the kernel makes of it.
+//! The changes that a transaction consists of, and what the kernel does with them.
 
 use super::targets;
 use crate::net::{Family, PrefixSet};
 use crate::ruleset::{Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
-/// One change to the structure of the table; several of them are one transaction.
+/// One change to the structure of the table. Several of them are one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Makes the table, where there is none.
+    /// Creates the table, if there is none.
     AddTable,
-    /// Makes a counter, where there is none of the name.
+    /// Creates a counter, if there is none of the name.
     AddCounter(String),
-    /// Makes an empty set; there is none of the name.
+    /// Creates an empty set. There must be none of the name.
     AddSet {
         /// Its live name.
         name: String,
         /// The family of its elements.
         family: Family,
-        /// How the kernel keeps it.
+        /// How the kernel stores it.
         kind: SetKind,
     },
-    /// Makes a chain, or sets the policy of a base chain that is there.
+    /// Creates a chain, or sets the policy of an existing base chain.
     AddChain {
         /// Its name.
         name: String,
@@ -29,41 +29,41 @@ pub enum Change {
     },
     /// Deletes the rules of a chain.
     FlushChain(String),
-    /// Puts a rule behind those of a chain.
+    /// Appends a rule to a chain.
     AddRule {
         /// The chain.
         chain: String,
-        /// The rule; its sets have live names.
+        /// The rule, with live names of sets and chains.
         rule: Box<Rule>,
     },
-    /// Deletes a chain that is empty and that nothing jumps to.
+    /// Deletes an empty chain that no rule jumps to.
     DeleteChain(String),
-    /// Deletes a set that no rule looks into.
+    /// Deletes a set that no rule matches.
     DeleteSet(String),
-    /// Deletes a counter that no rule counts with.
+    /// Deletes a counter that no rule uses.
     DeleteCounter(String),
-    /// Deletes the table with all that is in it.
+    /// Deletes the table with everything in it.
     DeleteTable,
 }
 
-/// Why the kernel does not take a transaction.
+/// Why the kernel refuses a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
-    /// Something that has to be there is not (ENOENT).
+    /// Something does not exist (ENOENT).
     #[error("there is no {0}")]
     Missing(String),
-    /// Something that must not be there is (EEXIST).
+    /// Something exists already (EEXIST).
     #[error("there is already {0}")]
     Exists(String),
-    /// Something is still referred to (EBUSY).
+    /// Something is still in use (EBUSY).
     #[error("{0} is in use")]
     Busy(String),
 }
 
-/// Carries out a transaction on a table as the kernel would: all of it, or nothing.
+/// Applies a transaction to a table as the kernel would: all of it, or nothing.
 ///
 /// # Errors
-/// The first change that the kernel would not take.
+/// Why the kernel would refuse the first change that it refuses.
 pub fn carry_out(table: &Option<Ruleset>, changes: &[Change]) -> Result<Option<Ruleset>, Misfit> {
     changes.iter().try_fold(table.clone(), one)
 }

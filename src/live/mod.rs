@@ -1,11 +1,12 @@
-//! A ruleset in the place of another one, in a kernel that judges packets all the while: fill, switch, sweep.
+//! Replacing a ruleset in a kernel while packets pass: fill, switch, sweep.
 //!
-//! New sets and chains are made and filled while no packet meets them. One transaction then sends packets there; it is
-//! the only one that changes verdicts, and all it puts into a base chain is one `goto`. What no packet meets any more is
-//! swept away in a third. No base chain is deleted, and no set is changed that rules look into, but for the elements of
-//! sets of hosts, and single ones of large sets of prefixes. Under a flood each of these matters: where a table or a base
-//! chain is replaced, packets are lost and let through, and where a rule with a verdict map is deleted, its map is empty
-//! (kernel, `nft_map_deactivate`) while packets are still on their way through it.
+//! **Fill** creates new sets and chains, which no packet reaches yet. **Switch** is one transaction that sends packets
+//! there: it puts one `goto` into each base chain, and is the only one that changes verdicts. **Sweep** deletes what no
+//! packet reaches any more. No base chain is deleted. Of sets that rules match, only elements are changed: of sets of
+//! hosts, and single ones of large sets of prefixes.
+//!
+//! Under a flood each of these matters. If a table or a base chain is replaced, packets are lost or let through. If a rule
+//! with a verdict map is deleted, its map is empty at once (kernel, `nft_map_deactivate`), while packets still pass it.
 
 mod change;
 
@@ -16,35 +17,35 @@ use crate::ruleset::{Action, Base, Chain, Match, Rule, Ruleset, Set, SetKind};
 
 pub use change::{Change, Misfit, carry_out};
 
-/// A table as the kernel has it. Its sets have live names: the name that rulesets know, and where that was taken a
-/// number behind a dot. So have its chains, those aside where packets come in: these lead to the chain of the same plain
-/// name, which has their rules.
+/// A table as the kernel has it. Sets and chains have live names: the plain name of the ruleset, for chains and where a
+/// name was taken with a number, as in `input_tcp.12`. Base chains have plain names. Their rules are in a numbered chain of
+/// the same name, to which each has one `goto`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Live(pub Ruleset);
 
-/// The name that rulesets know a live set by.
+/// The plain name of a live one.
 pub fn plain_name(live: &str) -> &str {
     parts(live).0
 }
 
-/// The plain name, and the number behind it.
+/// The plain name and the number of a live name.
 fn parts(live: &str) -> (&str, Option<u64>) {
     let numbered = live.rsplit_once('.').and_then(|(plain, number)| Some((plain, number.parse().ok()?)));
     numbered.map_or((live, None), |(plain, number)| (plain, Some(number)))
 }
 
-/// What brings a table from one ruleset to another.
+/// The steps from one ruleset to another.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// New sets, counters, chains with their rules and, where there is none, the table. Changes no verdict.
+    /// New sets, counters, chains with their rules and, if there is none, the table. Changes no verdict.
     pub fill: Vec<Change>,
     /// Elements of the new sets, by live name.
     pub elements: BTreeMap<String, Set>,
-    /// Elements of live sets that come and go: what is left where the rules stay. One transaction.
+    /// Elements to add to and delete from live sets, if the rules stay. One transaction.
     pub updates: BTreeMap<String, Update>,
-    /// The one transaction that changes rules. Empty where the rules stay.
+    /// The one transaction that changes rules. Empty if the rules stay.
     pub switch: Vec<Change>,
-    /// What is not needed any more. Changes no verdict.
+    /// Deletes what is not needed any more. Changes no verdict.
     pub sweep: Vec<Change>,
 }
 
@@ -53,32 +54,32 @@ pub struct Plan {
 pub struct Update {
     /// The set as it is.
     pub old: Set,
-    /// The set as it is to be.
+    /// The set as it should be.
     pub new: Set,
 }
 
 impl Plan {
-    /// Whether the kernel is as it should be.
+    /// Whether there is nothing to change.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether anything changes that packets could notice.
+    /// Whether the treatment of packets may change.
     pub fn changes_verdicts(&self) -> bool {
         !self.switch.is_empty() || !self.updates.is_empty()
     }
 }
 
 impl Live {
-    /// What the table means: the ruleset under the names that rulesets know, without what no packet meets and without
-    /// base chains that have been emptied because they could not be deleted.
+    /// What the table means: the ruleset with plain names, without what no packet reaches, and without base chains that
+    /// were emptied because they cannot be deleted.
     pub fn meaning(&self) -> Ruleset {
         let mut ruleset = self.reached();
         let bodies: Vec<(String, String)> = ruleset.chains.iter().filter_map(body).collect();
         for (base, body) in &bodies {
             let rules = ruleset.chain(body).map(|chain| chain.rules.clone()).unwrap_or_default();
             if let Some(chain) = ruleset.chains.iter_mut().find(|chain| chain.name == *base) {
-                // What somebody has put before the `goto` still comes first.
+                // Rules of others before the `goto` still come first.
                 chain.rules.pop();
                 chain.rules.extend(rules);
             }
@@ -93,7 +94,7 @@ impl Live {
         ruleset.without_notes()
     }
 
-    /// The table without chains, sets and counters that no packet meets.
+    /// The table without chains, sets and counters that no packet reaches.
     fn reached(&self) -> Ruleset {
         let mut ruleset = self.0.clone();
         let mut reached: BTreeSet<String> = BTreeSet::new();
@@ -113,96 +114,114 @@ impl Live {
         ruleset
     }
 
-    /// The steps to a ruleset. What is made gets a number that nothing of the table has: chains always, sets where their
-    /// name is taken.
-    pub fn plan(&self, exists: bool, wanted: &Ruleset) -> Plan {
-        self.plan_with(exists, wanted, few_come)
+    /// The steps to a ruleset; `exists` says whether the kernel has the table. New chains, and new sets whose name is
+    /// taken, get a number that the table does not use.
+    pub fn plan(&self, exists: bool, target: &Ruleset) -> Plan {
+        self.plan_with(exists, target, adds_few)
     }
 
-    /// As [`Live::plan`], without a doubt about the elements that a set of prefixes has in the kernel: it is made anew
-    /// where it is not what is wanted. Somebody else may have put the same addresses there as other elements.
-    pub fn plan_anew(&self, exists: bool, wanted: &Ruleset) -> Plan {
-        self.plan_with(exists, wanted, |_, _| false)
+    /// As [`Live::plan`], but sets of prefixes that differ are replaced, not updated: another program may have added the
+    /// same addresses as other elements.
+    pub fn plan_replacing_sets(&self, exists: bool, target: &Ruleset) -> Plan {
+        self.plan_with(exists, target, |_, _| false)
     }
 
-    fn plan_with(&self, exists: bool, wanted: &Ruleset, few_come: fn(&PrefixSet, &PrefixSet) -> bool) -> Plan {
-        let now = self.meaning();
-        let wanted = wanted.clone().without_notes();
-        let same_rules = now.chains == sorted_like(&wanted, &now).chains && now.counters == wanted.counters;
-        let changed_only_elements = || {
-            let names = |ruleset: &Ruleset| ruleset.sets.keys().cloned().collect::<Vec<_>>();
-            names(&now) == names(&wanted)
-                && now
-                    .sets
-                    .values()
-                    .zip(wanted.sets.values())
-                    .all(|(old, new)| old == new || is_updated(old, new, few_come))
+    fn plan_with(&self, exists: bool, target: &Ruleset, adds_few: fn(&PrefixSet, &PrefixSet) -> bool) -> Plan {
+        let (now, target) = (self.meaning(), target.clone().without_notes());
+        let same_rules = now.chains == sorted_like(&target, &now).chains && now.counters == target.counters;
+        let same_sets = || {
+            let pairs = || now.sets.values().zip(target.sets.values());
+            now.sets.keys().eq(target.sets.keys())
+                && pairs().all(|(old, new)| old == new || is_updated(old, new, adds_few))
         };
-        // Every set of the meaning is one that rules look into, so it has a live name; and both have the same sets here.
-        let reached = self.reached();
-        let plain = plain_names(reached.sets.keys());
-        let live_names: BTreeMap<&str, &str> =
-            plain.iter().map(|(live, plain)| (plain.as_str(), live.as_str())).collect();
-        if exists && same_rules && changed_only_elements() {
-            let updates = now.sets.iter().filter(|(name, old)| wanted.sets[*name] != **old).map(|(name, old)| {
-                (live_names[name.as_str()].to_owned(), Update { old: old.clone(), new: wanted.sets[name].clone() })
-            });
-            return Plan { updates: updates.collect(), sweep: self.sweep(&reached), ..Plan::default() };
+        match exists && same_rules && same_sets() {
+            true => self.plan_updates(&now, &target),
+            false => self.plan_rules(exists, &now, &target),
         }
+    }
+
+    /// The live names of the sets that packets reach, by plain name. Rules match every set of the meaning, so each has
+    /// one.
+    fn live_names(&self) -> BTreeMap<String, String> {
+        plain_names(self.reached().sets.keys()).into_iter().map(|(live, plain)| (plain, live)).collect()
+    }
+
+    /// The steps if rules and sets stay, and only elements change.
+    fn plan_updates(&self, now: &Ruleset, target: &Ruleset) -> Plan {
+        let names = self.live_names();
+        let pairs = now.sets.iter().zip(target.sets.values()).filter(|((_, old), new)| old != new);
+        let updates =
+            pairs.map(|((name, old), new)| (names[name].clone(), Update { old: old.clone(), new: new.clone() }));
+        Plan { updates: updates.collect(), sweep: self.sweep(&self.reached()), ..Plan::default() }
+    }
+
+    /// The steps to other rules.
+    fn plan_rules(&self, exists: bool, now: &Ruleset, target: &Ruleset) -> Plan {
         let taken = self.0.sets.keys().chain(self.0.chains.iter().map(|chain| &chain.name));
         let number = taken.filter_map(|name| parts(name).1).max().map_or(1, |last| last.saturating_add(1));
-        // A live set is kept where it is what is wanted; all others are made anew.
-        let mut names: BTreeMap<String, String> = BTreeMap::new();
         let mut plan = Plan::default();
         if !exists {
             plan.fill.push(Change::AddTable);
         }
-        plan.fill.extend(wanted.counters.difference(&self.0.counters).cloned().map(Change::AddCounter));
-        for (name, set) in &wanted.sets {
-            if let Some(live) = live_names.get(name.as_str()).filter(|_| now.sets.get(name) == Some(set)) {
-                names.insert(name.clone(), (*live).to_owned());
-                continue;
-            }
-            let live = match self.0.sets.contains_key(name) {
-                true => format!("{name}.{number}"),
-                false => name.clone(),
-            };
-            plan.fill.push(Change::AddSet { name: live.clone(), family: set.family, kind: set.kind });
-            plan.elements.insert(live.clone(), set.clone());
-            names.insert(name.clone(), live);
-        }
-        let mut target = wanted.clone();
+        plan.fill.extend(target.counters.difference(&self.0.counters).cloned().map(Change::AddCounter));
+        let names = self.fill_sets(now, target, number, &mut plan);
+        let mut live = target.clone();
         let live_set = |name: &str| names.get(name).cloned().unwrap_or_else(|| name.to_owned());
-        rename(&mut target, live_set, |name| format!("{name}.{number}"));
-        target.sets = names.iter().map(|(plain, live)| (live.clone(), wanted.sets[plain].clone())).collect();
-        // The rules of base chains stand in chains that these lead to.
-        let bases =
-            target.chains.iter_mut().filter_map(|chain| Some((plain_name(&chain.name).to_owned(), chain.base.take()?)));
-        let bases: Vec<(String, Base)> = bases.collect();
-        plan.fill.extend(target.chains.iter().map(|chain| Change::AddChain { name: chain.name.clone(), base: None }));
-        plan.fill.extend(target.chains.iter().flat_map(|chain| {
+        rename(&mut live, live_set, |name| format!("{name}.{number}"));
+        live.sets = names.iter().map(|(plain, name)| (name.clone(), target.sets[plain].clone())).collect();
+        // The rules of base chains go into numbered chains, too.
+        let take_base = |chain: &mut Chain| Some((plain_name(&chain.name).to_owned(), chain.base.take()?));
+        let bases: Vec<(String, Base)> = live.chains.iter_mut().filter_map(take_base).collect();
+        plan.fill.extend(live.chains.iter().map(|chain| Change::AddChain { name: chain.name.clone(), base: None }));
+        plan.fill.extend(live.chains.iter().flat_map(|chain| {
             let rules = chain.rules.iter().cloned();
             rules.map(|rule| Change::AddRule { chain: chain.name.clone(), rule: Box::new(rule) })
         }));
         plan.switch = self.switch(&bases, number);
-        // What is there once the rules are switched, and not wanted.
-        target.chains.extend(bases.iter().map(|(name, base)| Chain {
+        live.chains.extend(bases.iter().map(|(name, base)| Chain {
             name: name.clone(),
             base: Some(*base),
             rules: vec![to_body(name, number)],
         }));
-        let mut after = self.clone();
-        after.0.chains.retain(|chain| !target.chains.iter().any(|new| new.name == chain.name));
-        let emptied = after.0.chains.iter_mut().filter(|chain| chain.base.is_some());
-        emptied.for_each(|chain| chain.rules.clear());
-        after.0.chains.extend(target.chains.clone());
-        after.0.sets.extend(target.sets.clone());
-        after.0.counters.extend(target.counters.iter().cloned());
+        let after = self.after_switch(live);
         plan.sweep = after.sweep(&after.reached());
         plan
     }
 
-    /// Packets are sent to the new chains; base chains that are not wanted stay, empty.
+    /// Adds the sets that have to be created to a plan, and returns the live names of all. A live set that is as it
+    /// should be is kept.
+    fn fill_sets(&self, now: &Ruleset, target: &Ruleset, number: u64, plan: &mut Plan) -> BTreeMap<String, String> {
+        let kept = self.live_names();
+        let mut names = BTreeMap::new();
+        for (name, set) in &target.sets {
+            let live = match kept.get(name).filter(|_| now.sets.get(name) == Some(set)) {
+                Some(live) => live.clone(),
+                None => {
+                    let is_taken = self.0.sets.contains_key(name);
+                    let live = if is_taken { format!("{name}.{number}") } else { name.clone() };
+                    plan.fill.push(Change::AddSet { name: live.clone(), family: set.family, kind: set.kind });
+                    plan.elements.insert(live.clone(), set.clone());
+                    live
+                }
+            };
+            names.insert(name.clone(), live);
+        }
+        names
+    }
+
+    /// The table with new sets and chains, after the switch to them.
+    fn after_switch(&self, new: Ruleset) -> Self {
+        let mut after = self.clone();
+        after.0.chains.retain(|chain| new.chain(&chain.name).is_none());
+        let emptied = after.0.chains.iter_mut().filter(|chain| chain.base.is_some());
+        emptied.for_each(|chain| chain.rules.clear());
+        after.0.chains.extend(new.chains);
+        after.0.sets.extend(new.sets);
+        after.0.counters.extend(new.counters);
+        after
+    }
+
+    /// Sends packets to the new chains. Base chains that are not needed stay, empty.
     fn switch(&self, bases: &[(String, Base)], number: u64) -> Vec<Change> {
         let mut changes = Vec::new();
         for (name, base) in bases {
@@ -221,7 +240,7 @@ impl Live {
         changes
     }
 
-    /// Deletes the chains, sets and counters that no packet meets.
+    /// Deletes the chains, sets and counters that no packet reaches.
     fn sweep(&self, reached: &Ruleset) -> Vec<Change> {
         let unreached = || self.0.chains.iter().filter(|chain| reached.chain(&chain.name).is_none());
         let filled = unreached().filter(|chain| !chain.rules.is_empty());
@@ -233,46 +252,46 @@ impl Live {
     }
 }
 
-/// Most elements that are put between those of a large set: the kernel (Linux 6.18) looks for the place of each among
-/// all of them, and has filled a new set by the time it has found some twenty.
-const MOST_PUT_IN: usize = 16;
+/// The most elements that are added to a large set. The kernel (Linux 6.18) searches all elements for the place of each;
+/// in the time of some twenty it fills a new set.
+const MAX_ADDED: usize = 16;
 
-/// Most ranges of a large set that go, and that come.
-const MOST_CHANGED: usize = 1024;
+/// The most ranges of a large set that are deleted, and that are added.
+const MAX_CHANGED: usize = 1024;
 
-/// Whether a live set is updated, so that no other need take its place.
+/// Whether a live set is updated in place, not replaced.
 ///
-/// A hash always is. Intervals only where there are so many that to fill them all takes seconds, and where nothing that
-/// comes shares an address with what goes: before January 2026 the kernel takes what is still to come for what is there
-/// while it looks for the interval of an address, and misses the interval that goes (commit 7e43e0a1141d).
-fn is_updated(old: &Set, new: &Set, few_come: fn(&PrefixSet, &PrefixSet) -> bool) -> bool {
+/// A hash always is. A set of intervals is if filling a new one takes seconds, and no added element shares an address with
+/// a deleted one: before January 2026, the kernel's lookup of an address may return the interval that is not yet active
+/// and miss the one that is still valid (commit 7e43e0a1141d).
+fn is_updated(old: &Set, new: &Set, adds_few: fn(&PrefixSet, &PrefixSet) -> bool) -> bool {
     match (old.kind, new.kind) {
         _ if old.family != new.family => false,
         (SetKind::Hosts, SetKind::Hosts) => true,
-        (SetKind::Prefixes, SetKind::Prefixes) => old.is_large() && few_come(&old.elements, &new.elements),
+        (SetKind::Prefixes, SetKind::Prefixes) => old.is_large() && adds_few(&old.elements, &new.elements),
         (SetKind::Prefixes | SetKind::Hosts, _) => false,
     }
 }
 
-/// Whether few elements come to a set of intervals, and none that overlaps one that goes.
-fn few_come(old: &PrefixSet, new: &PrefixSet) -> bool {
-    let (gone, come) = (old.changed_ranges(new), new.changed_ranges(old));
-    if gone.range_count().max(come.range_count()) > MOST_CHANGED {
+/// Whether few elements are added to a set of intervals, and none that overlaps a deleted one.
+fn adds_few(old: &PrefixSet, new: &PrefixSet) -> bool {
+    let (deleted, added) = (old.changed_ranges(new), new.changed_ranges(old));
+    if deleted.range_count().max(added.range_count()) > MAX_CHANGED {
         return false;
     }
-    // Of a range that has grown or shrunk some elements stay.
-    let (gone, come): (BTreeSet<Prefix>, BTreeSet<Prefix>) = (gone.prefixes().collect(), come.prefixes().collect());
-    let leaving: PrefixSet = gone.difference(&come).copied().collect();
-    let coming: Vec<Prefix> = come.difference(&gone).copied().collect();
-    coming.len() <= MOST_PUT_IN && !leaving.overlaps(&coming.into_iter().collect())
+    // Some elements of a range that has grown or shrunk stay.
+    let [deleted, added] = [deleted, added].map(|set| set.prefixes().collect::<BTreeSet<Prefix>>());
+    let really_deleted: PrefixSet = deleted.difference(&added).copied().collect();
+    let really_added: Vec<Prefix> = added.difference(&deleted).copied().collect();
+    really_added.len() <= MAX_ADDED && !really_deleted.overlaps(&really_added.into_iter().collect())
 }
 
-/// The one rule of a base chain: to the chain that has its rules.
+/// The one rule of a base chain: a `goto` to the chain that has its rules.
 fn to_body(base: &str, number: u64) -> Rule {
     Rule::new([], Action::Goto(format!("{base}.{number}")))
 }
 
-/// The plain names of live ones; a name stays as it is where two would become one.
+/// The plain names of live ones. A name that two would share is not changed.
 fn plain_names<'a>(live: impl Iterator<Item = &'a String> + Clone) -> BTreeMap<String, String> {
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
     live.clone().for_each(|name| *count.entry(plain_name(name)).or_default() += 1);
@@ -283,7 +302,7 @@ fn plain_names<'a>(live: impl Iterator<Item = &'a String> + Clone) -> BTreeMap<S
     .collect()
 }
 
-/// A base chain and the chain that has its rules, where it ends by going there.
+/// A base chain and the chain that has its rules, if it ends with a `goto` there.
 fn body(chain: &Chain) -> Option<(String, String)> {
     let rule = chain.rules.last()?;
     let Action::Goto(target) = &rule.action else { return None };
@@ -297,8 +316,7 @@ fn is_emptied(chain: &Chain) -> bool {
     chain.rules.is_empty() && chain.base.is_some_and(|base| base.policy == ChainPolicy::Accept)
 }
 
-/// A ruleset with its chains in the order of another one, as far as that has them: chains are called by name, and their
-/// order means nothing.
+/// A ruleset with its chains in the order of another one. The order of chains has no meaning.
 fn sorted_like(ruleset: &Ruleset, other: &Ruleset) -> Ruleset {
     let place = |name: &str| other.chains.iter().position(|chain| chain.name == name);
     let mut sorted = ruleset.clone();
@@ -306,7 +324,7 @@ fn sorted_like(ruleset: &Ruleset, other: &Ruleset) -> Ruleset {
     sorted
 }
 
-/// Puts every chain behind those that it leads to, in an order that does not depend on which was made first.
+/// Puts every chain after those that it leads to, in an order that does not depend on which was created first.
 fn sort(ruleset: &mut Ruleset) {
     const ORDER: [Hook; 5] = [Hook::RawPrerouting, Hook::Input, Hook::RawOutput, Hook::Output, Hook::Forward];
     fn visit<'a>(ruleset: &'a Ruleset, chain: &'a Chain, seen: &mut BTreeSet<&'a str>, sorted: &mut Vec<Chain>) {
@@ -327,7 +345,7 @@ fn sort(ruleset: &mut Ruleset) {
     ruleset.chains = sorted;
 }
 
-/// Gives other names to sets and chains, wherever they occur in rules, and to the chains themselves.
+/// Renames chains, and the sets and chains that rules refer to.
 fn rename(ruleset: &mut Ruleset, set: impl Fn(&str) -> String, chain: impl Fn(&str) -> String) {
     for one in &mut ruleset.chains {
         one.name = chain(&one.name);

@@ -1,19 +1,19 @@
-//! From the ways in which flows permit packets to rules, dispatched by protocol and port.
+//! From permits to rules, dispatched by protocol and port.
 
 use std::collections::BTreeMap;
 
 use crate::net::{CtDirection, Family, IcmpTypes, PacketEnd, PortSet, Protocol, Traffic, Transport, Verdict};
 use crate::ruleset::{Action, Chain, FLOW_COUNTER, Label, Match, Rule};
 
-/// One way in which a flow permits packets.
+/// One combination of sets, protocols and ports by which a flow permits packets.
 #[derive(Clone, Debug)]
 pub(super) struct Permit {
     pub(super) flow: String,
-    /// The family of the sets, where any is matched.
+    /// The family of the sets, if any is matched.
     pub(super) family: Family,
-    /// No address is matched, so both families are meant.
+    /// No address is matched: the permit is for both families.
     pub(super) any_family: bool,
-    /// What must hold besides protocol and ports.
+    /// The matches other than protocol and ports.
     pub(super) matches: Vec<Match>,
     pub(super) traffic: Traffic,
     pub(super) from_ports: Option<PortSet>,
@@ -40,11 +40,11 @@ impl Permit {
         }
     }
 
-    /// What must hold of a TCP or UDP packet besides the flow's destination port.
+    /// The matches on a TCP or UDP packet other than the flow's destination port.
     fn transport_matches(&self, transport: Transport) -> Vec<Match> {
         let from = self.from_ports.clone().map(|ports| Match::Port(transport, self.service_end().other(), ports));
-        // Without conntrack a reply is told by its port, and the port is the sender's choice: at least it must not
-        // open a connection.
+        // Without conntrack a reply is recognised by its port, which its sender chooses: at least it must not open a
+        // connection.
         let is_tcp_reply = self.direction == CtDirection::Reply && transport == Transport::Tcp;
         let reply = is_tcp_reply.then_some(Match::NotOpening);
         from.into_iter().chain(reply).collect()
@@ -91,14 +91,14 @@ pub(super) fn inline(permit: &Permit) -> Vec<Rule> {
     let with_ports = permit.ports().into_iter().filter(|(_, ports)| !ports.is_empty()).map(|(transport, ports)| {
         let port = Match::Port(transport, permit.service_end(), ports);
         let rule = permit.rule([]);
-        // Every packet comes by here, and to look at a port costs less than to look into a set.
+        // Every packet passes these rules, and matching a port costs less than looking up a set.
         let matches = [port].into_iter().chain(permit.transport_matches(transport)).chain(rule.matches).collect();
         Rule { matches, ..rule }
     });
     with_ports.chain(permit.portless().into_iter().map(|(_, rule)| rule)).collect()
 }
 
-/// The rules that send packets to the permits of their protocol and port; the chains that they lead to are added.
+/// The rules that send packets to the permits of their protocol and port. Adds the chains that they lead to.
 pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>) -> Vec<Rule> {
     let mut rules = Vec::new();
     let mut by_protocol = BTreeMap::new();
@@ -122,8 +122,8 @@ pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>)
     }
     let mut portless: BTreeMap<u8, Vec<Rule>> = BTreeMap::new();
     for (number, mut rule) in permits.iter().flat_map(Permit::portless) {
-        // The dispatch has matched the protocol; of an ICMP message all types need no test either, where addresses
-        // tell the family. Without an address the type match is what tells it.
+        // The dispatch has matched the protocol. All types of ICMP need no match either, if an address gives the family.
+        // Without an address, the match on the type gives it.
         let addressed = rule.matches.len() > 1;
         rule.matches.retain(|condition| match condition {
             Match::Protocol(_) => false,
@@ -146,7 +146,7 @@ pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>)
     rules
 }
 
-/// Adds a rule unless it stands there: of a flow without ports the reply looks like the flow.
+/// Adds a rule unless it is there: a reply without ports looks like its flow.
 fn add(rules: &mut Vec<Rule>, rule: Rule) {
     if !rules.contains(&rule) {
         rules.push(rule);
@@ -162,7 +162,7 @@ fn protocol_word(number: u8) -> String {
     }
 }
 
-/// The rule that sends packets to a chain by port; ports with the same permits share a chain.
+/// The rule that sends packets to a chain by port. Ports with the same permits share a chain.
 fn by_port(
     stem: &str,
     transport: Transport,

@@ -6,10 +6,9 @@ use crate::intent::{Addresses, End, Flow, Intent, Resolved, Side};
 use crate::net::Family;
 use crate::ruleset::{Set, SetKind};
 
-/// The sets that rules have asked for.
+/// The sets that rules refer to.
 ///
-/// Ids of flows have no underscore, and a zone's set has one before the family's: no id takes the place of a zone,
-/// whatever the operator calls a row.
+/// Ids of flows have no underscore, and `zone_…` has one before the family's: no id can take the name of a zone's set.
 pub(super) struct Sets {
     sets: BTreeMap<String, Set>,
     /// Flows whose inbound and outbound peers differ.
@@ -25,9 +24,9 @@ impl Sets {
         Self { sets: BTreeMap::new(), two_sided }
     }
 
-    /// The sets that hold addresses: for each family one of prefixes and one of resolved hosts, where there are such.
+    /// The sets of some addresses: in each family one of prefixes and one of resolved hosts, as needed.
     ///
-    /// Hosts have a set in both families whatever DNS has said, so that later answers change elements only.
+    /// Hosts have a set in both families regardless of what DNS answered: later answers must change elements only.
     pub(super) fn refer(&mut self, base: &str, addresses: &Addresses, note: &str) -> Vec<(Family, String)> {
         let mut refs = Vec::new();
         for family in Family::BOTH {

@@ -1,5 +1,5 @@
-//! IPv4 addresses and prefixes as text, where there are half a million of them: the standard library's way takes several
-//! times as long.
+//! Fast reading and writing of IPv4 addresses and prefixes, for lists of half a million. The standard library takes
+//! several times as long.
 
 use std::net::Ipv4Addr;
 
@@ -16,13 +16,13 @@ pub struct Plain {
     pub high: u32,
     /// Whether it was written without a length.
     pub is_address: bool,
-    /// How many bytes it takes.
+    /// Its length in bytes.
     pub length: usize,
 }
 
 impl Plain {
-    /// Reads what a text begins with, whatever follows. `None` where that is something else, or wrong in any way: what
-    /// is wrong is for others to say.
+    /// Reads an address or prefix at the beginning of a text, regardless of what follows. `None` if there is no valid
+    /// one; the strict parser says what is wrong.
     pub fn read(text: &[u8]) -> Option<Self> {
         let (mut low, mut at) = (0, 0);
         for octet in 0..4 {
@@ -40,23 +40,23 @@ impl Plain {
     }
 }
 
-/// Reads a number up to `most`, which is below 1000. Some programs take a leading zero for a sign of octal digits.
-fn number(text: &[u8], at: &mut usize, most: u32) -> Option<u32> {
+/// Reads a number up to `max`, which is below 1000. Leading zeros are refused: some programs read them as octal.
+fn number(text: &[u8], at: &mut usize, max: u32) -> Option<u32> {
     let digit = |at: usize| text.get(at).map(|byte| u32::from(byte.wrapping_sub(b'0'))).filter(|digit| *digit <= 9);
     let mut number = digit(*at)?;
     *at += 1;
     while let Some(digit) = digit(*at) {
-        number = if number == 0 { most + 1 } else { number * 10 + digit };
-        if number > most {
+        number = if number == 0 { max + 1 } else { number * 10 + digit };
+        if number > max {
             return None;
         }
         *at += 1;
     }
-    (number <= most).then_some(number)
+    (number <= max).then_some(number)
 }
 
 impl Prefix {
-    /// Writes the prefix behind a text, as [`Display`](std::fmt::Display) shows it.
+    /// Appends the prefix to a text, as [`Display`](std::fmt::Display) shows it.
     pub fn push_to(self, text: &mut String) {
         match self.net() {
             IpNet::V4(net) => {

@@ -5,32 +5,33 @@ use std::str::FromStr;
 
 /// An absolute host name: lower case, ASCII, without a trailing dot.
 ///
-/// It has at least two labels, because a lone word is what a search domain would complete, and edgeward never lets
-/// one choose whom a firewall trusts.
+/// It has at least two labels. A search domain would complete a single one, and must not decide whom a firewall trusts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DomainName(String);
 
 /// Why a text is not an absolute host name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DomainNameError {
-    /// A letter outside of ASCII.
-    #[error("`{0}` has letters outside of ASCII")]
+    /// It has a character outside of ASCII.
+    #[error("`{0}` has characters outside of ASCII")]
     NotAscii(String),
-    /// One label only.
+    /// It has one label only.
     #[error("`{0}` is not an absolute host name")]
     NotAbsolute(String),
-    /// A label or the whole is empty, too long, or has a character that host names do not have.
+    /// It, or one of its labels, is empty or too long, or has a character that host names do not have.
     #[error("`{0}` is not a host name")]
     Malformed(String),
 }
 
 impl DomainNameError {
-    /// The way out.
+    /// How to fix it.
     pub fn help(&self) -> &'static str {
         match self {
             Self::NotAscii(_) => "write the name in its ASCII form (`xn--…`)",
             Self::NotAbsolute(_) => "write the name in full, `host.example.com`: search domains are never used",
-            Self::Malformed(_) => "labels of letters, digits and hyphens, 1 to 63 each, 253 in all, with dots between",
+            Self::Malformed(_) => {
+                "write labels of letters, digits and hyphens, 1 to 63 each and 253 in all, separated by dots"
+            }
         }
     }
 }
@@ -45,25 +46,25 @@ impl DomainName {
 impl FromStr for DomainName {
     type Err = DomainNameError;
 
-    /// Reads a host name as RFC 1123 (section 2.1) has it; a trailing dot is fine.
+    /// Reads a host name (RFC 1123 section 2.1). A trailing dot is allowed.
     fn from_str(text: &str) -> Result<Self, DomainNameError> {
         if !text.is_ascii() && !text.chars().any(|c| c.is_control() || c.is_whitespace()) {
             return Err(DomainNameError::NotAscii(text.to_owned()));
         }
         let malformed = || DomainNameError::Malformed(text.to_owned());
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        let label_is_good = |label: &str| {
+        let is_label = |label: &str| {
             (1..=63).contains(&label.len())
                 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        if name.len() > 253 || !name.split('.').all(label_is_good) {
+        if name.len() > 253 || !name.split('.').all(is_label) {
             return Err(malformed());
         }
         match name.rsplit_once('.') {
             None => Err(DomainNameError::NotAbsolute(text.to_owned())),
-            // No top-level domain is a number, and `10.0.0.256` is a mistyped address.
+            // No top-level domain is a number: `10.0.0.256` is a mistyped address.
             Some((_, last)) if last.bytes().all(|byte| byte.is_ascii_digit()) => Err(malformed()),
             Some(_) => Ok(Self(name)),
         }

@@ -1,40 +1,39 @@
-//! Lists of prefixes as text: one prefix, address or range a line, `#` comments, any length.
+//! Lists of prefixes as text, of any length: one prefix, address or range per line, comments after `#`.
 
 use std::net::IpAddr;
 
 use super::{Plain, Prefix, PrefixError, PrefixSet, parse_address};
 
-/// Problems that are reported; a file of another kind has one in each line.
-const MOST_PROBLEMS: usize = 20;
-/// Nothing is read of a line behind so many bytes. Only a comment may reach there.
-const LONGEST_LINE: usize = 4096;
-/// What some programs begin a text with.
+/// The most problems that are reported: a file of another kind has one in each line.
+const MAX_PROBLEMS: usize = 20;
+/// The most bytes of a line that are read. Only a comment may be longer.
+const MAX_LINE: usize = 4096;
+/// What some programs put at the beginning of a text.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-/// What a message shows of a line.
-const LONGEST: usize = 60;
+/// The most characters of a line that a message shows.
+const MAX_SHOWN: usize = 60;
 
-/// Why a line is no entry.
+/// Why a line is not an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ListError {
     /// It is neither an address nor a prefix.
     #[error(transparent)]
     Prefix(#[from] PrefixError),
-    /// The ends of a range are of two families.
-    #[error("the ends of `{0}` are of two families")]
+    /// The ends of a range are of different families.
+    #[error("the ends of `{0}` are of different families")]
     Families(String),
     /// The first end of a range is above the last.
-    #[error("the range `{0}` runs backwards")]
+    #[error("the range `{0}` is reversed")]
     Reversed(String),
-    /// The line is no UTF-8.
-    #[error("the line is not text")]
+    /// The line is not UTF-8.
+    #[error("the line is not UTF-8")]
     NotText,
-    /// The line does not end where an entry could.
+    /// The line is longer than any entry.
     #[error("the line is longer than any entry: `{0}…`")]
     TooLong(String),
 }
 
-/// Reads a list bit by bit, so that a file of any size needs no more memory than its entries: 8 bytes for one of IPv4,
-/// 32 for one of IPv6.
+/// Reads a list in pieces. It needs memory for the entries only: 8 bytes for IPv4, 32 for IPv6.
 ///
 /// ```
 /// use edgeward::net::ListReader;
@@ -51,24 +50,24 @@ pub struct ListReader {
     v6: Vec<(u128, u128)>,
     /// The number of the line that is read, from 0.
     line: u64,
-    /// The beginning of a line whose end is still to come: at most [`LONGEST_LINE`] and one byte more.
+    /// The beginning of an incomplete line: at most [`MAX_LINE`] bytes and one more.
     rest: Vec<u8>,
     problems: Vec<(u64, ListError)>,
     /// Problems that are not reported.
     more: u64,
 }
 
-/// What is wrong with a list: line numbers, from 1, with what is wrong there, and how many problems there are besides.
+/// What is wrong with a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListProblems {
-    /// The first problems.
+    /// The first problems, each with its line, from 1.
     pub first: Vec<(u64, ListError)>,
     /// How many more there are.
     pub more: u64,
 }
 
 impl ListReader {
-    /// Reads some bytes more; they may end within a line.
+    /// Reads the next bytes; they may end within a line.
     pub fn push(&mut self, bytes: &[u8]) {
         let mut bytes = bytes;
         if !self.rest.is_empty() {
@@ -79,7 +78,7 @@ impl ListReader {
             bytes = &bytes[end + 1..];
         }
         loop {
-            // By far the most lines, and many times as many a second this way.
+            // Nearly all lines are like this, and this is many times faster.
             while let Some(plain) = Plain::read(bytes)
                 && bytes.get(plain.length) == Some(&b'\n')
             {
@@ -93,19 +92,19 @@ impl ListReader {
         }
     }
 
-    /// Keeps the beginning of a line, as far as it matters.
+    /// Keeps the beginning of a line, up to the limit.
     fn keep(&mut self, bytes: &[u8]) {
-        let room = (LONGEST_LINE + 1).saturating_sub(self.rest.len());
+        let room = (MAX_LINE + 1).saturating_sub(self.rest.len());
         self.rest.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
     fn read(&mut self, line: &[u8]) {
         self.line += 1;
         let line = if self.line == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
-        let (line, is_cut) = (&line[..line.len().min(LONGEST_LINE)], line.len() > LONGEST_LINE);
+        let (line, is_cut) = (&line[..line.len().min(MAX_LINE)], line.len() > MAX_LINE);
         let entry = match line.iter().position(|byte| *byte == b'#') {
             Some(comment) => &line[..comment],
-            // What stands behind is not known, or could be an end of a range.
+            // The rest is not known and could be the end of a range.
             None if is_cut => return self.wrong(ListError::TooLong(shown(line.trim_ascii()))),
             None => line,
         };
@@ -122,7 +121,7 @@ impl ListReader {
     }
 
     fn wrong(&mut self, error: ListError) {
-        match self.problems.len() < MOST_PROBLEMS {
+        match self.problems.len() < MAX_PROBLEMS {
             true => self.problems.push((self.line, error)),
             false => self.more += 1,
         }
@@ -131,7 +130,7 @@ impl ListReader {
     /// The addresses of the list, and how many entries it has.
     ///
     /// # Errors
-    /// What is wrong with its lines: a list with a mistake is not used at all.
+    /// What is wrong with its lines. A list with a mistake is not used at all.
     pub fn finish(mut self) -> Result<(PrefixSet, u64), ListProblems> {
         if !self.rest.is_empty() {
             let line = std::mem::take(&mut self.rest);
@@ -169,17 +168,17 @@ fn other(entry: &[u8]) -> Result<(IpAddr, IpAddr), ListError> {
 }
 
 fn shown(entry: &[u8]) -> String {
-    String::from_utf8_lossy(entry).chars().take(LONGEST).collect()
+    String::from_utf8_lossy(entry).chars().take(MAX_SHOWN).collect()
 }
 
 impl PrefixSet {
-    /// Writes the fewest prefixes that make up the set, one a line, v4 first, in order; `write` gets them in pieces.
+    /// Writes the fewest prefixes that make up the set, one per line, v4 first, in order. `write` gets them in pieces.
     ///
     /// # Errors
     /// Those of `write`.
     pub fn write_lines<E>(&self, mut write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         const PIECE: usize = 64 << 10;
-        let mut lines = String::with_capacity(PIECE + LONGEST);
+        let mut lines = String::with_capacity(PIECE + MAX_SHOWN);
         for prefix in self.prefixes() {
             prefix.push_to(&mut lines);
             lines.push('\n');
@@ -224,21 +223,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_said_with_its_line() {
+    fn what_is_not_an_entry_is_reported_with_its_line() {
         let wrong = |text: &str| {
             let problems = read(&format!("10.0.0.0/8\n{text}\n10.0.0.1")).unwrap_err();
             assert_eq!((problems.first.len(), problems.first[0].0, problems.more), (1, 2, 0));
             problems.first[0].1.to_string()
         };
-        assert!(wrong("10.0.0.1/8").contains("has bits set behind its prefix length"));
+        assert!(wrong("10.0.0.1/8").contains("has host bits set"));
         assert!(wrong("10.0.0.01").contains("leading zero"));
         assert!(wrong("00.0.0.0/8").contains("leading zero"));
         assert!(wrong("10.0.0.0/33").contains("is not a prefix length"));
         assert!(wrong("10.0.0.256").contains("is not an IP address"));
         assert!(wrong("10.0.0").contains("is not an IP address"));
         assert!(wrong("10.0.0.0/").contains("is not a prefix length"));
-        assert!(wrong("10.0.0.2-10.0.0.1").contains("runs backwards"));
-        assert!(wrong("10.0.0.2-::1").contains("two families"));
+        assert!(wrong("10.0.0.2-10.0.0.1").contains("is reversed"));
+        assert!(wrong("10.0.0.2-::1").contains("different families"));
         assert!(wrong("mirror.example.com").contains("is not an IP address"));
         assert!(wrong(&"1".repeat(5000)).contains("longer than any entry"));
         for size in [1, 5000, 300_000] {

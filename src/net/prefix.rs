@@ -33,7 +33,7 @@ impl Family {
     }
 }
 
-/// An IPv4 or IPv6 prefix without host bits; a lone address is a prefix of full length.
+/// An IPv4 or IPv6 prefix without host bits. A single address is a prefix of full length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(IpNet);
 
@@ -46,14 +46,14 @@ pub enum PrefixError {
     /// An IPv4 address with a leading zero, which some programs read as octal.
     #[error("`{0}` has a number with a leading zero, which some programs read as octal")]
     LeadingZero(String),
-    /// An IPv4 address in IPv6 notation, which no packet carries.
-    #[error("`{0}` is an IPv4 address in IPv6 notation; packets carry `{1}`")]
+    /// An IPv4-mapped IPv6 address, which no packet carries.
+    #[error("`{0}` is an IPv4-mapped address; packets carry `{1}`")]
     Mapped(String, Ipv4Addr),
-    /// The part behind the slash is not a prefix length of the family.
+    /// The part after the slash is not a prefix length of the family.
     #[error("`/{0}` is not a prefix length from 0 to {1}")]
     Length(String, u8),
-    /// Bits are set behind the prefix length.
-    #[error("`{0}` has bits set behind its prefix length")]
+    /// Bits of the host part are set.
+    #[error("`{0}` has host bits set")]
     HostBits(String, Prefix),
 }
 
@@ -115,14 +115,14 @@ impl FromStr for Prefix {
             return Ok(parse_address(text)?.into());
         };
         let address = parse_address(address)?;
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        // Digits only: the standard parser would take `+8`, and `08` is a sign of padded tables.
+        let max = if address.is_ipv4() { 32 } else { 128 };
+        // Digits only: the standard parser accepts `+8`, and `08` comes from padded tables.
         let plain = length == "0" || (!length.starts_with('0') && length.bytes().all(|byte| byte.is_ascii_digit()));
         let net = plain
             .then(|| length.parse().ok())
             .flatten()
             .and_then(|bits: u8| IpNet::new(address, bits).ok())
-            .ok_or_else(|| PrefixError::Length(length.to_owned(), longest))?;
+            .ok_or_else(|| PrefixError::Length(length.to_owned(), max))?;
         if net.trunc() != net {
             return Err(PrefixError::HostBits(text.to_owned(), Self(net.trunc())));
         }
@@ -131,7 +131,7 @@ impl FromStr for Prefix {
 }
 
 impl fmt::Display for Prefix {
-    /// A prefix of full length shows as its address: so operators write it, and so does nft.
+    /// A prefix of full length is shown as an address, as operators and nft write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.prefix_len() == self.0.max_prefix_len() { self.0.network().fmt(f) } else { self.0.fmt(f) }
     }
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn good_prefixes_show_as_written() {
+    fn valid_prefixes_are_shown_as_written() {
         for text in ["10.0.0.0/8", "0.0.0.0/0", "::/0", "10.1.2.3", "2001:db8::/32", "fe80::1", "128.0.0.0/1"] {
             assert_eq!(text.parse::<Prefix>().unwrap().to_string(), text);
         }
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_prefixes_say_what_is_wrong() {
+    fn invalid_prefixes_say_what_is_wrong() {
         let error = |text: &str| text.parse::<Prefix>().unwrap_err();
         assert!(
             matches!(error("10.1.2.3/8"), PrefixError::HostBits(_, truncated) if truncated.to_string() == "10.0.0.0/8")

@@ -11,7 +11,7 @@ use super::ranges::Ranges;
 
 /// A set of prefixes: sorted, disjoint and minimal.
 ///
-/// The kernel rejects overlapping intervals, so overlap must be unrepresentable.
+/// The kernel rejects overlapping intervals, so a set cannot represent any.
 ///
 /// ```
 /// use edgeward::net::PrefixSet;
@@ -45,11 +45,11 @@ impl PrefixSet {
         intersection
     }
     each_family! {
-        /// All addresses of this set that the other does not have.
+        /// All addresses of this set that are not in the other.
         difference
     }
     each_family! {
-        /// The ranges of this set that are no ranges of the other: with no address less, and none more.
+        /// The ranges of this set that the other does not have with exactly these ends.
         changed_ranges
     }
 
@@ -66,7 +66,7 @@ impl PrefixSet {
         }
     }
 
-    /// Whether there is no address in it.
+    /// Whether the set has no address.
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
     }
@@ -108,7 +108,7 @@ impl PrefixSet {
         &self.v6
     }
 
-    /// The inclusive ranges of the set, v4 first, in order: its cut points.
+    /// The inclusive ranges of the set, v4 first, in order.
     pub fn ranges(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
         let v4 = self.v4.iter().map(|(low, high)| (Ipv4Addr::from_bits(low).into(), Ipv4Addr::from_bits(high).into()));
         let v6 = self.v6.iter().map(|(low, high)| (Ipv6Addr::from_bits(low).into(), Ipv6Addr::from_bits(high).into()));
@@ -164,7 +164,7 @@ impl FromIterator<IpAddr> for PrefixSet {
 impl FromStr for PrefixSet {
     type Err = PrefixError;
 
-    /// Parses prefixes between commas; an empty text is the empty set.
+    /// Parses prefixes separated by commas; an empty text is the empty set.
     fn from_str(text: &str) -> Result<Self, PrefixError> {
         text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::parse::<Prefix>).collect()
     }

@@ -1,9 +1,9 @@
-//! Sets of integers as sorted, disjoint ranges: the algebra under prefixes, ports and ICMP types.
+//! Sets of integers as sorted, disjoint ranges: what sets of prefixes, ports and ICMP types are made of.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// An unsigned integer that ranges can be made of.
+/// An unsigned integer.
 pub trait Bits: Copy + Ord + fmt::Debug {
     /// The smallest value.
     const MIN: Self;
@@ -13,11 +13,11 @@ pub trait Bits: Copy + Ord + fmt::Debug {
     fn next(self) -> Option<Self>;
     /// The value before, unless this is the smallest.
     fn previous(self) -> Option<Self>;
-    /// The largest block that begins here and does not reach behind `high`: the exponent of its size. A block has a power
-    /// of two of values, and begins at a multiple of its size.
+    /// The largest block that begins here and ends at `high` at the latest: the exponent of its size. The size of a block
+    /// is a power of two, and it begins at a multiple of its size.
     fn block(self, high: Self) -> u32;
-    /// The first value behind a block that begins here, unless it has the largest value.
-    fn behind(self, block: u32) -> Option<Self>;
+    /// The first value after a block that begins here, unless the block has the largest value.
+    fn after(self, block: u32) -> Option<Self>;
 }
 
 macro_rules! bits {
@@ -30,7 +30,7 @@ macro_rules! bits {
             fn block(self, high: Self) -> u32 {
                 (high - self).checked_add(1).map_or(Self::BITS, Self::ilog2).min(self.trailing_zeros())
             }
-            fn behind(self, block: u32) -> Option<Self> {
+            fn after(self, block: u32) -> Option<Self> {
                 self.checked_add((1 as Self).checked_shl(block)?)
             }
         })+
@@ -41,8 +41,8 @@ bits!(u8, u16, u32, u128);
 
 /// A set of integers: inclusive ranges, sorted, disjoint, and with a gap between any two.
 ///
-/// Equal sets have equal representations, so `==` is set equality. A clone costs nothing, and neither does its comparison
-/// with what it was cloned from: sets of half a million ranges are handed around, and never changed.
+/// Equal sets have equal representations, so `==` is set equality. Cloning, and comparing with a clone, costs nothing:
+/// sets of half a million ranges are passed around and never changed.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ranges<T>(Arc<Vec<(T, T)>>);
 
@@ -53,7 +53,7 @@ impl<T> Default for Ranges<T> {
 }
 
 impl<T> Ranges<T> {
-    /// Ranges that are as they have to be.
+    /// Ranges that are sorted and disjoint, with gaps between them.
     fn of(ranges: Vec<(T, T)>) -> Self {
         Self(Arc::new(ranges))
     }
@@ -65,7 +65,7 @@ impl<T: Bits> fmt::Debug for Ranges<T> {
     }
 }
 
-/// Whether one of some inclusive ranges, in order and disjoint, has the value; logarithmic.
+/// Whether a value is in one of some inclusive ranges, in order and disjoint; logarithmic.
 pub fn within<T: Bits>(ranges: &[(T, T)], value: T) -> bool {
     let after = ranges.partition_point(|&(low, _)| low <= value);
     after > 0 && value <= ranges[after - 1].1
@@ -79,10 +79,10 @@ impl<T: Bits + fmt::Display> Ranges<T> {
 }
 
 impl<T: Bits> FromIterator<(T, T)> for Ranges<T> {
-    /// Collects inclusive ranges in any order, overlapping or not. Each must have its ends in order.
+    /// Collects inclusive ranges in any order, overlapping or not. The ends of each must be in order.
     fn from_iter<I: IntoIterator<Item = (T, T)>>(ranges: I) -> Self {
         let mut ranges: Vec<(T, T)> = ranges.into_iter().collect();
-        // Registries and vendor lists come sorted more often than not; a sorted check costs one pass.
+        // Lists of registries and vendors are mostly sorted, and checking that costs one pass.
         if !ranges.is_sorted() {
             ranges.sort_unstable();
         }
@@ -104,7 +104,7 @@ impl<T: Bits> Ranges<T> {
         Self::of(vec![(T::MIN, T::MAX)])
     }
 
-    /// Whether there is no value in it.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -114,7 +114,7 @@ impl<T: Bits> Ranges<T> {
         self.0.iter().copied()
     }
 
-    /// The inclusive ranges, in order, as they are kept.
+    /// The inclusive ranges, in order.
     pub fn as_slice(&self) -> &[(T, T)] {
         &self.0
     }
@@ -167,14 +167,14 @@ impl<T: Bits> Ranges<T> {
         Self::of(gaps)
     }
 
-    /// All values of this set that the other does not have; linear.
+    /// All values of this set that are not in the other; linear.
     pub fn difference(&self, other: &Self) -> Self {
         self.intersection(&other.complement())
     }
 
-    /// The ranges of this set that are no ranges of the other; linear.
+    /// The ranges of this set that the other does not have with exactly these ends; linear.
     pub fn changed_ranges(&self, other: &Self) -> Self {
-        /// Where two large sets differ in few ranges, most of the way is walked in steps of so many.
+        /// Large sets that differ in few ranges are compared in steps of so many.
         const STEP: usize = 256;
         let (mut mine, mut theirs) = (self.as_slice(), other.as_slice());
         if std::ptr::eq(mine, theirs) {
@@ -193,7 +193,7 @@ impl<T: Bits> Ranges<T> {
             theirs = &theirs[skipped..];
             mine = rest;
             match theirs.split_first() {
-                Some((other, behind)) if other == range => theirs = behind,
+                Some((other, rest)) if other == range => theirs = rest,
                 _ => changed.push(*range),
             }
         }
@@ -206,7 +206,7 @@ impl<T: Bits> Ranges<T> {
         std::iter::from_fn(move || {
             let (low, high) = rest.take().or_else(|| ranges.next().copied())?;
             let block = low.block(high);
-            rest = low.behind(block).filter(|next| *next <= high).map(|next| (next, high));
+            rest = low.after(block).filter(|next| *next <= high).map(|next| (next, high));
             Some((low, block))
         })
     }

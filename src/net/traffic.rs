@@ -36,21 +36,21 @@ pub enum Traffic {
 /// Why a text is not a protocol and port.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TrafficError {
-    /// No known word and no slash.
+    /// It is neither a known word nor has a slash.
     #[error("`{0}` is not a protocol and port")]
     Malformed(String),
-    /// What is before the slash has no ports.
+    /// The part before the slash is not a protocol with ports.
     #[error("`{0}` is not a protocol with ports")]
     Protocol(String),
-    /// What is behind the slash is no port.
+    /// The part after the slash is not a port.
     #[error("`{0}` is not a port from 1 to 65535")]
     Port(String),
     /// The first port is above the last.
-    #[error("the range `{0}` runs backwards")]
+    #[error("the range `{0}` is reversed")]
     Reversed(String),
 }
 
-/// What may be written for [`Traffic::parse`]; a help sentence.
+/// What [`Traffic::parse`] reads, for help texts.
 pub const TRAFFIC_FORMS: &str = "`tcp/443`, `udp/5000-5010`, `icmp` or `ipip`";
 
 /// Errors (RFC 792: unreachable, time exceeded, parameter problem; RFC 4443 section 3).
@@ -58,7 +58,7 @@ const ICMP_ERRORS: ([u8; 3], (u8, u8)) = ([3, 11, 12], (1, 4));
 /// Echo reply and request (RFC 792; RFC 4443 section 4).
 const ICMP_ECHO: ([u8; 2], (u8, u8)) = ([0, 8], (128, 129));
 /// Router and neighbour solicitation and advertisement (RFC 4861), and multicast listener messages (RFC 2710 and
-/// RFC 3810), without which switches that snoop lose neighbour discovery itself. Redirects stay out.
+/// RFC 3810): switches with MLD snooping lose neighbour discovery without those. Redirects are left out.
 const NEIGHBOUR_DISCOVERY: [(u8, u8); 2] = [(130, 136), (143, 143)];
 
 fn port(text: &str) -> Result<u16, TrafficError> {
@@ -76,7 +76,7 @@ fn ports(text: &str) -> Result<PortSet, TrafficError> {
 }
 
 impl Traffic {
-    /// No traffic at all: the start of a union.
+    /// No traffic, to build a union from.
     pub fn none() -> Self {
         Traffic::Some {
             tcp: PortSet::default(),
@@ -116,7 +116,7 @@ impl Traffic {
         }
     }
 
-    /// Reads what the catalog writes: besides the operator's words `any` and the groups of ICMP types.
+    /// Reads what the catalog writes: what operators write, `any`, and groups of ICMP types.
     ///
     /// # Errors
     /// Says what is wrong with the text.
@@ -137,7 +137,7 @@ impl Traffic {
         }
     }
 
-    /// All traffic that is in either.
+    /// The traffic that is in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
         let (
@@ -156,7 +156,7 @@ impl Traffic {
         }
     }
 
-    /// Whether some packet may be of both.
+    /// Whether some packet may be in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (
             Traffic::Some { tcp, udp, icmp, icmpv6, protocols },
@@ -206,7 +206,7 @@ impl Traffic {
         }
     }
 
-    /// Whether a packet is of this traffic, sent towards the ports.
+    /// Whether a packet is of this traffic, sent to its ports.
     pub fn admits(&self, packet: &Packet) -> bool {
         let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return true };
         match packet.payload {
@@ -222,7 +222,7 @@ impl Traffic {
 }
 
 impl fmt::Display for Traffic {
-    /// Shows what operators would write, with commas between.
+    /// What operators would write, separated by commas.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words().join(", "))
     }
@@ -233,7 +233,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn operators_words_show_as_written() {
+    fn traffic_is_shown_as_written() {
         for text in ["tcp/443", "udp/5000-5010", "ipip", "tcp/1-65535"] {
             assert_eq!(Traffic::parse(text).unwrap().to_string(), text);
         }
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_ports_say_what_is_wrong() {
+    fn invalid_ports_say_what_is_wrong() {
         let error = |text: &str| Traffic::parse(text).unwrap_err();
         for text in
             ["tcp/0", "tcp/65536", "tcp/", "tcp/08", "tcp/+80", "tcp/http", "tcp/1-", "tcp/-1", "tcp/1-2-3", "tcp/ 80"]

@@ -1,4 +1,4 @@
-//! The dimensions of packet space, each cut into classes whose values no condition tells apart.
+//! The dimensions of packet space, each cut into classes: values that no condition distinguishes.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,10 +9,10 @@ use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, P
 
 /// A dimension of packet space.
 ///
-/// The order is the order of questions in a diagram. What rules ask first and what has few answers comes first; the
-/// destination port stands before the addresses, since most rules are about one service. The source port stands behind
-/// them: where answers have rules of their own, a peer has few services to answer from, so that these cases do not
-/// multiply with those of the destination ports.
+/// The order is that of the nodes in a diagram. What rules match first and what has few values comes first. The
+/// destination port comes before the addresses, since most rules are about one service. The source port comes after
+/// them: where replies have rules of their own, a peer has few services that reply, and these cases must not multiply
+/// with those of the destination ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Axis {
     Hook,
@@ -66,7 +66,7 @@ impl Axis {
     }
 }
 
-/// States in the order in which a witness prefers them; a state's place is its class.
+/// States in the order in which a witness prefers them. A state's index is its class.
 pub(super) const STATES: [CtState; 5] =
     [CtState::New, CtState::Untracked, CtState::Established, CtState::Related, CtState::Invalid];
 
@@ -86,7 +86,7 @@ fn single(number: u8) -> &'static [(u8, u8)] {
     &SINGLES[usize::from(number)]
 }
 
-/// All axes, cut by the conditions that are asked.
+/// All axes, cut at the values of conditions.
 #[derive(Debug)]
 pub(super) struct Axes<'a> {
     protocols: Classes<'a, u8>,
@@ -99,8 +99,8 @@ pub(super) struct Axes<'a> {
     destination6: Classes<'a, u128>,
 }
 
-/// What packets a witness is made of where nothing else is asked: addresses for documentation (RFC 5737, RFC 3849),
-/// ports that nobody has registered, a protocol number for experiments (RFC 3692).
+/// The values that a witness has if it may: addresses for documentation (RFC 5737, RFC 3849), ports that are not
+/// registered, a protocol number for experiments (RFC 3692).
 ///
 /// The two ends differ: a packet from an address to itself goes through the loopback interface.
 const USUAL_PROTOCOLS: [u8; 6] = [6, 17, 1, 58, 4, 253];
@@ -114,7 +114,7 @@ impl<'a> Axes<'a> {
     where
         'a: 'c,
     {
-        // Protocols with ports or types have classes of their own: it depends on them what else a packet has.
+        // Protocols with ports or types have classes of their own: other properties of a packet depend on them.
         let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
         let mut protocols: BTreeSet<&'a [(u8, u8)]> = named.map(|protocol| single(protocol.number())).into();
         let (mut dports, mut sports, mut icmp) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
@@ -167,7 +167,7 @@ impl<'a> Axes<'a> {
         count as u32
     }
 
-    /// The class of a packet on an axis. Where the axis means nothing to the packet, any class will do.
+    /// The class of a packet on an axis. If a packet has no such property, any class will do.
     pub(super) fn class(&self, axis: Axis, packet: &Packet) -> u32 {
         match (axis, packet.source, packet.destination) {
             (Axis::Hook, ..) => hook_class(packet.hook),
@@ -190,9 +190,7 @@ impl<'a> Axes<'a> {
         }
     }
 
-    /// The classes of a set of ports.
-    ///
-    /// Every set that is asked for has been shown to [`Axes::new`].
+    /// The classes of a set of ports. The axis must have been cut at it.
     pub(super) fn ports(&self, end: PacketEnd, ports: &[(u16, u16)]) -> &Runs {
         match end {
             PacketEnd::Source => self.sports.members(ports),
@@ -205,7 +203,7 @@ impl<'a> Axes<'a> {
         self.icmp.members(types.as_slice())
     }
 
-    /// The classes of a protocol number: one.
+    /// The class of a protocol number.
     pub(super) fn protocol(&self, number: u8) -> &Runs {
         self.protocols.members(single(number))
     }
@@ -282,10 +280,10 @@ impl<'a> Axes<'a> {
         }
     }
 
-    /// The classes of an axis in the order in which a witness is made of them.
+    /// The classes of an axis that a witness prefers, in order.
     pub(super) fn usual(&self, axis: Axis) -> Vec<u32> {
         match axis {
-            // Behind TCP, UDP and ICMP come the other protocols.
+            // TCP, UDP and ICMP before other protocols.
             Axis::Protocol => USUAL_PROTOCOLS.map(|number| self.protocols.class(number)).to_vec(),
             Axis::Opens => vec![1],
             Axis::Dport => vec![self.dports.class(USUAL_DESTINATION.2)],

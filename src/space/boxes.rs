@@ -1,10 +1,10 @@
-//! From regions to boxes: as few as come of merging what differs in one way only.
+//! From regions to boxes. Boxes that differ on one axis only are merged.
 
 use std::collections::BTreeMap;
 
 use super::axes::{Axis, STATES};
 use super::classes::Runs;
-use super::diagram::{self, Node};
+use super::diagram::{self, NodeId};
 use super::packet_box::everything;
 use super::{PacketBox, Space};
 use crate::net::{CtState, Family, Hook, PacketEnd, PrefixSet, Ranges};
@@ -12,39 +12,39 @@ use crate::net::{CtState, Family, Hook, PacketEnd, PrefixSet, Ranges};
 /// The classes on each axis; `None` stands for all.
 type Cells = [Option<Runs>; Axis::ALL.len()];
 
-pub(super) fn boxes(space: &Space<'_>, node: Node) -> Vec<PacketBox> {
+pub(super) fn boxes(space: &Space<'_>, node: NodeId) -> Vec<PacketBox> {
     let mut found = Vec::new();
     paths(space, node, &mut Cells::default(), &mut found);
     let merged = merge(found);
     merge_families(merged.iter().map(|cells| readable(space, cells)).collect())
 }
 
-/// One box for each way through a diagram; edges to one node are one way.
-fn paths(space: &Space<'_>, node: Node, cells: &mut Cells, found: &mut Vec<Cells>) {
+/// One box for each path through a diagram. Edges to the same node are one path.
+fn paths(space: &Space<'_>, node: NodeId, cells: &mut Cells, found: &mut Vec<Cells>) {
     if node == diagram::ALL {
         found.push(cells.clone());
     }
     let Some((axis, edges)) = space.diagrams.borrow().edges(node) else { return };
-    let mut ways: BTreeMap<Node, Runs> = BTreeMap::new();
+    let mut paths_by_node: BTreeMap<NodeId, Runs> = BTreeMap::new();
     let mut from = 0;
     for &(end, next) in edges.iter() {
         if next != diagram::NONE {
-            ways.entry(next).or_default().push((from, end.min(space.axes.count(axis)) - 1));
+            paths_by_node.entry(next).or_default().push((from, end.min(space.axes.count(axis)) - 1));
         }
         from = end;
     }
-    for (next, classes) in ways {
+    for (next, classes) in paths_by_node {
         cells[axis as usize] = Some(classes);
         paths(space, next, cells, found);
         cells[axis as usize] = None;
     }
 }
 
-/// Makes one box of those that differ on one axis, as long as there are such.
+/// Merges boxes that differ on one axis, until none do.
 fn merge(mut found: Vec<Cells>) -> Vec<Cells> {
     loop {
         let before = found.len();
-        // What is asked last varies most.
+        // The last axes vary most.
         for axis in Axis::ALL.into_iter().rev() {
             let mut alike: BTreeMap<Cells, Vec<Option<Runs>>> = BTreeMap::new();
             for mut cells in found {
@@ -54,7 +54,7 @@ fn merge(mut found: Vec<Cells>) -> Vec<Cells> {
             found = alike
                 .into_iter()
                 .map(|(mut cells, own)| {
-                    // A box without bounds on the axis has all of it.
+                    // A box without bounds on the axis has all values.
                     let all: Option<Vec<Runs>> = own.into_iter().collect();
                     cells[axis as usize] =
                         all.map(|runs| runs.concat().into_iter().collect::<Ranges<u32>>().as_slice().to_vec());
@@ -108,7 +108,7 @@ fn readable(space: &Space<'_>, cells: &Cells) -> PacketBox {
     }
 }
 
-/// The addresses of several families together; `None` where no family is bounded.
+/// The addresses of several families together; `None` if no family is bounded.
 fn join(families: &[Family], bounded: Vec<Option<PrefixSet>>) -> Option<PrefixSet> {
     if bounded.iter().all(Option::is_none) {
         return None;
@@ -117,7 +117,7 @@ fn join(families: &[Family], bounded: Vec<Option<PrefixSet>>) -> Option<PrefixSe
     sets.reduce(|all, set| all.union(&set))
 }
 
-/// Makes one box of two that differ in family and addresses: ends of different families never meet in a packet.
+/// Merges two boxes that differ in family and addresses only: no packet has ends of different families.
 fn merge_families(found: Vec<PacketBox>) -> Vec<PacketBox> {
     let mut alike: BTreeMap<PacketBox, Vec<PacketBox>> = BTreeMap::new();
     for new in found {

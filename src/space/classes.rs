@@ -13,33 +13,33 @@ pub fn runs(mut classes: Vec<u32>) -> Runs {
     classes.into_iter().map(|class| (class, class)).collect::<Ranges<u32>>().as_slice().to_vec()
 }
 
-/// An axis of numbers, cut into classes: two numbers are of one class where every set has both or neither.
+/// An axis of numbers, cut into classes. Two numbers are of one class if every set has both or neither.
 #[derive(Debug)]
 pub struct Classes<'a, T> {
     /// The classes of each set.
     members: BTreeMap<&'a [(T, T)], Runs>,
-    /// Where each interval begins, and its class; it ends where the next begins.
+    /// The first number of each interval, and its class. An interval ends before the next.
     starts: Vec<(T, u32)>,
     /// A number of each class.
     representatives: Vec<T>,
 }
 
 impl<'a, T: Bits> Classes<'a, T> {
-    /// Cuts an axis at the edges of sets. A class is represented by a number of `preferred` where it has one.
+    /// Cuts an axis at the edges of sets. A class is represented by a number of `preferred`, if it has one.
     pub fn new(sets: BTreeSet<&'a [(T, T)]>, preferred: &[T]) -> Self {
         let mut streams = edges(&sets);
         let mut starts: Vec<(T, u32)> = Vec::new();
         let mut representatives = Vec::new();
-        let mut places = Places::new();
-        let (mut place, mut at) = (0, Some(T::MIN));
+        let mut memberships = Memberships::new();
+        let (mut current, mut at) = (0, Some(T::MIN));
         while let Some(start) = at {
             for stream in &mut streams {
                 while let Some((_, set)) = stream.next.filter(|&(edge, _)| edge == start) {
-                    place = places.across(place, set);
-                    stream.go_on();
+                    current = memberships.across(current, set);
+                    stream.advance();
                 }
             }
-            let class = *places.known[place].class.get_or_insert_with(|| {
+            let class = *memberships.known[current].class.get_or_insert_with(|| {
                 representatives.push(start);
                 representatives.len() as u32 - 1
             });
@@ -49,7 +49,7 @@ impl<'a, T: Bits> Classes<'a, T> {
             at = streams.iter().filter_map(|stream| stream.next.map(|(edge, _)| edge)).min();
         }
         let mut by_set: Vec<Vec<u32>> = vec![Vec::new(); sets.len()];
-        for Place { inside, class, .. } in &places.known {
+        for Membership { inside, class, .. } in &memberships.known {
             let classes = class.iter().flat_map(|class| inside.iter().map(|set| (*set, *class)));
             classes.for_each(|(set, class)| by_set[set as usize].push(class));
         }
@@ -78,7 +78,7 @@ impl<'a, T: Bits> Classes<'a, T> {
         self.representatives[class]
     }
 
-    /// The classes of a set, which is one of those that the axis was cut with.
+    /// The classes of a set. The axis must have been cut at it.
     pub fn members(&self, set: &[(T, T)]) -> &Runs {
         &self.members[set]
     }
@@ -91,48 +91,47 @@ impl<'a, T: Bits> Classes<'a, T> {
     }
 }
 
-/// Sets of so many ranges are walked through as they are: their edges need be neither kept nor sorted.
-const LARGE: usize = 4096;
-/// Most of them: at each edge all are asked whether the next is theirs.
-const MOST_LARGE: usize = 8;
+/// Sets of at least so many ranges are traversed in place: their edges are neither copied nor sorted.
+const MIN_IN_PLACE: usize = 4096;
+/// The most sets that are traversed in place: each is asked at every edge.
+const MAX_IN_PLACE: usize = 8;
 
-/// Where sets begin or end, in order, with their numbers, in several streams.
-fn edges<'a, T: Bits>(sets: &BTreeSet<&'a [(T, T)]>) -> Vec<Edges<'a, T>> {
-    let is_large = |set: &[(T, T)]| set.len() >= LARGE;
-    let few_are_large = sets.iter().filter(|set| is_large(set)).count() <= MOST_LARGE;
+/// The edges of sets, in order, with the numbers of the sets, in several streams.
+fn edges<'a, T: Bits>(sets: &BTreeSet<&'a [(T, T)]>) -> Vec<EdgeStream<'a, T>> {
+    let is_large = |set: &[(T, T)]| set.len() >= MIN_IN_PLACE;
+    let few_are_large = sets.iter().filter(|set| is_large(set)).count() <= MAX_IN_PLACE;
     let mut streams = Vec::new();
     let mut others: Vec<(T, u32)> = Vec::new();
     for (id, set) in (0..).zip(sets) {
-        let ends = Ends { ranges: set.iter(), end: None };
+        let own = RangeEdges { ranges: set.iter(), end: None };
         match few_are_large && is_large(set) {
-            true => streams.push(Edges::new(Source::Set(ends, id))),
-            false => others.extend(ends.map(|edge| (edge, id))),
+            true => streams.push(EdgeStream::new(EdgeSource::Set(own, id))),
+            false => others.extend(own.map(|edge| (edge, id))),
         }
     }
     others.sort_unstable();
-    streams.push(Edges::new(Source::Sorted(others.into_iter())));
+    streams.push(EdgeStream::new(EdgeSource::Sorted(others.into_iter())));
     streams
 }
 
 /// Edges with the numbers of their sets, in order.
-struct Edges<'a, T> {
+struct EdgeStream<'a, T> {
     next: Option<(T, u32)>,
-    behind: Source<'a, T>,
+    rest: EdgeSource<'a, T>,
 }
 
-enum Source<'a, T> {
-    Set(Ends<'a, T>, u32),
+enum EdgeSource<'a, T> {
+    Set(RangeEdges<'a, T>, u32),
     Sorted(std::vec::IntoIter<(T, u32)>),
 }
 
-/// The first value of each range, and the first one behind it. A range of a set never touches the next, so no two are
-/// the same.
-struct Ends<'a, T> {
+/// The first value of each range, and the first one after it. Ranges of a set never touch, so no two are the same.
+struct RangeEdges<'a, T> {
     ranges: std::slice::Iter<'a, (T, T)>,
     end: Option<T>,
 }
 
-impl<T: Bits> Iterator for Ends<'_, T> {
+impl<T: Bits> Iterator for RangeEdges<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
@@ -144,55 +143,56 @@ impl<T: Bits> Iterator for Ends<'_, T> {
     }
 }
 
-impl<'a, T: Bits> Edges<'a, T> {
-    fn new(behind: Source<'a, T>) -> Self {
-        let mut this = Self { next: None, behind };
-        this.go_on();
+impl<'a, T: Bits> EdgeStream<'a, T> {
+    fn new(rest: EdgeSource<'a, T>) -> Self {
+        let mut this = Self { next: None, rest };
+        this.advance();
         this
     }
 
-    fn go_on(&mut self) {
-        self.next = match &mut self.behind {
-            Source::Set(ends, id) => ends.next().map(|edge| (edge, *id)),
-            Source::Sorted(edges) => edges.next(),
+    fn advance(&mut self) {
+        self.next = match &mut self.rest {
+            EdgeSource::Set(ends, id) => ends.next().map(|edge| (edge, *id)),
+            EdgeSource::Sorted(edges) => edges.next(),
         };
     }
 }
 
-/// The places between edges: two are one where they are inside the same sets.
-struct Places {
-    known: Vec<Place>,
+/// Which sets the numbers between two edges are in. Each combination of sets is stored once.
+struct Memberships {
+    known: Vec<Membership>,
     numbers: BTreeMap<Vec<u32>, usize>,
 }
 
+/// A combination of sets that numbers are in.
 #[derive(Default)]
-struct Place {
-    /// The sets that it is inside of, in order.
+struct Membership {
+    /// The sets, in order.
     inside: Vec<u32>,
-    /// Its class, once some number is there.
+    /// The class of these numbers, once there is one.
     class: Option<u32>,
-    /// The places across the edges of sets, by set: there are few places, and a million edges between them.
+    /// The membership after an edge of a set, by set: there are few memberships, and a million edges.
     across: BTreeMap<u32, usize>,
 }
 
-impl Places {
-    /// The first place, with the number 0, is outside of all sets.
+impl Memberships {
+    /// The first one, with the number 0, is outside of all sets.
     fn new() -> Self {
-        Self { known: vec![Place::default()], numbers: BTreeMap::from([(Vec::new(), 0)]) }
+        Self { known: vec![Membership::default()], numbers: BTreeMap::from([(Vec::new(), 0)]) }
     }
 
-    /// The place across an edge of a set.
+    /// The membership after an edge of a set.
     fn across(&mut self, from: usize, set: u32) -> usize {
-        if let Some(place) = self.known[from].across.get(&set) {
-            return *place;
+        if let Some(known) = self.known[from].across.get(&set) {
+            return *known;
         }
         let mut inside = self.known[from].inside.clone();
         match inside.binary_search(&set) {
-            Ok(place) => drop(inside.remove(place)),
-            Err(place) => inside.insert(place, set),
+            Ok(index) => drop(inside.remove(index)),
+            Err(index) => inside.insert(index, set),
         }
         let to = *self.numbers.entry(inside).or_insert_with_key(|inside| {
-            self.known.push(Place { inside: inside.clone(), ..Place::default() });
+            self.known.push(Membership { inside: inside.clone(), ..Membership::default() });
             self.known.len() - 1
         });
         self.known[from].across.insert(set, to);

@@ -1,24 +1,24 @@
-//! Conditions on packets: what matches of rules and clauses of a policy come down to.
+//! Conditions on packets: matches of rules and clauses of a policy are translated to these.
 
 use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PrefixSet, Transport, within};
 
 /// A condition on a packet.
 ///
-/// It has two readings that have to agree: [`Condition::holds`] asks one packet, and a
-/// [`Region`](super::Region) holds all packets that it is true of.
+/// It has two readings that must agree: [`Condition::holds`] tests one packet, and a [`Region`](super::Region) has all
+/// packets for which it holds.
 #[derive(Clone, Debug)]
 pub enum Condition<'a> {
     /// The packet is at this hook.
     Hook(Hook),
-    /// It came in through the loopback interface (`Source`), or leaves through it (`Destination`).
+    /// It arrived through the loopback interface (`Source`), or leaves through it (`Destination`).
     Loopback(PacketEnd),
-    /// Conntrack says one of these of it.
+    /// Its conntrack state is one of these.
     State(&'a [CtState]),
     /// It is of this family.
     Family(Family),
-    /// An address of it is in the set.
+    /// Its address at one end is in the set.
     Address(PacketEnd, &'a PrefixSet),
-    /// It is of this protocol, and a port of it is in one of these inclusive ranges: in order, disjoint.
+    /// It is of this protocol, and its port at one end is in one of these inclusive ranges, in order and disjoint.
     Port(Transport, PacketEnd, &'a [(u16, u16)]),
     /// It is an ICMP message of the family with one of these types.
     Icmp(Family, &'a IcmpTypes),
@@ -26,25 +26,25 @@ pub enum Condition<'a> {
     Protocol(u8),
     /// It is a TCP segment that cannot open a connection: ACK or RST is set.
     NotOpening,
-    /// All of these hold; of none, always.
+    /// All of these hold. An empty list always holds.
     All(Vec<Condition<'a>>),
-    /// One of these holds; of none, never.
+    /// One of these holds. An empty list never holds.
     Any(Vec<Condition<'a>>),
     /// This does not hold.
     Not(Box<Condition<'a>>),
 }
 
-/// The hooks at which a packet has an interface that it came in through, and those at which it has one to leave by.
+/// The hooks at which a packet has an input interface, and those at which it has an output interface.
 pub(super) const IN_HOOKS: [Hook; 3] = [Hook::Input, Hook::Forward, Hook::RawPrerouting];
 pub(super) const OUT_HOOKS: [Hook; 3] = [Hook::Output, Hook::Forward, Hook::RawOutput];
 
 impl<'a> Condition<'a> {
-    /// Always true.
+    /// The condition that always holds.
     pub fn always() -> Self {
         Condition::All(Vec::new())
     }
 
-    /// Never true.
+    /// The condition that never holds.
     pub fn never() -> Self {
         Condition::Any(Vec::new())
     }
@@ -73,7 +73,7 @@ impl<'a> Condition<'a> {
         }
     }
 
-    /// Visits the conditions that are made of no others.
+    /// Visits the conditions that have no parts.
     pub(super) fn leaves(&self, visit: &mut impl FnMut(&Condition<'a>)) {
         match self {
             Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| part.leaves(visit)),

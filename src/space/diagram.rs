@@ -1,9 +1,9 @@
-//! Decision diagrams: sets of cells, and functions of cells, each kept once.
+//! Decision diagrams: sets of cells, and functions of cells, each stored once.
 //!
-//! A diagram asks the class of a packet on one axis after the other, in the order of [`Axis`]; axes that make no
-//! difference are left out. Equal sets are the same node, so that equality costs nothing.
+//! A diagram looks at the class of a packet on one axis after the other, in the order of [`Axis`], and skips axes that
+//! make no difference. Equal sets are the same node, so comparing them costs nothing.
 
-#![allow(clippy::disallowed_types, reason = "these hash maps are looked into, never walked through")]
+#![allow(clippy::disallowed_types, reason = "nothing iterates over these hash maps")]
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,65 +11,66 @@ use std::rc::Rc;
 use super::axes::Axis;
 use super::classes::Runs;
 
-/// A set of cells: the place of its diagram's first question.
-pub(super) type Node = u32;
+/// A set of cells: the number of its diagram's first node.
+pub(super) type NodeId = u32;
 
 /// No cell.
-pub(super) const NONE: Node = 0;
+pub(super) const NONE: NodeId = 0;
 /// Every cell.
-pub(super) const ALL: Node = 1;
+pub(super) const ALL: NodeId = 1;
 
-/// What a function has for a cell where it is defined: one of many labels. Nodes of labels count from the other end.
-pub(super) fn label(number: u32) -> Node {
-    Node::MAX - number
+/// The node of a label: the value of a function. Labels are numbered from the other end.
+pub(super) fn label(number: u32) -> NodeId {
+    NodeId::MAX - number
 }
 
-/// Ends (exclusive) of runs of classes, in order, and where they lead.
-pub(super) type Edges = Rc<[(u32, Node)]>;
+/// Edges in order: the end (exclusive) of a run of classes, and the node that it leads to.
+pub(super) type Edges = Rc<[(u32, NodeId)]>;
 
-/// A question: where the class on an axis is below the end of an edge, and of no edge before, the edge's node decides.
+/// A node that looks at an axis: of its edges, the first one that ends above the packet's class is followed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Question {
+struct InnerNode {
     axis: Axis,
-    /// Ends (exclusive) in order, and nodes; neighbours differ.
+    /// Two neighbours never lead to the same node.
     edges: Edges,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Operation {
-    /// The cells of both; of a set and a label, the function with the label in the set.
+pub(super) enum SetOperation {
+    /// The cells of both. Of a set and a label: the function that has the label in the set.
     And,
     /// The cells of either.
     Or,
-    /// The cells of the left that the right does not have.
+    /// The cells of the left that are not in the right.
     Minus,
-    /// The function that is the left where that is defined, and else the right.
+    /// The function that is the left where that is defined, else the right.
     Else,
-    /// The cells that two functions have different labels for.
+    /// The cells for which two functions have different labels.
     Differ,
 }
 
 /// All diagrams of a space.
 #[derive(Debug, Default)]
 pub(super) struct Diagrams {
-    /// The nodes behind `NONE` and `ALL`.
-    questions: Vec<Question>,
-    known: HashMap<Question, Node>,
-    done: HashMap<(Operation, Node, Node), Node>,
+    /// The nodes that follow `NONE` and `ALL`.
+    inner: Vec<InnerNode>,
+    known: HashMap<InnerNode, NodeId>,
+    /// The results of operations.
+    done: HashMap<(SetOperation, NodeId, NodeId), NodeId>,
 }
 
 impl Diagrams {
-    fn question(&self, node: Node) -> Option<&Question> {
-        self.questions.get((node as usize).checked_sub(2)?)
+    fn inner_node(&self, node: NodeId) -> Option<&InnerNode> {
+        self.inner.get((node as usize).checked_sub(2)?)
     }
 
-    /// The axis that a set asks first, and its edges; `None` where it asks nothing.
-    pub(super) fn edges(&self, node: Node) -> Option<(Axis, Edges)> {
-        self.question(node).map(|question| (question.axis, Rc::clone(&question.edges)))
+    /// The first axis that a set looks at, and its edges; `None` if it looks at none.
+    pub(super) fn edges(&self, node: NodeId) -> Option<(Axis, Edges)> {
+        self.inner_node(node).map(|inner| (inner.axis, Rc::clone(&inner.edges)))
     }
 
     /// The cells whose class on an axis is in some runs; the axis has `count` classes.
-    pub(super) fn classes(&mut self, axis: Axis, runs: &Runs, count: u32) -> Node {
+    pub(super) fn classes(&mut self, axis: Axis, runs: &Runs, count: u32) -> NodeId {
         let mut edges = Vec::with_capacity(2 * runs.len() + 1);
         let mut from = 0;
         for &(low, high) in runs {
@@ -82,11 +83,11 @@ impl Diagrams {
         if from < count {
             edges.push((count, NONE));
         }
-        self.ask(axis, edges)
+        self.add(axis, edges)
     }
 
-    fn ask(&mut self, axis: Axis, edges: Vec<(u32, Node)>) -> Node {
-        let mut merged: Vec<(u32, Node)> = Vec::with_capacity(edges.len());
+    fn add(&mut self, axis: Axis, edges: Vec<(u32, NodeId)>) -> NodeId {
+        let mut merged: Vec<(u32, NodeId)> = Vec::with_capacity(edges.len());
         for (end, node) in edges {
             match merged.last_mut() {
                 Some(last) if last.1 == node => last.0 = end,
@@ -97,11 +98,11 @@ impl Diagrams {
             [] => NONE,
             [(_, only)] => only,
             _ => {
-                let question = Question { axis, edges: merged.into() };
-                let next = self.questions.len() as Node + 2;
-                let node = *self.known.entry(question.clone()).or_insert(next);
+                let inner = InnerNode { axis, edges: merged.into() };
+                let next = self.inner.len() as NodeId + 2;
+                let node = *self.known.entry(inner.clone()).or_insert(next);
                 if node == next {
-                    self.questions.push(question);
+                    self.inner.push(inner);
                 }
                 node
             }
@@ -109,35 +110,37 @@ impl Diagrams {
     }
 
     /// Combines two sets.
-    pub(super) fn apply(&mut self, operation: Operation, left: Node, right: Node) -> Node {
+    pub(super) fn apply(&mut self, operation: SetOperation, left: NodeId, right: NodeId) -> NodeId {
         match (operation, left, right) {
-            (Operation::And, NONE, _) | (Operation::And, _, NONE) => return NONE,
-            (Operation::And, ALL, other) | (Operation::And, other, ALL) => return other,
-            (Operation::Or, ALL, _) | (Operation::Or, _, ALL) => return ALL,
-            (Operation::Or, NONE, other) | (Operation::Or, other, NONE) => return other,
-            (Operation::Minus, NONE, _) | (Operation::Minus, _, ALL) => return NONE,
-            (Operation::Minus, left, NONE) => return left,
-            (Operation::Minus, left, right) if left == right => return NONE,
-            (Operation::And | Operation::Or | Operation::Else, left, right) if left == right => return left,
-            (Operation::Else, NONE, other) | (Operation::Else, other, NONE) => return other,
-            (Operation::Differ, left, right) if left == right => return NONE,
-            (Operation::Else, left, _) if self.question(left).is_none() => return left,
+            (SetOperation::And, NONE, _) | (SetOperation::And, _, NONE) => return NONE,
+            (SetOperation::And, ALL, other) | (SetOperation::And, other, ALL) => return other,
+            (SetOperation::Or, ALL, _) | (SetOperation::Or, _, ALL) => return ALL,
+            (SetOperation::Or, NONE, other) | (SetOperation::Or, other, NONE) => return other,
+            (SetOperation::Minus, NONE, _) | (SetOperation::Minus, _, ALL) => return NONE,
+            (SetOperation::Minus, left, NONE) => return left,
+            (SetOperation::Minus, left, right) if left == right => return NONE,
+            (SetOperation::And | SetOperation::Or | SetOperation::Else, left, right) if left == right => return left,
+            (SetOperation::Else, NONE, other) | (SetOperation::Else, other, NONE) => return other,
+            (SetOperation::Differ, left, right) if left == right => return NONE,
+            (SetOperation::Else, left, _) if self.inner_node(left).is_none() => return left,
             _ => {}
         }
         let key = match operation {
-            Operation::And | Operation::Or | Operation::Differ => (operation, left.min(right), left.max(right)),
-            Operation::Minus | Operation::Else => (operation, left, right),
+            SetOperation::And | SetOperation::Or | SetOperation::Differ => {
+                (operation, left.min(right), left.max(right))
+            }
+            SetOperation::Minus | SetOperation::Else => (operation, left, right),
         };
         if let Some(&node) = self.done.get(&key) {
             return node;
         }
-        let axis = [left, right].into_iter().filter_map(|node| Some(self.question(node)?.axis)).min();
+        let axis = [left, right].into_iter().filter_map(|node| Some(self.inner_node(node)?.axis)).min();
         let Some(axis) = axis else {
-            // Two labels: sets without a question have been combined above.
+            // Two labels: `NONE` and `ALL` have been handled above.
             return match operation {
-                Operation::Differ => ALL,
-                Operation::Else => left,
-                Operation::And | Operation::Or | Operation::Minus => NONE,
+                SetOperation::Differ => ALL,
+                SetOperation::Else => left,
+                SetOperation::And | SetOperation::Or | SetOperation::Minus => NONE,
             };
         };
         let (lefts, rights) = (self.on(axis, left), self.on(axis, right));
@@ -147,35 +150,35 @@ impl Diagrams {
             edges.push((end.min(other_end), self.apply(operation, a, b)));
             (i, j) = (i + usize::from(end <= other_end), j + usize::from(other_end <= end));
         }
-        let node = self.ask(axis, edges);
+        let node = self.add(axis, edges);
         self.done.insert(key, node);
         node
     }
 
-    /// The edges of a set on an axis; one edge where it does not ask that axis first.
-    fn on(&self, axis: Axis, node: Node) -> Edges {
-        match self.question(node) {
-            Some(question) if question.axis == axis => Rc::clone(&question.edges),
+    /// The edges of a set on an axis; one edge if its first node looks at another.
+    fn on(&self, axis: Axis, node: NodeId) -> Edges {
+        match self.inner_node(node) {
+            Some(inner) if inner.axis == axis => Rc::clone(&inner.edges),
             _ => Rc::new([(u32::MAX, node)]),
         }
     }
 
-    /// Forgets what sets were combined to; the sets themselves stay.
+    /// Forgets the results of operations; the sets stay.
     pub(super) fn forget(&mut self) {
         self.done = HashMap::new();
     }
 
-    /// How many questions there are.
-    pub(super) fn questions(&self) -> usize {
-        self.questions.len()
+    /// How many nodes there are.
+    pub(super) fn count(&self) -> usize {
+        self.inner.len()
     }
 
     /// Whether a set has the cell.
-    pub(super) fn contains(&self, mut node: Node, cell: impl Fn(Axis) -> u32) -> bool {
-        while let Some(question) = self.question(node) {
-            let class = cell(question.axis);
-            let edge = question.edges.partition_point(|&(end, _)| end <= class);
-            node = question.edges.get(edge).map_or(NONE, |&(_, node)| node);
+    pub(super) fn contains(&self, mut node: NodeId, cell: impl Fn(Axis) -> u32) -> bool {
+        while let Some(inner) = self.inner_node(node) {
+            let class = cell(inner.axis);
+            let edge = inner.edges.partition_point(|&(end, _)| end <= class);
+            node = inner.edges.get(edge).map_or(NONE, |&(_, node)| node);
         }
         node == ALL
     }

@@ -1,9 +1,9 @@
-//! Packet space: sets of packets, and which packets a condition is true of, exactly.
+//! Packet space: exact sets of packets, and the packets for which a condition holds.
 //!
 //! All conditions that are compared are known in advance. Their values cut each axis of packet space (addresses,
-//! ports, protocol, state and so on) into classes that no condition tells apart: the atoms. What is left is finite,
-//! and a set of packets is a decision diagram over the classes, so that half a million prefixes cost one sweep and the
-//! rest works on a handful of classes. `docs/semantics.md` says why it is done this way and what was measured.
+//! ports, protocol, state and so on) into classes: values that no condition distinguishes. That leaves finitely many
+//! cells, and a set of packets is a decision diagram over the classes. Half a million prefixes cost one pass; the rest
+//! works on a handful of classes. `docs/semantics.md` has the reasons and measurements.
 
 mod axes;
 mod boxes;
@@ -16,22 +16,22 @@ use std::cell::RefCell;
 
 use axes::{Axes, Axis, family_class, hook_class, state_class};
 use classes::{Runs, runs};
-use diagram::{Diagrams, Node, Operation};
+use diagram::{Diagrams, NodeId, SetOperation};
 
 use crate::net::{Family, Packet, Protocol};
 
 pub use condition::Condition;
 pub use packet_box::PacketBox;
 
-/// Packets that go one way together: a single one, or a region.
+/// Packets that are sent through a ruleset together: a single one, or a region.
 pub trait Packets: Clone {
     /// Those for which a condition holds, and the others.
     fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>);
 
-    /// Those of each of some keys, no two of which hold for one packet, and the others.
+    /// Those for which each key holds, and the others. No two keys hold for the same packet.
     fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>);
 
-    /// All together.
+    /// The union.
     fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self>;
 }
 
@@ -62,27 +62,27 @@ pub struct Space<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Region<'s> {
     space: &'s Space<'s>,
-    node: Node,
+    node: NodeId,
 }
 
-/// What becomes of packets: a label for each.
+/// A function from packets to labels.
 #[derive(Clone, Copy, Debug)]
 pub struct Function<'s> {
     space: &'s Space<'s>,
-    node: Node,
+    node: NodeId,
 }
 
 impl<'s> Function<'s> {
-    /// The packets that two functions have different labels for, or only one of them has any.
+    /// The packets for which two functions have different labels, or only one has a label.
     pub fn differs(self, other: Self) -> Region<'s> {
         debug_assert!(std::ptr::eq(self.space, other.space), "functions of two spaces");
-        Region { space: self.space, node: self.space.apply(Operation::Differ, self.node, other.node) }
+        Region { space: self.space, node: self.space.apply(SetOperation::Differ, self.node, other.node) }
     }
 }
 
 impl<'a> Space<'a> {
-    /// Cuts packet space at the values of conditions. Regions may be asked for these conditions, and for others that
-    /// are made of the same sets.
+    /// Cuts packet space at the values of conditions. It has regions of these conditions, and of others that use the
+    /// same sets.
     pub fn new<'c>(conditions: impl IntoIterator<Item = &'c Condition<'a>>) -> Self
     where
         'a: 'c,
@@ -103,25 +103,26 @@ impl<'a> Space<'a> {
     /// The packets for which a condition holds.
     ///
     /// # Panics
-    /// Where a set of the condition is none of those that the space was made with.
+    /// If the space was not cut at a set of the condition.
     pub fn region(&self, condition: &Condition<'_>) -> Region<'_> {
         Region { space: self, node: self.node(condition) }
     }
 
-    /// The packets that are in one of many regions; in halves, so that no part is walked through for each of the others.
+    /// The packets that are in one of many regions. Regions are united in halves: one by one, the first would be
+    /// traversed again for each of the others.
     pub fn union<'s>(&'s self, regions: impl IntoIterator<Item = Region<'s>>) -> Region<'s> {
-        let nodes: Vec<Node> = regions.into_iter().map(|region| region.node).collect();
-        Region { space: self, node: self.halves(Operation::Or, &nodes) }
+        let nodes: Vec<NodeId> = regions.into_iter().map(|region| region.node).collect();
+        Region { space: self, node: self.halves(SetOperation::Or, &nodes) }
     }
 
-    /// The function that has the label of the first region that a packet is in.
+    /// The function that gives a packet the label of the first region that it is in.
     pub fn function<'s>(&'s self, labelled: impl IntoIterator<Item = (Region<'s>, u32)>) -> Function<'s> {
         let label = |(region, number): (Region<'s>, u32)| self.both(region.node, diagram::label(number));
-        let nodes: Vec<Node> = labelled.into_iter().map(label).collect();
-        Function { space: self, node: self.halves(Operation::Else, &nodes) }
+        let nodes: Vec<NodeId> = labelled.into_iter().map(label).collect();
+        Function { space: self, node: self.halves(SetOperation::Else, &nodes) }
     }
 
-    fn halves(&self, operation: Operation, nodes: &[Node]) -> Node {
+    fn halves(&self, operation: SetOperation, nodes: &[NodeId]) -> NodeId {
         match nodes {
             [] => diagram::NONE,
             [one] => *one,
@@ -132,21 +133,21 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// The parts of a set that are in each of some disjoint sets; in halves.
-    fn parts(&self, node: Node, keys: &[Node], found: &mut Vec<Node>) {
+    /// The parts of a set that are in each of some disjoint sets, in halves.
+    fn parts(&self, node: NodeId, keys: &[NodeId], found: &mut Vec<NodeId>) {
         match keys {
             [] => {}
             _ if node == diagram::NONE => found.extend(keys.iter().map(|_| diagram::NONE)),
             [key] => found.push(self.both(node, *key)),
             _ => {
                 for half in [&keys[..keys.len() / 2], &keys[keys.len() / 2..]] {
-                    self.parts(self.both(node, self.halves(Operation::Or, half)), half, found);
+                    self.parts(self.both(node, self.halves(SetOperation::Or, half)), half, found);
                 }
             }
         }
     }
 
-    /// Lets go of what was kept to make further work faster.
+    /// Drops the cached results of operations.
     pub fn forget(&self) {
         self.diagrams.borrow_mut().forget();
     }
@@ -156,36 +157,36 @@ impl<'a> Space<'a> {
         Axis::ALL.iter().map(|&axis| f64::from(self.axes.count(axis))).product()
     }
 
-    /// How many distinct questions there are in the diagrams of all regions so far: what the work was.
-    pub fn questions(&self) -> usize {
-        self.diagrams.borrow().questions()
+    /// How many nodes the diagrams of all regions have so far: a measure of the work.
+    pub fn nodes(&self) -> usize {
+        self.diagrams.borrow().count()
     }
 
-    fn apply(&self, operation: Operation, left: Node, right: Node) -> Node {
+    fn apply(&self, operation: SetOperation, left: NodeId, right: NodeId) -> NodeId {
         self.diagrams.borrow_mut().apply(operation, left, right)
     }
 
-    fn classes(&self, axis: Axis, runs: &Runs) -> Node {
+    fn classes(&self, axis: Axis, runs: &Runs) -> NodeId {
         self.diagrams.borrow_mut().classes(axis, runs, self.axes.count(axis))
     }
 
-    fn class(&self, axis: Axis, class: u32) -> Node {
+    fn class(&self, axis: Axis, class: u32) -> NodeId {
         self.classes(axis, &vec![(class, class)])
     }
 
-    fn both(&self, left: Node, right: Node) -> Node {
-        self.apply(Operation::And, left, right)
+    fn both(&self, left: NodeId, right: NodeId) -> NodeId {
+        self.apply(SetOperation::And, left, right)
     }
 
-    fn family(&self, family: Family) -> Node {
+    fn family(&self, family: Family) -> NodeId {
         self.class(Axis::Family, family_class(family))
     }
 
-    fn protocol(&self, number: u8) -> Node {
+    fn protocol(&self, number: u8) -> NodeId {
         self.classes(Axis::Protocol, self.axes.protocol(number))
     }
 
-    fn node(&self, condition: &Condition<'_>) -> Node {
+    fn node(&self, condition: &Condition<'_>) -> NodeId {
         match condition {
             Condition::Hook(hook) => self.class(Axis::Hook, hook_class(*hook)),
             Condition::Loopback(end) => {
@@ -199,7 +200,7 @@ impl<'a> Space<'a> {
             Condition::Address(end, set) => Family::BOTH.into_iter().fold(diagram::NONE, |found, family| {
                 let axis = Axis::of_address(*end, family);
                 let within = self.classes(axis, self.axes.addresses(*end, family, set));
-                self.apply(Operation::Or, found, self.both(self.family(family), within))
+                self.apply(SetOperation::Or, found, self.both(self.family(family), within))
             }),
             Condition::Port(transport, end, ports) => {
                 let within = self.classes(Axis::of_port(*end), self.axes.ports(*end, ports));
@@ -217,15 +218,15 @@ impl<'a> Space<'a> {
             Condition::NotOpening => self.both(self.protocol(Protocol::Tcp.number()), self.class(Axis::Opens, 0)),
             Condition::All(parts) => parts.iter().fold(diagram::ALL, |found, part| self.both(found, self.node(part))),
             Condition::Any(parts) => {
-                parts.iter().fold(diagram::NONE, |found, part| self.apply(Operation::Or, found, self.node(part)))
+                parts.iter().fold(diagram::NONE, |found, part| self.apply(SetOperation::Or, found, self.node(part)))
             }
-            Condition::Not(part) => self.apply(Operation::Minus, diagram::ALL, self.node(part)),
+            Condition::Not(part) => self.apply(SetOperation::Minus, diagram::ALL, self.node(part)),
         }
     }
 }
 
 impl<'s> Region<'s> {
-    fn with(self, operation: Operation, other: Self) -> Self {
+    fn with(self, operation: SetOperation, other: Self) -> Self {
         debug_assert!(std::ptr::eq(self.space, other.space), "regions of two spaces");
         Self { node: self.space.apply(operation, self.node, other.node), ..self }
     }
@@ -233,19 +234,19 @@ impl<'s> Region<'s> {
     /// The packets that are in both regions.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        self.with(Operation::And, other)
+        self.with(SetOperation::And, other)
     }
 
     /// The packets that are in either region.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
-        self.with(Operation::Or, other)
+        self.with(SetOperation::Or, other)
     }
 
-    /// The packets of this region that the other does not have.
+    /// The packets of this region that are not in the other.
     #[must_use]
     pub fn minus(self, other: Self) -> Self {
-        self.with(Operation::Minus, other)
+        self.with(SetOperation::Minus, other)
     }
 
     /// Whether there is no packet in it.
@@ -263,7 +264,7 @@ impl<'s> Region<'s> {
         self.space.diagrams.borrow().contains(self.node, |axis| self.space.axes.class(axis, packet))
     }
 
-    /// A packet of the region, as usual a one as there is: new, TCP, between addresses for documentation.
+    /// A packet of the region, a common one if possible: new, TCP, between addresses for documentation.
     pub fn witness(self) -> Option<Packet> {
         let mut cell = Axis::ALL.map(|axis| self.space.axes.usual(axis)[0]);
         let diagrams = self.space.diagrams.borrow();
@@ -273,7 +274,7 @@ impl<'s> Region<'s> {
                 let edge = edges.partition_point(|&(end, _)| end <= class);
                 edges.get(edge).map(|&(_, next)| next).filter(|&next| next != diagram::NONE)
             };
-            // Every node but `NONE` leads to `ALL`, so each edge to another node will do.
+            // Every node except `NONE` leads to `ALL`: any edge to another node will do.
             let usual = self.space.axes.usual(axis);
             let mut classes = usual.into_iter().chain(0..self.space.axes.count(axis));
             let (class, next) = classes.find_map(|class| Some((class, leads(class)?)))?;
@@ -283,7 +284,7 @@ impl<'s> Region<'s> {
         (node == diagram::ALL).then(|| self.space.axes.packet(|axis| cell[axis as usize]))
     }
 
-    /// The region as boxes, few and disjoint.
+    /// The region as few, disjoint boxes.
     pub fn boxes(self) -> Vec<PacketBox> {
         boxes::boxes(self.space, self.node)
     }
@@ -303,10 +304,10 @@ impl Packets for Region<'_> {
     }
 
     fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>) {
-        let nodes: Vec<Node> = keys.iter().map(|key| self.space.node(key)).collect();
+        let nodes: Vec<NodeId> = keys.iter().map(|key| self.space.node(key)).collect();
         let mut parts = Vec::with_capacity(nodes.len());
         self.space.parts(self.node, &nodes, &mut parts);
-        let others = self.space.apply(Operation::Minus, self.node, self.space.halves(Operation::Or, &nodes));
+        let others = self.space.apply(SetOperation::Minus, self.node, self.space.halves(SetOperation::Or, &nodes));
         let some = |node| (node != diagram::NONE).then_some(Region { node, ..self });
         (parts.into_iter().map(some).collect(), some(others))
     }

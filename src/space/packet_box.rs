@@ -1,4 +1,4 @@
-//! Boxes of packets, as people read them.
+//! Boxes of packets, in readable form.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use crate::net::{
     Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges,
 };
 
-/// A box of packets: all that have a value of each set. `None` stands for every value.
+/// A box of packets: all combinations of the values of several sets. `None` is every value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PacketBox {
-    /// Where they are judged.
+    /// Their hooks.
     pub hooks: Vec<Hook>,
     /// Whether they go through the loopback interface.
     pub loopback: Option<bool>,
-    /// What conntrack says of them.
+    /// Their conntrack states.
     pub states: Vec<CtState>,
     /// Their families.
     pub families: Vec<Family>,
@@ -27,9 +27,9 @@ pub struct PacketBox {
     pub sports: Option<PortSet>,
     /// Whether TCP segments can only open a connection.
     pub opens: Option<bool>,
-    /// Source addresses; of the families.
+    /// Source addresses, of the families.
     pub sources: Option<PrefixSet>,
-    /// Destination addresses; of the families.
+    /// Destination addresses, of the families.
     pub destinations: Option<PrefixSet>,
 }
 
@@ -55,18 +55,18 @@ impl PacketBox {
             && has(&self.dports, |ports| packet.port(PacketEnd::Destination).is_none_or(|port| ports.contains(port)))
             && has(&self.sports, |ports| packet.port(PacketEnd::Source).is_none_or(|port| ports.contains(port)))
             && has(&self.icmp_types, |types| kind.is_none_or(|kind| types.contains(kind)))
-            && has(&self.opens, |wanted| opens.is_none_or(|opens| opens == *wanted))
+            && has(&self.opens, |expected| opens.is_none_or(|opens| opens == *expected))
             && has(&self.sources, |set| set.contains(packet.source))
             && has(&self.destinations, |set| set.contains(packet.destination))
     }
 }
 
-/// How many prefixes a line shows of a set; the rest is counted.
-const SHOWN: usize = 8;
+/// The most prefixes of a set that a line shows; the rest is counted.
+const MAX_SHOWN: usize = 8;
 
 impl fmt::Display for PacketBox {
-    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`; what is as usual is left out: new or untracked packets that
-    /// do not go through the loopback interface.
+    /// `input, tcp/443 from 10.0.0.0/8 to 10.1.0.1`. The usual case is not mentioned: new or untracked packets that do
+    /// not go through the loopback interface.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let hooks: Vec<&str> = self.hooks.iter().copied().map(Hook::name).collect();
         write!(f, "{}, {}", hooks.join(" and "), self.traffic())?;
@@ -92,17 +92,17 @@ impl fmt::Display for PacketBox {
         }
         match self.loopback {
             Some(true) => f.write_str(", through loopback")?,
-            // Nothing is forwarded through it, nor looked at for it in the raw hooks.
+            // Nothing is forwarded through it, and rules at the raw hooks do not match it.
             None if self.hooks.iter().any(|hook| matches!(hook, Hook::Input | Hook::Output)) => {
                 f.write_str(", also through loopback")?;
             }
             _ => {}
         }
         match &self.states[..] {
-            // Besides what conntrack has seen, and what it calls invalid, a packet is one of these.
+            // Packets of known connections and invalid ones are accepted or dropped by rules of their own.
             [CtState::New, CtState::Untracked] => Ok(()),
             [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked] => {
-                f.write_str(", whatever its state")
+                f.write_str(", in any state")
             }
             states => {
                 let names: Vec<&str> = states.iter().copied().map(CtState::name).collect();
@@ -143,7 +143,7 @@ fn protocol_words((low, high): (u8, u8)) -> String {
     }
 }
 
-/// Values between commas; or what is left out, where that says the same in fewer words.
+/// Values between commas, or the values that are missing, if that is shorter.
 fn listed<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
     let rest = set.complement();
     if rest.as_slice().len() < set.as_slice().len() {
@@ -152,14 +152,14 @@ fn listed<T: Bits + fmt::Display>(set: &Ranges<T>) -> String {
     set.words().join(",")
 }
 
-/// The prefixes of a set; or those of the families that it lacks, where these are fewer.
+/// The prefixes of a set, or those that it lacks of the families, if these are fewer.
 fn shortened(set: &PrefixSet, families: &[Family]) -> String {
     let rest =
         families.iter().fold(PrefixSet::default(), |all, family| all.union(&everything(*family))).difference(set);
     let (count, others) = (set.prefixes().count(), rest.prefixes().count());
     let (but, set, count) = if others < count { ("anything but ", &rest, others) } else { ("", set, count) };
-    let mut words: Vec<String> = set.prefixes().take(SHOWN).map(|prefix| prefix.to_string()).collect();
-    if let Some(more) = count.checked_sub(SHOWN).filter(|more| *more > 0) {
+    let mut words: Vec<String> = set.prefixes().take(MAX_SHOWN).map(|prefix| prefix.to_string()).collect();
+    if let Some(more) = count.checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
         words.push(format!("and {more} more"));
     }
     format!("{but}{}", words.join(", "))
