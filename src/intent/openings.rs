@@ -14,7 +14,7 @@ use crate::resolution::{NameRecord, Resolution, Seen};
 pub struct Opening<'a> {
     /// The id of its flow.
     pub flow: &'a str,
-    /// What it is for; empty where nobody wrote it.
+    /// What it is for; empty if the policy does not say.
     pub purpose: &'a str,
     /// Who begins.
     pub side: Side,
