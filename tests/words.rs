@@ -80,11 +80,6 @@ const NOT_YET: &[&str] = &[
     "policies/catalog/flows.yaml",
     "policies/catalog/sources.yaml",
     "src/host",
-    "src/policy",
-    "src/probe",
-    "src/resolution",
-    "src/site",
-    "src/source",
 ];
 
 #[test]
