@@ -20,16 +20,32 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench audit fuzz build install clean system dnsmasq iprange systemd lint-tools
+.PHONY: help demo test test-quick lint bench audit fuzz build install clean system dnsmasq iprange systemd lint-tools
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: system ## Shows a policy at work in temporary network namespaces; the host's rules are not changed
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
+# No test is skipped.
+REQUIRE := REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1
+TEST := $(REQUIRE) $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
+
+# The tests that take long. `make test-quick` runs the other ones, and of these a sample of each kind.
+SLOW := kernel kill large lifecycle netlink traffic units
+SAMPLE := express_connect_flannel:: dhcpv6_asks_all_servers_on_the_link a_list_that_changes_in_one_line_is_one_element \
+	without_confirmation_the_former_generation_comes_back boot_loads_the_last_confirmed_generation \
+	several_sets_change_at_once a_server_that_pushes_to_a_silent_client_loses_nothing single_packets_are_counted \
+	services_may_do_what_their_verbs_do who_restarts_nftables_does_not_leave_the_host_open
+QUICK := $(filter-out $(SLOW),$(basename $(notdir $(wildcard tests/*.rs))))
+
 test: system dnsmasq systemd iprange ## Runs all tests, including those with real packets, DNS servers and systemd units
-	REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1 $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
+	$(TEST)
+
+test-quick: system dnsmasq systemd iprange ## Runs most tests, and a sample of the slow ones: under three minutes, once built
+	$(TEST) --lib $(QUICK:%=--test %)
+	$(TEST) $(SLOW:%=--test %) -- $(SAMPLE)
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check

@@ -2,7 +2,8 @@
 //!
 //! Paths are read from the text of the sources, tests and macros included, so nothing that is switched off escapes.
 
-#![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads files of the repository")]
+#![expect(clippy::disallowed_methods, reason = "a test reads files of the repository")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 #[path = "architecture/graph.rs"]
 mod graph;
@@ -56,7 +57,7 @@ const OUTSIDE: &[&[&str]] = &[
     &["std", "process"],
     &["std", "thread"],
     &["std", "os"],
-    &["Command"],
+    &["process", "Command"],
     &["TcpStream"],
     &["TcpListener"],
     &["UdpSocket"],
@@ -190,6 +191,27 @@ fn every_dependency_has_its_reason() {
     assert!(missing.is_empty(), "docs/dependencies.md says nothing of {missing:?}");
 }
 
+#[test]
+fn the_sample_of_the_slow_tests_exists() {
+    let makefile = read("Makefile").replace("\\\n", " ");
+    let words = |name: &str| -> Vec<String> {
+        let line = makefile.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" := "));
+        line.unwrap_or_else(|| panic!("Makefile has no {name}")).split_whitespace().map(str::to_owned).collect()
+    };
+    let slow = words("SLOW");
+    let files = |folder: &str| files(folder).into_iter().filter(|file| file.ends_with(".rs"));
+    let of_slow = |file: &String| slow.iter().any(|slow| file.starts_with(&format!("tests/{slow}")));
+    let text: String = files("tests").filter(of_slow).map(|file| read(&file)).collect();
+    for name in slow {
+        assert!(root().join(format!("tests/{name}.rs")).exists(), "SLOW of the Makefile has {name}");
+    }
+    for name in words("SAMPLE") {
+        // A scenario is a module with tests.
+        let written = name.strip_suffix("::").map_or(format!("fn {name}()"), |scenario| format!("    {scenario},"));
+        assert!(text.contains(&written), "SAMPLE of the Makefile has {name}");
+    }
+}
+
 /// The ways in which a path can be written; what the other tests rest on.
 #[test]
 fn paths_are_found_however_they_are_written() {
@@ -282,21 +304,25 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The files of `src`.
-fn sources() -> Vec<Source> {
-    let mut files = Vec::new();
-    let mut folders = vec![root().join("src")];
+/// The files in a folder of the repository and below it, sorted.
+fn files(folder: &str) -> Vec<String> {
+    let (mut files, mut folders) = (Vec::new(), vec![root().join(folder)]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
+            } else {
                 files.push(path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
     files.sort();
+    files
+}
+
+fn sources() -> Vec<Source> {
+    let files: Vec<String> = files("src").into_iter().filter(|file| file.ends_with(".rs")).collect();
     assert!(files.len() > 20, "src/ is not where it is expected");
     files.iter().map(|file| Source::new(file, &read(file))).collect()
 }

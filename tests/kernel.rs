@@ -1,7 +1,7 @@
 //! Rulesets in the kernel: real packets through network namespaces, against what the policies promise.
 //!
-//! Three judges have to agree on every packet: the hand-written tables in `support/scenarios`, [`Ruleset::evaluate`],
-//! and the kernel. Nothing here touches the machine's own network.
+//! Three verdicts on every packet must agree: of the hand-written tables in `support/scenarios`, of
+//! [`Ruleset::evaluate`], and of the kernel. Nothing here touches the host's own network.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
@@ -197,7 +197,7 @@ fn kernel_and_evaluate_agree(scenario: &Scenario) {
     assert_eq!(emit::nft(&ruleset), compiled(scenario, "nft"), "the binary compiles something else");
     let probes = Sampler::new(&scenario.place, &intent, &ruleset).draw(PROBES, &mut Dice::new(1));
     assert_none(&disagreements(&enforced(scenario), &ruleset, &probes));
-    // Probes that all fare alike would prove nothing. Those of DHCPv6 are link-local.
+    // Probes with the same verdict would prove nothing. Those of DHCPv6 are link-local.
     let met = evaluated_counters(&ruleset, &probes);
     for name in counted(&scenario.rows).keys().filter(|name| *name != "flow_dhcpv6") {
         assert!(met.contains_key(name), "no probe met `{name}`");
@@ -354,7 +354,7 @@ fn programs_on_an_edge_host() {
         out.speak().unwrap();
         ssh.speak().unwrap();
         v6.speak().unwrap();
-        // A second load of the same ruleset interrupts nobody.
+        // A second load of the same ruleset interrupts no connection.
         topology.load(&compiled(&scenario, "nft")).unwrap();
     }
     assert_refused(&topology, (host, "10.0.0.20"), (world, "192.168.10.21:6443"), REJECTED);
@@ -367,7 +367,7 @@ fn programs_on_an_edge_host() {
     assert_eq!(denied.kind(), io::ErrorKind::PermissionDenied, "{denied}");
     assert_unheard(&topology, (world, "8.8.8.8"), (host, "10.0.0.20:53"));
 
-    // Loopback is nobody's business.
+    // Loopback is always open.
     Conversation::open(&topology, (host, "127.0.0.1"), (host, "127.0.0.1:9999")).unwrap().speak().unwrap();
     Conversation::open(&topology, (host, "::1"), (host, "[::1]:9999")).unwrap().speak().unwrap();
     ask(&topology, (host, "10.0.0.20"), (host, "10.0.0.20:9999")).unwrap();
@@ -390,7 +390,7 @@ fn programs_behind_a_gateway() {
     }
 }
 
-/// A table that watches behind edgeward's what conntrack did with tunnel packets.
+/// A table after edgeward's that counts what conntrack did with tunnel packets.
 const WATCH: &str = "
     table inet watch {
         counter tracked_in { }

@@ -1,7 +1,7 @@
 //! Changes of a live ruleset under a flood: no allowed packet is lost, no denied one passes, connections live.
 //!
-//! At low rates such a test passes by luck, and with a judge that sees nothing always. So the judge has to count single
-//! packets that fare otherwise than they should, and the same harness has to catch the replacement of a table.
+//! At low rates such a test passes by luck, and with counters that miss packets it always passes. So other tests check
+//! that single packets are counted, and that the same harness notices the replacement of a table.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, clippy::print_stderr, reason = "tests are no part of the core")]
@@ -51,7 +51,7 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 #[test]
-fn the_judge_counts_every_packet() {
+fn single_packets_are_counted() {
     need_namespaces!();
     let _turn = turn();
     let topology = site::topology();

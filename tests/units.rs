@@ -157,7 +157,7 @@ fn services_may_do_nothing_else() {
     }
 }
 
-/// Loads what stands for the last confirmed generation, whatever the verb.
+/// Loads the last confirmed generation, for any verb.
 const LOADER: &str = "#!/bin/sh\nexec nft -f /var/lib/edgeward/ruleset.nft\n";
 
 /// A machine that is on, with a generation, and with units that are enabled but not started yet.

@@ -200,7 +200,7 @@ fn tokens(text: &str) -> Vec<(usize, Token)> {
     tokens
 }
 
-/// The index behind a quoted text that starts at `index`.
+/// The index after a quoted text that starts at `index`.
 fn quoted(characters: &[char], mut index: usize, quote: char) -> usize {
     index += 1;
     while index < characters.len() && characters[index] != quote {
@@ -209,7 +209,7 @@ fn quoted(characters: &[char], mut index: usize, quote: char) -> usize {
     index + 1
 }
 
-/// The index behind a raw string that starts at `index`, where one does.
+/// The index after a raw string that starts at `index`, where one does.
 fn raw_string(characters: &[char], index: usize) -> Option<usize> {
     let hashes = characters[index + 1..].iter().take_while(|c| **c == '#').count();
     let open = index + 1 + hashes;

@@ -228,7 +228,7 @@ impl Host {
         meaning(&Run::of(&self.topology.run_under_test(&["nft", "-s", "list", "table", "inet", "edgeward"])).out)
     }
 
-    /// The table with the handles of chains, rules and sets: the same text means that none was made anew.
+    /// The table with the handles of chains, rules and sets: the same text means that none was created again.
     pub fn handles(&self) -> String {
         self.nft("-a -s -t list table inet edgeward")
     }
@@ -273,7 +273,7 @@ impl Host {
         numbers
     }
 
-    /// The processes that stayed behind for this state directory.
+    /// The processes that still run for this state directory.
     pub fn watchers(&self) -> Vec<u32> {
         let folder = self.folder.path().to_str().unwrap().to_owned();
         let is_ours = |pid: &u32| {
@@ -306,7 +306,7 @@ impl Host {
 pub struct Session {
     client: TcpStream,
     _server: TcpStream,
-    /// Without one, the port is nobody's.
+    /// Without one, no process has the port.
     listener: Option<TcpListener>,
     silent: Arc<AtomicBool>,
 }

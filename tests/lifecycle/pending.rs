@@ -1,4 +1,4 @@
-//! `--confirm-within`: what nobody confirms is undone, whatever happens to who applied it.
+//! `--confirm-within`: what is not confirmed is undone, whether or not the session that applied it is still there.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};

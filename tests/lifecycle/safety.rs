@@ -1,4 +1,4 @@
-//! Safety checks: sessions and connections that rules would cut, and others who judge packets.
+//! Safety checks: sessions and connections that rules would cut, and rules of other programs.
 
 use super::host::{ELSEWHERE, Host, OFFICE, OPERATOR, Session, policy};
 use crate::support::netns::{Hook, Probe, Proto, Topology, Verdict};
@@ -88,7 +88,7 @@ fn a_silent_session_is_no_obstacle() {
 #[test]
 fn the_time_to_confirm_begins_with_the_rules() {
     need_namespaces!();
-    // What is forwarded is tracked for some seconds before it is judged.
+    // What is forwarded is tracked for some seconds before the rules decide on it.
     let host = Host::at(Topology::gateway(&["10.0.0.0/8"]));
     host.write("policy.yaml", &policy(OFFICE).replace("target: edge-host", "target: idc-gateway"));
     let run = host.edgeward("apply policy.yaml --confirm-within 8s").ends(0);

@@ -218,7 +218,7 @@ impl Model {
         model
     }
 
-    /// The IDC end of a flow: this host itself, or the part of the site behind the gateway.
+    /// The IDC end of a flow: this host itself, or the part of the site inside of the gateway.
     fn local(&self, behind_gateway: &str) -> Vec<Range> {
         ranges(if self.site.gateway { behind_gateway } else { ANYWHERE })
     }
@@ -383,7 +383,7 @@ impl Model {
         let crossing = match packet.hook {
             Hook::Forward => self.site.gateway,
             Hook::Input | Hook::Output => !self.site.gateway,
-            // Nothing is judged there.
+            // These chains decide nothing.
             Hook::RawPrerouting | Hook::RawOutput => false,
         };
         let ends = [packet.source, packet.destination].map(|end| within(&self.idc, end));

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! `world`, `idc` and `cloud` own every address of their side at once (AnyIP), so a probe may come
-//! from, and go to, whatever a policy names. The verdict is never told from the errno of a program,
-//! which differs by family, protocol and hook: raw sockets on both ends see the packet behind the
+//! from and go to any address of a policy. The verdict is never taken from the errno of a program,
+//! which differs by family, protocol and hook: raw sockets on both ends see the packet after the
 //! last hook (accepted), or the ICMP error or reset that answers it (rejected), or nothing
 //! (dropped). They add nothing to nftables in the namespace under test.
 //!
@@ -80,7 +80,7 @@ pub fn skip(reason: &str) {
 /// What became of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It came out behind the last hook at the other end.
+    /// It passed the last hook at the other end.
     Accept,
     /// It did not, and nothing came back.
     Drop,
@@ -119,7 +119,7 @@ pub enum Proto {
 /// One packet that asks the ruleset for a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probe {
-    /// Where it is judged; tells who sends it.
+    /// The hook that decides on it; also says who sends it.
     pub hook: Hook,
     /// Its protocol.
     pub proto: Proto,
@@ -153,7 +153,7 @@ pub enum Side {
     UnderTest,
     /// `world` or `cloud`.
     Outside,
-    /// `idc`; only behind a gateway.
+    /// `idc`; only with a gateway.
     Inside,
 }
 
@@ -164,7 +164,7 @@ const EVERYTHING: [&str; 2] = ["0.0.0.0/0", "::/0"];
 pub struct Topology {
     /// By [`Side`], in the order of its variants.
     namespaces: Vec<Namespace>,
-    /// The prefixes behind a gateway.
+    /// The prefixes inside of a gateway.
     inside: Vec<(IpAddr, u8)>,
     /// Held during a batch: two at once would steal each other's answers.
     turn: Mutex<()>,

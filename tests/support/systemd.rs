@@ -35,7 +35,7 @@ const SCRIPT: &str = include_str!("systemd/machine.sh");
 /// systemd's own units of this machine, where it has them.
 const UNITS: &str = "/usr/lib/systemd/system";
 
-/// The units that a machine is made of, besides those that are installed in it. `nftables.service` is the
+/// The units of a machine, in addition to those that are installed in it. `nftables.service` is the
 /// distribution's, and not enabled.
 const BASE: [&str; 28] = [
     "basic.target",

@@ -1,6 +1,6 @@
 //! Floods: packets made beforehand, and sent over and over by threads that do nothing else.
 //!
-//! One thread for each hook. A veth pair delivers within the sender's system call, so what was sent has been judged
+//! One thread for each hook. A veth pair delivers within the sender's system call, so what was sent has been counted
 //! once the threads have ended. A processor can send 300,000 to 600,000 packets a second; [`PACE`] leaves a machine of
 //! two processors time for what happens under the flood.
 
@@ -124,7 +124,7 @@ fn sender(hook: Hook) -> Side {
 }
 
 /// A socket that takes whole packets. Connected, for an address with every packet costs more; the packets' own
-/// destinations stand in their headers, and lie behind the same neighbour.
+/// destinations stand in their headers, and are reached through the same neighbour.
 fn socket(packets: &[Vec<u8>]) -> OwnedFd {
     let socket = socket_with(AddressFamily::INET, SocketType::RAW, SocketFlags::CLOEXEC, Some(ipproto::RAW)).unwrap();
     let destination: [u8; 4] = packets[0][16..20].try_into().unwrap();
@@ -136,7 +136,7 @@ fn send_all(hook: Hook, socket: &OwnedFd, packets: &[Vec<u8>]) {
     for packet in packets {
         match send(socket, packet, SendFlags::empty()) {
             Ok(_) => {}
-            // Denied, or at its end behind the judge.
+            // Denied, or dropped by the judge.
             Err(Errno::PERM) if hook == Hook::Output => {}
             Err(error) => panic!("a packet could not be sent: {error}"),
         }

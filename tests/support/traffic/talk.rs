@@ -34,7 +34,7 @@ pub struct Line {
     listener: End,
     answers: bool,
     pause: Duration,
-    /// As servers do, it goes on listening: a connection to nobody who listens does not look like one from outside.
+    /// As servers do, it goes on listening: without a listener, a connection does not look like one from outside.
     _listening: Option<TcpListener>,
 }
 
