@@ -70,13 +70,13 @@ fuzz: ## Searches for inputs that make edgeward panic (FUZZ=policy|lockfile FUZZ
 build: ## Builds the release binary
 	$(CARGO) build --locked --release
 
-install: build ## Installs program, manual page, completions, units and examples (DESTDIR= PREFIX=/usr/local)
+install: build ## Installs program, manual pages, completions, units and examples (DESTDIR= PREFIX=/usr/local)
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/edgeward
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
 		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
-	$(BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/edgeward.1
+	$(BINARY) man --out-dir $(DESTDIR)$(PREFIX)/share/man/man1
 	$(BINARY) completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/edgeward
 	$(BINARY) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_edgeward
 	$(BINARY) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/edgeward.fish

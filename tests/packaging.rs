@@ -30,7 +30,9 @@ fn root(path: &str) -> PathBuf {
 #[test]
 fn everything_that_the_documentation_lists_is_installed() {
     let folder = tempfile::tempdir().unwrap();
-    let below = installed(folder.path(), "/usr");
+    // The program itself: it writes the manual pages and the completions.
+    make_install(folder.path(), "/usr", env!("CARGO_BIN_EXE_edgeward"));
+    let below = folder.path().join("usr");
     let text = fs::read_to_string(root("packaging/README.md")).unwrap();
     let list = text.split("\n## ").find(|section| section.starts_with("What is installed")).unwrap();
     let listed: Vec<&str> = list.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
@@ -40,6 +42,15 @@ fn everything_that_the_documentation_lists_is_installed() {
     }
     let policies = fs::read_dir(below.join("share/doc/edgeward/policies")).unwrap().count();
     assert!(policies > 5, "{policies}");
+    let program = edgeward::cli::command();
+    let verbs: Vec<&str> =
+        program.get_subcommands().filter(|verb| !verb.is_hide_set()).map(|verb| verb.get_name()).collect();
+    let pages = below.join("share/man/man1");
+    assert_eq!(fs::read_dir(&pages).unwrap().count(), verbs.len() + 1);
+    for verb in verbs {
+        let page = fs::read_to_string(pages.join(format!("edgeward-{verb}.1"))).unwrap();
+        assert!(page.contains(".SH OPTIONS"), "{page}");
+    }
 }
 
 #[test]

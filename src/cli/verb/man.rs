@@ -103,7 +103,8 @@ fn page(program: &Command, command: &Command) -> Result<String, Failure> {
 
 fn write_page(program: &Command, command: &Command, page: &mut Vec<u8>) -> io::Result<()> {
     let version = format!("edgeward {}", program.get_version().unwrap_or_default());
-    let man = Man::new(command.clone()).source(version).manual("edgeward manual");
+    let command_of_page = command.clone().subcommand_help_heading("VERBS");
+    let man = Man::new(command_of_page).source(version).manual("edgeward manual");
     man.render_title(page)?;
     man.render_name_section(page)?;
     man.render_synopsis_section(page)?;
