@@ -399,7 +399,7 @@ fn documented_examples_are_good() {
     }
 }
 
-// ── files and readers that nobody meant ──────────────────────────────────────────────────────────────────────────
+// ── unusual files, and readers that leave ───────────────────────────────────────────────────────────────────────────
 
 /// Checks a file with a second of processor time and bounded output.
 #[track_caller]
@@ -424,7 +424,7 @@ fn repeated(unit: &str) -> String {
 }
 
 #[test]
-fn files_that_nobody_meant() {
+fn unusual_files() {
     endure(Path::new("/"));
     endure(Path::new("/dev/null"));
     endure_text("empty", "");

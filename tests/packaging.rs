@@ -83,7 +83,7 @@ fn analyze(arguments: &[&str], units: &[PathBuf]) -> Option<Output> {
     output.inspect_err(|error| skip(&format!("systemd-analyze cannot be started: {error}"))).ok()
 }
 
-/// What `systemd-analyze verify` has against units; others of the machine, which it reads as well, are not ours.
+/// The complaints of `systemd-analyze verify` about our units. It also reads other units of this host, which are left out.
 fn complaints(units: &[PathBuf]) -> Option<String> {
     let output = analyze(&["verify", "--man=no"], units)?;
     let lines: Vec<String> =
