@@ -1,5 +1,7 @@
 //! The facts of the catalog's documents, from `fixtures/sources`.
 
+#![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
