@@ -26,7 +26,7 @@ pub struct Opening<'a> {
     pub traffic: &'a Traffic,
     /// Source ports, where they are fixed.
     pub from_ports: Option<&'a PortSet>,
-    /// The family, where the conversation exists in one only.
+    /// The family, where the conversation exists in one only; the ends have no addresses of the other.
     pub family: Option<Family>,
     /// Whether replies belong to a connection. The packets of an untracked flow are permitted regardless of what
     /// conntrack says, and each direction has an opening of its own.
@@ -110,8 +110,11 @@ impl Intent<Declared> {
             addresses: Addresses::of(&gateway.covered, resolution).all(),
         });
         self.flows.iter().flat_map(move |flow| {
-            let ends = Ends { intent: self, flow, resolution, family: flow.family.or(flow.traffic.family()) };
+            let families = flow.families();
+            let family = families.first().copied().filter(|_| families.len() == 1);
+            let ends = Ends { intent: self, flow, resolution, family };
             let pairs = match &crossed {
+                _ if families.is_empty() => Vec::new(),
                 None => vec![(ends.local(), ends.peers())],
                 Some(covered) => vec![
                     (ends.local().inside(covered, true), ends.peers().outside(covered, true)),
@@ -133,6 +136,24 @@ impl Intent<Declared> {
                 },
             )
         })
+    }
+}
+
+impl Flow<Declared> {
+    /// The families that both ends and the traffic have. What a name answers may be of either.
+    fn families(&self) -> Vec<Family> {
+        let has = |end: &End<Declared>, family| match end {
+            End::Any => true,
+            End::Ends(parts) => parts.iter().any(|part| match &part.kind {
+                PartKind::Prefixes(set) => !set.only(family).is_empty(),
+                PartKind::Name { .. } => true,
+            }),
+        };
+        let only = [self.family, self.traffic.family()];
+        let exists = |family: &Family| {
+            only.iter().flatten().all(|only| only == family) && has(&self.local, *family) && has(&self.peers, *family)
+        };
+        Family::BOTH.into_iter().filter(exists).collect()
     }
 }
 

@@ -55,20 +55,16 @@ pub struct Evidence<'a> {
 impl Evidence<'_> {
     /// Where something is written: a line of the policy, or a document of the catalog.
     pub fn origin(&self, what: &str, value: &str, origin: &Origin) -> Reason {
+        let text = format!("{what} {value}: {}", self.citation(origin));
         match origin {
             Origin::Policy(span) => {
                 let at = self.policy.position(span.start);
-                let text = format!("{what} {value}: {}", place(self.policy, origin));
                 let details = json!({"file": self.policy.name, "line": at.line, "column": at.column, "value": value});
                 Reason::new("policy", text, details)
             }
             Origin::Catalog { source: document, section, retrieved, inferred } => {
-                let title = self.title(document);
-                let part = section.as_ref().map(|section| format!(", {section}")).unwrap_or_default();
-                let guess = if *inferred { "; inferred" } else { "" };
-                let text = format!("{what} {value}: catalog, “{title}”{part} ({document}, read {retrieved}){guess}");
                 let details = json!({
-                    "document": document, "title": title, "section": section, "retrieved": retrieved,
+                    "document": document, "title": self.title(document), "section": section, "retrieved": retrieved,
                     "inferred": inferred, "value": value,
                 });
                 Reason::new("catalog", text, details)
@@ -76,7 +72,19 @@ impl Evidence<'_> {
         }
     }
 
-    /// An address that a name had in the lockfile.
+    /// A place in the policy; of a row of the catalog its document, section and day.
+    pub fn citation(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Policy(_) => place(self.policy, origin),
+            Origin::Catalog { source: document, section, retrieved, inferred } => {
+                let part = section.as_ref().map(|section| format!(", {section}")).unwrap_or_default();
+                let guess = if *inferred { "; inferred" } else { "" };
+                format!("catalog, “{}”{part} ({document}, read {retrieved}){guess}", self.title(document))
+            }
+        }
+    }
+
+    /// An address that a name had in the lockfile, and where the name comes from.
     pub fn answer(
         &self,
         what: &str,
@@ -101,6 +109,7 @@ impl Evidence<'_> {
             "name": name.to_string(), "address": address, "first-seen": seen.first.to_string(),
             "last-seen": seen.last.to_string(), "age-seconds": age.as_secs().max(0), "ttl": seen.ttl,
             "server": server.map(|server| server.to_string()),
+            "origin": self.origin("name", name.as_str(), origin).json(),
         });
         Reason::new("name", text, details)
     }
@@ -139,6 +148,6 @@ pub fn duration(duration: SignedDuration) -> String {
 }
 
 /// How long ago something was.
-fn ago(age: SignedDuration) -> String {
+pub fn ago(age: SignedDuration) -> String {
     if age.is_negative() { "in the future".to_owned() } else { format!("{} ago", duration(age)) }
 }

@@ -4,5 +4,10 @@
 //! Nothing here reads rules or the kernel.
 
 mod because;
+mod csv;
+mod flows;
+mod markdown;
+mod table;
 
 pub use because::{Evidence, Reason, duration, place};
+pub use flows::FlowList;

@@ -33,18 +33,26 @@ impl LockArguments {
         self.lock.clone().unwrap_or_else(|| policy.with_extension("lock.yaml"))
     }
 
-    /// Replaces the names of a policy by the addresses of its lockfile.
-    ///
-    /// A lockfile that was not named in the arguments may be missing: then no name has an address.
-    pub(crate) fn bind(&self, policy: &Path, loaded: LoadedPolicy) -> Result<BoundPolicy, Failure> {
-        let path = self.path(policy);
+    /// The answers for a policy. A lockfile that was not named in the arguments may be missing: then no name has an
+    /// address.
+    fn resolution(&self, policy: &Path, loaded: &LoadedPolicy) -> Result<Resolution, Failure> {
         let resolution = match (&self.lock, loaded.intent.names().is_empty()) {
             (None, true) => None,
-            (None, false) => load_if_exists(&path, &loaded.cloud.metadata())?,
-            (Some(_), _) => Some(parse(files::read(&path)?, &loaded.cloud.metadata())?),
+            (None, false) => load_if_exists(&self.path(policy), &loaded.cloud.metadata())?,
+            (Some(path), _) => Some(parse(files::read(path)?, &loaded.cloud.metadata())?),
         };
-        let resolution = resolution.unwrap_or_default();
-        let resolved = loaded.intent.bind(&resolution).map_err(|missing| unresolved(&missing, policy, &path))?;
+        Ok(resolution.unwrap_or_default())
+    }
+
+    /// Replaces the names of a policy by the addresses of its lockfile.
+    pub(crate) fn bind(&self, policy: &Path, loaded: LoadedPolicy) -> Result<BoundPolicy, Failure> {
+        let resolution = self.resolution(policy, &loaded)?;
+        self.bind_to(policy, loaded, resolution)
+    }
+
+    fn bind_to(&self, policy: &Path, loaded: LoadedPolicy, resolution: Resolution) -> Result<BoundPolicy, Failure> {
+        let resolved =
+            loaded.intent.bind(&resolution).map_err(|missing| unresolved(&missing, policy, &self.path(policy)))?;
         Ok(BoundPolicy { loaded, resolution, resolved })
     }
 }
@@ -81,8 +89,20 @@ pub(crate) struct BoundArguments {
 impl BoundArguments {
     /// Reads, checks and binds the policy. Warnings are shown.
     pub(crate) fn load(&self, catalog: &Catalog) -> Result<BoundPolicy, Failure> {
+        let (loaded, resolution) = self.load_unbound(catalog)?;
+        self.bind(loaded, resolution)
+    }
+
+    /// Reads and checks the policy, and reads its lockfile. Names may be without an address.
+    pub(crate) fn load_unbound(&self, catalog: &Catalog) -> Result<(LoadedPolicy, Resolution), Failure> {
         let loaded = load_policy(&self.policy, catalog, self.target.target, Severity::Warning)?;
-        self.lock.bind(&self.policy, loaded)
+        let resolution = self.lock.resolution(&self.policy, &loaded)?;
+        Ok((loaded, resolution))
+    }
+
+    /// Binds what [`load_unbound`](Self::load_unbound) read.
+    pub(crate) fn bind(&self, loaded: LoadedPolicy, resolution: Resolution) -> Result<BoundPolicy, Failure> {
+        self.lock.bind_to(&self.policy, loaded, resolution)
     }
 }
 

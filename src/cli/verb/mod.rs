@@ -10,6 +10,7 @@ pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod flows;
 pub(crate) mod history;
 pub(crate) mod hosts;
 pub(crate) mod init;
