@@ -90,7 +90,7 @@ impl Row {
         let version = policy.cluster.version;
         let words: Vec<&str> = self.condition.split(", ").filter(|word| !word.is_empty()).collect();
         let cnis: Vec<String> = code(&self.condition).into_iter().filter(|word| is_cni(word)).collect();
-        let others = words.iter().filter(|word| !code(word).iter().any(|word| is_cni(word)));
+        let mut others = words.iter().filter(|word| !code(word).iter().any(|word| is_cni(word)));
         let other = |word: &&str| match *word {
             "gateway only" => policy.target == Target::IdcGateway,
             "unless `self-host-ntp`" => !policy.cluster.self_host_ntp,
@@ -98,7 +98,7 @@ impl Row {
             "before 1.26" => version < "1.26".parse::<ClusterVersion>().unwrap(),
             other => panic!("{other} is not a condition that this test knows"),
         };
-        (cnis.is_empty() || cnis.contains(&policy.cni.value)) && others.map(other).all(|holds| holds)
+        (cnis.is_empty() || cnis.contains(&policy.cni.value)) && others.all(other)
     }
 }
 
