@@ -222,7 +222,7 @@ fn the_code_has_no_address_name_or_flow_of_the_catalog() {
         let (code, file) = (code(&path), path.strip_prefix(root("")).unwrap().to_str().unwrap().to_owned());
         let data = addresses(&code).into_iter().filter(|address| !is_no_data(*address));
         wrong.extend(data.map(|address| format!("{file}: the address {address}")));
-        if code.contains("aliyun") {
+        if ["aliyuncs", "aliyun.com"].iter().any(|name| code.contains(name)) {
             wrong.push(format!("{file}: a name of the cloud"));
         }
         for id in ids.iter().filter(|id| code.contains(&format!("\"{id}\""))) {

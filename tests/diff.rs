@@ -142,7 +142,7 @@ fn another_catalog_is_the_catalog() {
     let site = Site::new();
     let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/catalog");
     fs::create_dir(site.path("catalog")).unwrap();
-    for name in ["sources.yaml", "regions.yaml", "flows.yaml"] {
+    for name in edgeward::catalog::FILES {
         fs::copy(catalog.join(name), site.path("catalog").join(name)).unwrap();
     }
     site.edit("catalog/flows.yaml", "tcp/10255", "tcp/10256");

@@ -15,6 +15,7 @@ use std::fs;
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use edgeward::catalog::Catalog;
 use edgeward::site::Target;
@@ -182,18 +183,28 @@ fn check_lockfile(policy: &Path, updates: bool) {
     fs::write(&path, expected).unwrap();
 }
 
+/// Checks all lockfiles, once: the tests of this file run in parallel, and each compiles with them.
+fn check_lockfiles() {
+    static CHECKED: LazyLock<()> = LazyLock::new(|| {
+        let updates = env::var_os("UPDATE_GOLDEN").is_some();
+        policies().iter().for_each(|policy| check_lockfile(policy, updates));
+    });
+    LazyLock::force(&CHECKED);
+}
+
 #[test]
 fn rulesets_are_as_reviewed() {
     let updates = env::var_os("UPDATE_GOLDEN").is_some();
     let cases = cases();
     assert!(!cases.is_empty());
-    policies().iter().for_each(|policy| check_lockfile(policy, updates));
+    check_lockfiles();
     cases.iter().for_each(|case| check(case, updates));
 }
 
 #[test]
 fn rulesets_name_their_catalog_and_have_a_valid_checksum() {
     let catalog = Catalog::embedded().unwrap();
+    check_lockfiles();
     for case in cases() {
         let policy = case.join("policy.yaml");
         let ruleset = compile(&policy, &arguments(&policy).split_whitespace().collect::<Vec<_>>());
