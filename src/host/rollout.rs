@@ -1,7 +1,7 @@
 //! Changes of the rules in force and of their records. A run may end at any point: the kernel then has the old rules or
 //! the new ones, and the next run continues from the state folder.
 //!
-//! Every change takes the same [steps]: the files of the generation; a state that says where the kernel is going; a
+//! Every change takes the same steps: the files of the generation; a state that says where the kernel is going; a
 //! watcher that undoes the change at its deadline; new sets; the switch; verification of what the kernel has; the state
 //! that says that it has arrived; the sweep. Packets see nothing before the switch, and the next run completes all that
 //! can fail after it.

@@ -43,7 +43,7 @@ struct Line<'a> {
 }
 
 impl<'a> FlowList<'a> {
-    /// The list as text of [`WIDTH`](crate::report::table::WIDTH) columns.
+    /// The list as text of at most 100 columns.
     pub fn text(&self) -> String {
         let (lines, sources) = self.lines();
         let mut table = Table::new(&COLUMNS);
