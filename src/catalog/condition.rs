@@ -87,8 +87,8 @@ impl SiteCondition {
     ///
     /// Conditions are products of sets, so two of them intersect exactly if they do on every axis. Cluster, connection,
     /// CNI and routing are one axis, because a row of the CNIs gives all four; its values are those rows. Regions are
-    /// those of the catalog, versions are intervals. A site with two rows is never missed because a policy would not
-    /// compile for another reason: scope, phase and target are independent here.
+    /// those of the catalog, versions are intervals. Target, phase and scope are independent, even where a policy with
+    /// the combination would be refused for another reason.
     pub(super) fn meets(&self, other: &Self, regions: &[RegionRow], cnis: &[CniRow]) -> bool {
         let both = [self, other];
         let networks = cnis.iter().flat_map(|row| {
