@@ -157,7 +157,7 @@ fn a_file_of_peers_is_part_of_its_row() {
     fs::write(folder.path().join("pipe.yaml"), POLICY.replace("sites.txt", "pipe")).unwrap();
     let refused = edgeward(&["compile", "pipe.yaml"], "", folder.path());
     assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("no regular file"), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not a regular file"), "{refused:?}");
     // The same as if it were in the policy.
     let written = POLICY.replace("peers-file: lists/sites.txt", "peers: [203.0.113.0/24, \"2001:db8::1\"]");
     fs::write(folder.path().join("written.yaml"), written).unwrap();

@@ -294,13 +294,13 @@ fn one_bad_change_fails_the_whole_transaction() {
     };
     assert_eq!(
         refused(v4("a"), &prefixes("10.1.0.0/16"), &nothing),
-        "the set `a` does not have `10.1.0.0/16`, which was to be deleted; nothing was changed"
+        "the set `a` has no element `10.1.0.0/16` to delete; nothing was changed"
     );
     // A part of an interval is not an element, regardless of where it begins.
     for part in ["10.0.0.0/24", "10.0.1.0/24", "10.0.0.128/25", "10.0.0.0/22"] {
         assert_eq!(
             refused(v4("a"), &prefixes(part), &nothing),
-            format!("the set `a` does not have `{part}`, which was to be deleted; nothing was changed")
+            format!("the set `a` has no element `{part}` to delete; nothing was changed")
         );
     }
     assert_eq!(
@@ -319,7 +319,7 @@ fn one_bad_change_fails_the_whole_transaction() {
     );
     assert_eq!(
         refused(hosts, &prefixes("192.0.2.3"), &nothing),
-        "the set `hosts` does not have `192.0.2.3`, which was to be deleted; nothing was changed"
+        "the set `hosts` has no element `192.0.2.3` to delete; nothing was changed"
     );
     assert_eq!(refused(v4("none"), &nothing, &new), "the table `inet edgeward` has no set `none`");
 }

@@ -1,8 +1,8 @@
-//! DNS: asks servers for the addresses of names, and tells the ways to fail apart.
+//! DNS: queries servers for the addresses of names, and distinguishes the kinds of failure.
 //!
-//! hickory does the wire format and the sockets. Which server is asked when, and what an answer means, is decided
-//! here: hickory's own `Resolver` asks no second server after SERVFAIL, takes a loop for a name without addresses,
-//! believes records of names that nobody asked for, and does not say which server answered.
+//! hickory does the wire format and the sockets. Which server is queried when, and what an answer means, is decided here:
+//! hickory's own `Resolver` queries no second server after SERVFAIL, takes a loop for a name without addresses, trusts
+//! records of names that were not queried, and does not report which server answered.
 
 mod exchange;
 mod meaning;
@@ -22,40 +22,40 @@ use tokio::time::Instant;
 use super::files;
 use crate::resolution::{Answer, Question, Reply};
 
-/// How many questions are under way at once, where nothing else is said.
+/// How many questions are in flight by default.
 pub const CONCURRENCY: usize = 64;
 
-/// After so many timeouts without an answer a server may be gone, and not only a few names' own servers.
-const GONE_AFTER: u32 = 16;
+/// After so many timeouts in a row the server itself may be down, and not only the servers of a few zones.
+const MIN_TIMEOUTS_DOWN: u32 = 16;
 
-/// Longer than anybody waits; a mistyped timeout ends here.
-const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longer timeouts are typing mistakes.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// How questions are asked.
+/// How servers are queried.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The servers, the preferred one first.
     pub servers: Vec<SocketAddr>,
     /// How long to wait for one server, its answer over TCP included.
     pub timeout: Duration,
-    /// How often every server is asked before a question counts as not answered.
+    /// How often every server is queried before a question counts as unanswered.
     pub attempts: u8,
-    /// How many questions are under way at once.
+    /// How many questions are in flight.
     pub concurrency: usize,
 }
 
-/// Asks DNS; the fake for tests is [`FixedAnswers`].
+/// Queries DNS; the fake for tests is [`FixedAnswers`].
 pub trait Resolver {
-    /// Answers in the order of the questions; `progress` hears after each how many are answered so far.
+    /// Answers in the order of the questions; `progress` gets the number of answers after each.
     fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer>;
 }
 
-/// The answers that a test wants; other names do not exist.
+/// Fixed answers for tests; other names do not exist.
 #[derive(Clone, Debug, Default)]
 pub struct FixedAnswers(pub BTreeMap<Question, Reply>);
 
 impl FixedAnswers {
-    /// The server that is said to have answered.
+    /// The server that the answers name.
     pub const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)), 53);
 }
 
@@ -72,18 +72,18 @@ impl Resolver for FixedAnswers {
     }
 }
 
-/// The servers that the system asks, from `/etc/resolv.conf`.
+/// The DNS servers of the system, from `/etc/resolv.conf`.
 ///
 /// # Errors
 /// The file cannot be read, or names no server.
 pub fn system_servers() -> anyhow::Result<Vec<SocketAddr>> {
     let path = "/etc/resolv.conf";
     let source = files::read(Path::new(path))?;
-    servers_of(source.text()).with_context(|| format!("no DNS server is known from `{path}`"))
+    servers_of(source.text()).with_context(|| format!("`{path}` names no usable DNS server"))
 }
 
 fn servers_of(text: &str) -> anyhow::Result<Vec<SocketAddr>> {
-    // What cannot be read is passed over, as the C library does it.
+    // Lines that cannot be read are skipped, as in the C library.
     let (config, problems) = resolv_conf::Config::parse_with_errors(text.as_bytes());
     let servers: Vec<SocketAddr> = config.nameservers.iter().map(socket_address).collect::<anyhow::Result<_>>()?;
     let seen = problems.first().map_or_else(|| "it has no `nameserver` line".to_owned(), ToString::to_string);
@@ -91,7 +91,7 @@ fn servers_of(text: &str) -> anyhow::Result<Vec<SocketAddr>> {
     Ok(servers)
 }
 
-/// A link-local address is one on one interface only, which a socket wants as a number.
+/// A link-local address belongs to one interface, which a socket needs as a number.
 fn socket_address(server: &ScopedIp) -> anyhow::Result<SocketAddr> {
     let ScopedIp::V6(address, Some(interface)) = server else {
         return Ok((IpAddr::from(server), 53).into());
@@ -100,16 +100,16 @@ fn socket_address(server: &ScopedIp) -> anyhow::Result<SocketAddr> {
         Ok(index) => index,
         Err(_) => {
             let file = files::read(&Path::new("/sys/class/net").join(interface).join("ifindex"))
-                .with_context(|| format!("`{server}` is on no interface of this host"))?;
+                .with_context(|| format!("`{server}` names no interface of this host"))?;
             file.text().trim().parse().with_context(|| format!("`{interface}` has no index"))?
         }
     };
     Ok(SocketAddrV6::new(*address, 53, 0, index).into())
 }
 
-/// The real thing: DNS over UDP, and TCP where an answer is cut off.
+/// The real resolver: DNS over UDP, and over TCP where an answer is truncated.
 ///
-/// Names are asked as they stand, absolute: no search domains, no hosts file, no cache, no names that are special.
+/// Names are absolute: no search domains, no hosts file, no cache, no special names.
 #[derive(Debug)]
 pub struct Hickory {
     settings: Settings,
@@ -117,24 +117,27 @@ pub struct Hickory {
 }
 
 impl Hickory {
-    /// Makes ready to ask.
+    /// A resolver with these settings.
     ///
     /// # Errors
-    /// The settings make no sense, or the system gives no event queue.
+    /// A setting is out of range, or the system refuses an event queue.
     pub fn new(settings: Settings) -> anyhow::Result<Self> {
-        ensure!(!settings.servers.is_empty(), "there is no DNS server to ask");
-        ensure!(settings.attempts > 0, "no attempt to ask DNS would be made");
-        ensure!(settings.concurrency > 0, "no question to DNS would be under way");
+        ensure!(!settings.servers.is_empty(), "no DNS server to query");
+        ensure!(settings.attempts > 0, "the number of DNS attempts must not be zero");
+        ensure!(settings.concurrency > 0, "the number of concurrent DNS queries must not be zero");
         let timeout = settings.timeout;
-        ensure!(!timeout.is_zero() && timeout <= LONGEST_TIMEOUT, "a timeout is more than nothing and at most an hour");
+        ensure!(
+            !timeout.is_zero() && timeout <= MAX_TIMEOUT,
+            "a DNS timeout must be more than zero and at most an hour"
+        );
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         Ok(Self { settings, runtime })
     }
 }
 
 impl Resolver for Hickory {
-    /// One question takes at most `timeout` × `attempts` × servers, and `concurrency` of them run side by side; where
-    /// no server answers anything, those that come later take an eighth.
+    /// A question takes at most `timeout` × `attempts` × servers, and `concurrency` of them run in parallel. Where no server
+    /// answers anything, later questions take an eighth.
     ///
     /// # Panics
     /// Inside of another async runtime.
@@ -156,12 +159,12 @@ impl Resolver for Hickory {
     }
 }
 
-/// A server, and its silence during one run.
+/// A server, and its timeouts during one run.
 struct ServerState {
     address: SocketAddr,
     /// The timeouts since its last answer.
     timeouts: Cell<u32>,
-    /// When the first of those questions was asked.
+    /// When the first of these questions was sent.
     since: Cell<Instant>,
 }
 
@@ -170,7 +173,7 @@ impl ServerState {
         Self { address, timeouts: Cell::new(0), since: Cell::new(Instant::now()) }
     }
 
-    /// Counts silence; an error that says the server cannot be reached is none.
+    /// Counts timeouts. An error such as an unreachable server is not one.
     fn note(&self, answer: &Answer, asked: Instant) {
         if answer.server.is_some() {
             self.timeouts.set(0);
@@ -184,12 +187,12 @@ impl ServerState {
 }
 
 impl Settings {
-    /// Asks one server after the other until one settles the question.
+    /// Queries one server after the other until one settles the question.
     async fn answer(&self, question: &Question, servers: &[ServerState]) -> Answer {
         let mut failure = Answer { reply: Reply::Timeout, server: None };
         for _ in 0..self.attempts {
             let mut left: Vec<&ServerState> = servers.iter().collect();
-            // Silent servers come last, so that each costs a run one timeout and not one for every name.
+            // Servers that time out come last, so each costs a run one timeout and not one per name.
             while let Some(next) = (0..left.len()).min_by_key(|&index| left[index].timeouts.get()) {
                 let server = left.remove(next);
                 let asked = Instant::now();
@@ -207,19 +210,19 @@ impl Settings {
 
     /// How long to wait for a server.
     ///
-    /// One that was silent for as long as a question may take, to many questions, seems to be gone, and a thousand
-    /// names shall not wait for it in full. It is still asked about each: perhaps only the zone that came first is dead.
+    /// A server that has timed out on many questions, for as long as one question may take, seems to be down, and a thousand
+    /// names must not wait for it in full. It is still queried: perhaps only the servers of the first zone are down.
     fn patience(&self, server: &ServerState) -> Duration {
-        let seems_gone = server.timeouts.get() >= GONE_AFTER
+        let seems_down = server.timeouts.get() >= MIN_TIMEOUTS_DOWN
             && server.since.get().elapsed() >= self.timeout * u32::from(self.attempts);
-        if seems_gone { self.timeout / 8 } else { self.timeout }
+        if seems_down { self.timeout / 8 } else { self.timeout }
     }
 }
 
-/// The weight of what needs no second opinion.
+/// The weight of an answer that needs no second server.
 const SETTLED: u8 = 5;
 
-/// How much a reply says about the name: of several failures the weightiest is reported.
+/// How much a reply tells about the name: of several failures the one with the greatest weight is reported.
 fn weight(reply: &Reply) -> u8 {
     match reply {
         Reply::Timeout => 0,

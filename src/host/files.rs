@@ -12,21 +12,21 @@ use std::time::{Duration, Instant};
 use crate::diag::{Code, Diagnostic};
 use crate::source::{Source, Span};
 
-/// More than any policy, lockfile or catalog; a device or a mistaken argument ends here, not in swap.
-const LARGEST: u64 = 64 << 20;
+/// More than any policy, lockfile or catalog needs: a device or a wrong path does not fill the memory.
+const MAX_TEXT: u64 = 64 << 20;
 
 /// Why a file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The system said no.
+    /// The system refuses.
     #[error("cannot read `{}`", .0.display())]
     Io(PathBuf, #[source] std::io::Error),
-    /// It is there, and not a text file that edgeward could use.
+    /// The file is not text that edgeward can use.
     #[error("`{}`: {}", .0.source.name, .0.diagnostic.message)]
     Unusable(Box<Unusable>),
 }
 
-/// What a file is instead of a text, and where that shows.
+/// A file that cannot be used, and where that shows.
 #[derive(Debug)]
 pub struct Unusable {
     /// The file, as far as it is text.
@@ -51,27 +51,27 @@ pub fn read(path: &Path) -> Result<Source, ReadError> {
     let io = |error| ReadError::Io(path.to_owned(), error);
     let file = File::open(path).map_err(io)?;
     if file.metadata().map_err(io)?.is_dir() {
-        let help = "name the file in it";
-        return Err(unusable(path, "", Code::NotText, "this is a folder, not a file", help));
+        let help = "name a file in it";
+        return Err(unusable(path, "", Code::NotText, "expected a file, found a folder", help));
     }
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
-    if bytes.len() as u64 > LARGEST {
-        let message = format!("the file is larger than {} MiB", LARGEST >> 20);
-        return Err(unusable(path, "", Code::TooLarge, &message, "no policy is: name another file"));
+    file.take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_TEXT {
+        let message = format!("the file is larger than {} MiB", MAX_TEXT >> 20);
+        return Err(unusable(path, "", Code::TooLarge, &message, "no policy is that large; check the path"));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Source::new(path.display().to_string(), text)),
         Err(error) => {
             let (valid, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
             let before = String::from_utf8_lossy(&bytes[..valid]);
-            let message = format!("the byte 0x{:02x} here is not UTF-8 text", bytes[valid]);
+            let message = format!("the byte 0x{:02x} is not UTF-8 text", bytes[valid]);
             Err(unusable(path, &before, Code::NotText, &message, "save the file as UTF-8"))
         }
     }
 }
 
-/// Reads a file, or tells that it is not there.
+/// Reads a file; `None` where it does not exist.
 ///
 /// # Errors
 /// As [`read`], but for a file that does not exist.
@@ -82,12 +82,12 @@ pub fn read_if_there(path: &Path) -> Result<Option<Source>, ReadError> {
     }
 }
 
-/// Writes a file so that whoever reads it finds the old or the new text, whenever the machine stops.
+/// Writes a file atomically: readers find the old or the new text, even after a power failure.
 ///
 /// # Errors
 /// The folder cannot be written to; the old file is as it was.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    // What a link stands for is written, not the link; a device or a pipe takes the text as it is.
+    // The target of a link is written, not the link. A device or a pipe gets the text as it is.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
@@ -95,14 +95,14 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     stage(path, text)?.commit()
 }
 
-/// A file that is written in full beside the one whose place it takes; gone when dropped.
+/// A file that is written in full beside the one that it will replace; removed when dropped.
 #[derive(Debug)]
 pub struct Staged {
     file: tempfile::NamedTempFile,
     path: PathBuf,
 }
 
-/// Writes a text beside a file, so that nothing but its name is left to change.
+/// Writes a text beside a file that it will replace, so that only the rename is left.
 ///
 /// # Errors
 /// The folder cannot be written to.
@@ -115,41 +115,41 @@ pub fn stage(path: &Path, text: &str) -> std::io::Result<Staged> {
 }
 
 impl Staged {
-    /// Puts it in the place of the file.
+    /// Replaces the file.
     ///
     /// # Errors
     /// The folder cannot be written to; the old file is as it was.
     pub fn commit(self) -> std::io::Result<()> {
         self.file.persist(&self.path).map_err(|error| error.error)?;
-        // Without this the rename itself may be lost with the machine's power.
+        // Without this a power failure may undo the rename.
         File::open(folder_of(&self.path))?.sync_all()
     }
 }
 
-/// A temporary file is private; a ruleset is no secret, and others audit it.
+/// Temporary files are private, but rulesets are not secret, and other users audit them.
 fn readable_by_all(file: &File) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
-/// Holds a folder against other runs until dropped; the system lets go of it when the process dies.
+/// A lock on a folder against other runs, held until dropped. The system releases it when the process dies.
 #[derive(Debug)]
 pub struct FolderLock(#[expect(dead_code, reason = "holding it is its use")] File);
 
-/// Waits until no other run holds the folder of a file, and holds it.
+/// Locks the folder of a file; waits while another run holds it.
 ///
 /// # Errors
-/// The folder cannot be opened, or does not know locks.
+/// The folder cannot be opened, or its file system has no locks.
 pub fn lock_folder_of(path: &Path) -> std::io::Result<FolderLock> {
     let folder = File::open(folder_of(path))?;
     folder.lock()?;
     Ok(FolderLock(folder))
 }
 
-/// Waits until no other run holds a folder, for a while, and holds it; `None` where the time is over.
+/// Locks a folder; waits while another run holds it, and returns `None` when its patience ends.
 ///
 /// # Errors
-/// The folder cannot be opened, or does not know locks.
+/// The folder cannot be opened, or its file system has no locks.
 pub fn lock_folder(folder: &Path, patience: Duration) -> std::io::Result<Option<FolderLock>> {
     let file = File::open(folder)?;
     let deadline = Instant::now() + patience;
@@ -163,27 +163,27 @@ pub fn lock_folder(folder: &Path, patience: Duration) -> std::io::Result<Option<
     }
 }
 
-/// The path of something that is there, from the root, without links.
+/// The absolute path of a file or folder, without links.
 ///
 /// # Errors
-/// It is not there.
+/// It does not exist.
 pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
     std::fs::canonicalize(path)
 }
 
-/// Makes a folder for nobody but its owner, with those above it, where it is not there yet.
+/// Creates a folder that only its owner can open, and its parents, if they do not exist.
 ///
 /// # Errors
-/// The system says no.
+/// The system refuses.
 pub fn make_private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
-/// Makes a folder with files in it: after a crash all of them are there, or no folder.
+/// Creates a folder with files in it atomically: after a crash there is the whole folder, or none.
 ///
 /// # Errors
-/// The folder around it cannot be written to, or there is a folder of the name.
+/// The parent folder cannot be written to, or there is a folder of that name.
 pub fn write_folder(folder: &Path, files: &[(&str, &str)]) -> std::io::Result<()> {
     let around = folder_of(folder);
     let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(around)?;
@@ -193,16 +193,16 @@ pub fn write_folder(folder: &Path, files: &[(&str, &str)]) -> std::io::Result<()
         file.sync_all()?;
     }
     File::open(unfinished.path())?.sync_all()?;
-    // A rename puts a folder in the place of an empty one; one with files in it stays.
+    // The rename replaces an empty folder, and fails for one with files in it.
     std::fs::rename(unfinished.path(), folder)?;
     let _ = unfinished.keep();
     File::open(around)?.sync_all()
 }
 
-/// What the names of folders begin with that a crash has left unfinished.
+/// The prefix of folders that are not complete. Only a crash leaves one.
 pub const UNFINISHED: &str = ".unfinished-";
 
-/// The names in a folder, in no order; none where there is no folder.
+/// The names in a folder, in no particular order; none where the folder does not exist.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -218,10 +218,10 @@ pub fn names_in(folder: &Path) -> std::io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Removes a folder with all that is in it, where it is there.
+/// Removes a folder with everything in it, if it exists.
 ///
 /// # Errors
-/// The system says no.
+/// The system refuses.
 pub fn remove_folder(folder: &Path) -> std::io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -251,10 +251,10 @@ mod tests {
     fn what_is_no_text_says_what_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let error = |path: &Path| read(path).unwrap_err().to_string();
-        assert!(error(folder.path()).ends_with("`: this is a folder, not a file"));
+        assert!(error(folder.path()).ends_with("`: expected a file, found a folder"));
         let path = folder.path().join("binary");
         std::fs::write(&path, b"version: 1\n\xff").unwrap();
-        assert!(error(&path).ends_with("`: the byte 0xff here is not UTF-8 text"));
+        assert!(error(&path).ends_with("`: the byte 0xff is not UTF-8 text"));
         assert!(read_if_there(&folder.path().join("none")).unwrap().is_none());
     }
 }

@@ -1,14 +1,13 @@
-//! Generations: the rulesets that were applied, in a folder of their own, and which of them is in force.
+//! Generations: the rulesets that were applied, each in its folder, and which of them is in force.
 //!
 //! ```text
 //! DIR/state.json                 which generation the kernel has, which one boot loads, what is pending
 //! DIR/generations/7/policy.yaml, policy.lock.yaml, ruleset.nft, manifest.json
 //! ```
 //!
-//! The kernel and the folder cannot change in one step. So a generation is written in full, and the state says where
-//! the kernel is on its way to, before the kernel is touched; what a crash leaves can always be told by comparing the
-//! kernel with the two. The state's new text is on the disk by then, too, and only its name is missing: a disk that is
-//! full cannot come between.
+//! The kernel and the folder cannot change in one step. So before the kernel is touched, a generation is written in full,
+//! and the state says where the kernel is going. After a crash, a comparison of the kernel with both ends shows what it
+//! has. The next state is on disk by then, too, and only has to be renamed, which a full disk does not prevent.
 
 mod deadline;
 mod record;
@@ -39,41 +38,41 @@ pub use transitions::{EXPIRED, REBOOTED, Stamp, named};
 
 /// The files of a generation.
 pub const POLICY: &str = "policy.yaml";
-/// Its answers of DNS.
+/// The answers of DNS.
 pub const LOCKFILE: &str = "policy.lock.yaml";
-/// What nft loads.
+/// The ruleset that nft loads.
 pub const RULESET: &str = "ruleset.nft";
-/// Where it comes from.
+/// The origin of the generation.
 pub const MANIFEST: &str = "manifest.json";
 
 /// Why generations cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The system says no.
+    /// The system refuses.
     #[error("cannot {what} `{}`", .path.display())]
     Io {
-        /// What was tried.
+        /// What was attempted.
         what: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         #[source]
         source: io::Error,
     },
-    /// Another run holds the folder.
-    #[error("another run of edgeward holds `{}` since {} s; nothing was changed", .0.display(), .1.as_secs())]
+    /// Another run holds the lock of the folder.
+    #[error("another run of edgeward has held `{}` for {} s; nothing was changed", .0.display(), .1.as_secs())]
     Held(PathBuf, Duration),
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A file is not as edgeward wrote it.
+    /// A file is not as edgeward wrote it, or not of this version.
     #[error("`{}` is damaged: {why}; {help}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         why: String,
-        /// The way out.
+        /// The help.
         help: &'static str,
     },
     /// There is no such generation.
@@ -95,28 +94,28 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreE
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
-    /// Held against other runs where something is to be changed.
+    /// The lock against other runs, for changes.
     held: Option<FolderLock>,
-    /// Rulesets that were read: a generation is written once.
+    /// Rulesets that were read. They stay valid, because a generation is written once.
     rulesets: RefCell<BTreeMap<u64, Ruleset>>,
 }
 
 impl Store {
-    /// Looks at the folder without holding it. It need not be there.
+    /// The folder without its lock, for reading. It need not exist.
     pub fn look(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), held: None, rulesets: RefCell::default() }
     }
 
-    /// Makes the folder, where there is none, and holds it; waits for other runs for a while.
+    /// Creates the folder if it does not exist, and locks it; waits for other runs until its patience ends.
     ///
     /// # Errors
-    /// The folder cannot be made, or another run holds it all the time.
+    /// The folder cannot be created, or another run keeps its lock.
     pub fn hold(folder: &Path, patience: Duration) -> Result<Self, StoreError> {
-        // A folder that is there need not be written to by those who only look.
+        // A folder that exists may be on a read-only file system.
         if !folder.is_dir() {
-            files::make_private_folder(folder).map_err(io_error("make the folder", folder))?;
+            files::make_private_folder(folder).map_err(io_error("create the folder", folder))?;
         }
-        // Whoever watches a change stands in another folder.
+        // The watcher of a change has another working directory.
         let folder = files::canonical(folder).map_err(io_error("find", folder))?;
         let held = files::lock_folder(&folder, patience).map_err(io_error("lock", &folder))?;
         let held = Some(held.ok_or_else(|| StoreError::Held(folder.clone(), patience))?);
@@ -137,7 +136,7 @@ impl Store {
         self.folder.join("generations").join(number.to_string())
     }
 
-    /// Reads the state; a new one where there is none.
+    /// Reads the state; the empty one where there is none.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
@@ -150,20 +149,20 @@ impl Store {
                 state.and_then(State::checked).map_err(|why| StoreError::Damaged {
                     path,
                     why,
-                    help: "the rules in the kernel stay; move the folder away and apply the policy anew",
+                    help: "the rules in the kernel stay; move the folder away and apply the policy again",
                 })
             }
         }
     }
 
-    /// A state for a folder that has none: a new one, or one that has lost it and has generations still. Which of those
-    /// was in force or confirmed is not known any more.
+    /// The state of a folder without a state file: the empty one, or that of the generations that it still has. Which of
+    /// them was in force or confirmed is not known.
     fn recovered(&self) -> Result<State, StoreError> {
         let mut state = State::default();
         let around = self.folder.join("generations");
         for name in files::names_in(&around).map_err(io_error("read", &around))? {
             let Some(number) = name.parse::<u64>().ok().filter(|number| *number <= MAX_NUMBER) else { continue };
-            // Numbers are never given twice, whatever has become of the files.
+            // Numbers are never reused, even where the files are damaged.
             state.last = state.last.max(number);
             if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
                 let rules = rules_digest(&ruleset);
@@ -181,12 +180,12 @@ impl Store {
         self.commit(self.stage(state)?)
     }
 
-    /// Writes the state in full, and leaves the old one in force.
+    /// Writes the state in full, but leaves the old one in force.
     ///
     /// # Errors
     /// The folder cannot be written to.
     pub fn stage(&self, state: &State) -> Result<Staged, StoreError> {
-        debug_assert!(self.held.is_some(), "a state is changed by who holds the folder");
+        debug_assert!(self.held.is_some(), "only a run that holds the lock changes the state");
         let path = self.state_file();
         let text = serde_json::to_string_pretty(state).map_err(|error| io_error("write", &path)(error.into()))?;
         files::stage(&path, &(text + "\n")).map_err(io_error("write", &path))
@@ -206,13 +205,12 @@ impl Store {
     /// The folder cannot be written to.
     pub fn write(&self, number: u64, generation: &Generation) -> Result<(), StoreError> {
         let path = self.generation(number);
-        // Of a run that was ended there may be one with this number.
         self.rulesets.borrow_mut().remove(&number);
         let around = self.folder.join("generations");
         if !around.is_dir() {
-            files::make_private_folder(&around).map_err(io_error("make the folder", &around))?;
+            files::make_private_folder(&around).map_err(io_error("create the folder", &around))?;
         }
-        // Of a run that was ended before the state named it.
+        // An interrupted run may have left one that no state names.
         files::remove_folder(&path).map_err(io_error("remove", &path))?;
         let manifest = serde_json::to_string_pretty(&generation.manifest)
             .map_err(|error| io_error("write", &path)(error.into()))?;
@@ -241,15 +239,15 @@ impl Store {
         let damaged = |why: String| StoreError::Damaged {
             path,
             why,
-            help: "another generation may be whole: `edgeward rollback GEN`",
+            help: "another generation may be intact: `edgeward rollback GEN`",
         };
         match emit::is_intact(source.text()) {
             Some(true) => readback::read(&source).map_err(|diagnostic| damaged(diagnostic.message)),
-            Some(false) | None => Err(damaged("its checksum does not fit".to_owned())),
+            Some(false) | None => Err(damaged("its checksum does not match".to_owned())),
         }
     }
 
-    /// Reads what is known of a generation.
+    /// Reads the manifest of a generation.
     ///
     /// # Errors
     /// There is no such generation, or its file is damaged.
@@ -258,7 +256,7 @@ impl Store {
         serde_json::from_str(source.text()).map_err(|error| StoreError::Damaged {
             path: self.generation(number).join(MANIFEST),
             why: error.to_string(),
-            help: "another generation may be whole: `edgeward rollback GEN`",
+            help: "another generation may be intact: `edgeward rollback GEN`",
         })
     }
 
@@ -271,7 +269,7 @@ impl Store {
         found.ok_or_else(|| StoreError::NoGeneration { number, folder: self.folder.clone() })
     }
 
-    /// Removes the files of generations that the state does not know, and what crashes have left.
+    /// Removes the files of generations that the state does not name, and what crashes have left.
     ///
     /// # Errors
     /// The folder cannot be read or written to.
@@ -290,7 +288,7 @@ impl Store {
     }
 }
 
-/// What is kept of a generation.
+/// The files of a generation.
 #[derive(Clone, Debug)]
 pub struct Generation {
     /// The policy's text; `None` where the ruleset was found in the kernel.
@@ -299,9 +297,9 @@ pub struct Generation {
     pub lockfile: Option<String>,
     /// The ruleset as nft text.
     pub ruleset: String,
-    /// What tells its rules from others: [`rules_digest`].
+    /// The digest of its rules: [`rules_digest`].
     pub rules: String,
-    /// Where it comes from.
+    /// Its origin.
     pub manifest: Manifest,
 }
 
@@ -320,7 +318,7 @@ impl Generation {
         Self { manifest: Manifest { sha256, ..manifest }, ruleset, rules, policy, lockfile }
     }
 
-    /// A generation of what was found in the kernel.
+    /// A generation of the rules that were found in the kernel.
     pub fn found(number: u64, live: &Live, by: String, made: Timestamp) -> Self {
         let title = "ruleset found in the kernel".to_owned();
         let manifest = Manifest {
@@ -338,7 +336,8 @@ impl Generation {
     }
 }
 
-/// A digest of rules and of what the policy and the catalog put into their sets; answers of DNS do not change it.
+/// The digest of rules and of the prefixes that the policy and the catalog put into their sets. Answers of DNS do not
+/// change it.
 pub fn rules_digest(ruleset: &Ruleset) -> String {
     let mut rules = Ruleset { title: String::new(), ..ruleset.clone().without_notes() };
     let mut digest = Sha256::new();
@@ -354,7 +353,7 @@ pub fn rules_digest(ruleset: &Ruleset) -> String {
     emit::hexadecimal(&digest.finalize())
 }
 
-/// Adds ranges as numbers: to write half a million of them as text takes ten times as long.
+/// Adds ranges as numbers: to format half a million of them as text takes ten times as long.
 fn add<T: Bits, const N: usize>(digest: &mut Sha256, ranges: &Ranges<T>, bytes: fn(T) -> [u8; N]) {
     for piece in ranges.as_slice().chunks(4096) {
         let piece: Vec<u8> = piece.iter().flat_map(|&(low, high)| [low, high]).flat_map(bytes).collect();
@@ -362,5 +361,5 @@ fn add<T: Bits, const N: usize>(digest: &mut Sha256, ranges: &Ranges<T>, bytes: 
     }
 }
 
-/// This program, as manifests name it.
+/// The name and version of this program in manifests.
 pub const PROGRAM: &str = concat!("edgeward ", env!("CARGO_PKG_VERSION"));

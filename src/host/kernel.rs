@@ -1,8 +1,8 @@
-//! The kernel's `table inet edgeward`: what is in it, and changes of it.
+//! The kernel's `table inet edgeward`: its contents, and changes to it.
 //!
-//! Structure goes through the program nft, elements over netlink. What is promised of a change (one transaction, all of
-//! it or nothing, no other table) is the same for the real kernel and for the one in memory, and the same tests hold
-//! both to it. What the kernel knows of this host's connections belongs here, too: rules that come judge them.
+//! Structure goes through the program nft, elements over netlink. Every change is one transaction, all or nothing, and
+//! touches no other table. That holds for the real kernel and for the one in memory, and the same test checks both. The
+//! connections of this host are read here, too, because new rules apply to them.
 
 mod memory;
 pub(crate) mod nft;
@@ -27,106 +27,106 @@ use recall::Recalled;
 pub use memory::Memory;
 pub use nft::list_chains;
 
-/// How often a table is read before it is given up because somebody changes it all the time.
-const ATTEMPTS: usize = 5;
+/// How often a table that other programs keep changing is read.
+const MAX_ATTEMPTS: usize = 5;
 
 /// Why the kernel's tables cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// There is no nft.
-    #[error("there is no program `nft`; install the package nftables (1.0.6 or later)")]
+    /// nft is not installed.
+    #[error("the program `nft` was not found; install the package nftables (1.0.6 or later)")]
     NoNft,
-    /// nft does not know what edgeward writes.
+    /// nft does not support what edgeward writes.
     #[error("nft {0} is too old; install nftables 1.0.6 or later")]
     TooOld(String),
-    /// The system does not let us.
-    #[error("the kernel's tables may be neither read nor changed without the capability CAP_NET_ADMIN; run as root")]
+    /// The process lacks the capability.
+    #[error("CAP_NET_ADMIN is required to read or change nftables; run as root")]
     NotPermitted,
     /// The kernel has no nf_tables.
     #[error("the kernel has no nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET; `modprobe nf_tables`): {0}")]
     NoTables(String),
-    /// The kernel has nf_tables, and not all of it.
+    /// The kernel has nf_tables, but lacks a part of it.
     #[error(
-        "the kernel lacks what these rules need, and nothing was changed. Try `modprobe -a nf_tables nft_ct nft_limit \
-         nft_log nft_reject_inet nf_conntrack`, or install the package with the kernel's other modules: {0}"
+        "the kernel lacks modules that these rules need; nothing was changed. Try `modprobe -a nf_tables nft_ct nft_limit \
+         nft_log nft_reject_inet nf_conntrack`, or install the package with the other modules of this kernel: {0}"
     )]
     NoModule(String),
-    /// nft says something else.
+    /// nft failed for another reason.
     #[error("nft failed: {0}")]
     Failed(String),
-    /// nft could not be started, or not be heard.
+    /// nft could not be started, or its output not be read.
     #[error("cannot run nft")]
     Start(#[source] io::Error),
-    /// nft did not come to an end, and was ended.
-    #[error("nft gave no answer within {} s", .0.as_secs())]
+    /// nft did not end in time, and was killed.
+    #[error("nft did not end within {} s", .0.as_secs())]
     TooSlow(Duration),
-    /// nft said more than anybody would read.
-    #[error("nft listed more than {} MiB", .0 >> 20)]
+    /// nft printed more than its bound.
+    #[error("nft printed more than {} MiB", .0 >> 20)]
     TooMuch(u64),
-    /// The table has something in it that edgeward does not know.
-    #[error("the table `inet {TABLE}` has something in it that edgeward did not make: {}", .0.diagnostic.message)]
+    /// The table contains something that edgeward does not know.
+    #[error("the table `inet {TABLE}` contains something that edgeward did not create: {}", .0.diagnostic.message)]
     Unreadable(Box<Unusable>),
     /// Elements could not be changed or read.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
-    /// The kernel in memory does not take a change.
+    /// The kernel in memory refuses a change.
     #[error(transparent)]
     Misfit(#[from] Misfit),
 }
 
 /// The kernel, as far as edgeward changes it.
 pub trait Kernel {
-    /// The table as it is, with the elements of its sets; `None` where there is none.
+    /// The table with the elements of its sets; `None` where there is none.
     ///
     /// # Errors
-    /// The kernel or nft does not say, or the table has in it what edgeward does not know.
+    /// The table cannot be read, or contains something that edgeward does not know.
     fn table(&mut self) -> Result<Option<Ruleset>, KernelError>;
 
-    /// Learns what the table may hold: [`Kernel::table`] takes a large set for that of a ruleset which has as many
-    /// elements, and agrees in samples.
+    /// Learns a ruleset that the table may hold: [`Kernel::table`] recognises its large sets by their number of elements
+    /// and by samples.
     fn recall(&mut self, ruleset: &Ruleset);
 
-    /// Makes changes of structure, in one transaction. New sets are empty.
+    /// Changes the structure in one transaction. New sets are empty.
     ///
     /// # Errors
-    /// Nothing has changed, but for [`KernelError::TooSlow`], after which that is not known.
+    /// Nothing has changed, except after [`KernelError::TooSlow`], where that is unknown.
     fn change(&mut self, changes: &[Change]) -> Result<(), KernelError>;
 
-    /// Changes elements, in one transaction.
+    /// Changes elements in one transaction.
     ///
     /// # Errors
     /// As [`Kernel::change`].
     fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError>;
 
-    /// Puts a ruleset in the place of the table, if there is one, in one transaction. Not for a table in use: packets
-    /// may be lost meanwhile, and let through.
+    /// Replaces the table, if there is one, in one transaction. Not for a table in use: packets may be lost or let through
+    /// meanwhile.
     ///
     /// # Errors
     /// As [`Kernel::change`].
     fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError>;
 
-    /// What the table's counters have counted; none where there is no table.
+    /// The values of the table's counters; none where there is no table.
     ///
     /// # Errors
-    /// The kernel does not say.
+    /// They cannot be read.
     fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError>;
 
     /// The sockets of this host.
     ///
     /// # Errors
-    /// A file breaks off, or is not understood.
+    /// A file is truncated, or is not understood.
     fn sockets(&mut self) -> Result<Sockets, SessionsError>;
 
-    /// The flows that conntrack knows; `None` where they are not shown.
+    /// The flows that conntrack tracks; `None` where the kernel does not show them.
     ///
     /// # Errors
     /// As [`Kernel::sockets`].
     fn flows(&mut self) -> Result<Option<Vec<TrackedFlow>>, SessionsError>;
 
-    /// Tells conntrack of a connection that is open.
+    /// Adds an open connection to conntrack.
     ///
     /// # Errors
-    /// It cannot be told.
+    /// Conntrack refuses it.
     fn track(&mut self, flow: FlowEnds) -> Result<(), KernelError>;
 }
 
@@ -139,7 +139,7 @@ pub struct Real {
 }
 
 impl Real {
-    /// The kernel; where it is `deep`, it tells all elements of every set, however long that takes.
+    /// The kernel. Where it is deep, all elements of every set are read, however long that takes.
     pub fn new(is_deep: bool) -> Self {
         Self { is_deep, ..Self::default() }
     }
@@ -148,7 +148,7 @@ impl Real {
         connected(&mut self.connection)
     }
 
-    /// Reads the structure, and then the sets one by one; `None` where a set of the structure is gone by then.
+    /// Reads the structure, then the sets one by one; `None` where a set is gone by then.
     fn read(&mut self, source: &Source) -> Result<Option<Ruleset>, KernelError> {
         let mut ruleset = readback::read(source).map_err(|diagnostic| {
             KernelError::Unreadable(Box::new(Unusable { source: source.clone(), diagnostic: *diagnostic }))
@@ -180,9 +180,9 @@ fn connected(connection: &mut Option<NetlinkSocket>) -> Result<&mut NetlinkSocke
 
 impl Kernel for Real {
     fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPTS {
             let Some(source) = nft::list_table(TABLE)? else { return Ok(None) };
-            // `readback` takes an empty table for one that was cut off.
+            // `readback` takes an empty table for a truncated one.
             if source.text().split_whitespace().eq(["table", "inet", TABLE, "{", "}"]) {
                 return Ok(Some(Ruleset::default()));
             }
@@ -209,7 +209,7 @@ impl Kernel for Real {
     fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
         Ok(self.netlink()?.change(changes).inspect_err(|error| {
             if let NetlinkError::Missing { set, .. } | NetlinkError::Exists { set, .. } = error {
-                // It was not what it was taken for.
+                // The set was recognised wrongly.
                 self.recalled.forget(set);
             }
         })?)

@@ -1,4 +1,4 @@
-//! Files with lists of prefixes, plain or compressed with gzip; read bit by bit, whatever their size.
+//! Files with lists of prefixes, plain or compressed with gzip, of any size; read in pieces.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
 
@@ -12,12 +12,12 @@ use sha2::{Digest, Sha256};
 use crate::emit::hexadecimal;
 use crate::net::{ListProblems, ListReader, PrefixSet};
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const PIECE: usize = 256 << 10;
 /// What a gzip file begins with (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// Text that is read at most: a small file may unpack to anything.
-const LARGEST: u64 = 4 << 30;
+/// The most text that is read: a small file may unpack to any size.
+const MAX_TEXT: u64 = 4 << 30;
 
 /// A list of prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,10 +33,10 @@ pub struct List {
 /// Why a list cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ListFileError {
-    /// The system says no, or the file is no whole gzip file.
+    /// The system refuses, or the gzip file is incomplete or damaged.
     #[error("cannot read `{}`", .0.display())]
     Io(PathBuf, #[source] io::Error),
-    /// Lines are wrong.
+    /// Lines are invalid.
     #[error("{}", shown(.0, .1))]
     Lines(PathBuf, ListProblems),
 }
@@ -47,14 +47,14 @@ fn shown(path: &Path, problems: &ListProblems) -> String {
     lines.chain(more).collect::<Vec<_>>().join("\n")
 }
 
-/// Reads a list from a file, and from nothing that might never end.
+/// Reads a list from a regular file, and not from a pipe or device that might never end.
 ///
 /// # Errors
-/// As [`read`]; it is no regular file.
+/// As [`read`]; the path is not a regular file.
 pub fn read_file(path: &Path) -> Result<List, ListFileError> {
     let io = |error| ListFileError::Io(path.to_owned(), error);
     if !std::fs::metadata(path).map_err(io)?.is_file() {
-        return Err(io(io::Error::other("this is no regular file")));
+        return Err(io(io::Error::other("it is not a regular file")));
     }
     read(path)
 }
@@ -98,13 +98,13 @@ fn pour(from: &mut impl Read, list: &mut ListReader) -> io::Result<()> {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
-        if total > LARGEST {
-            return Err(io::Error::other(format!("it has more than {} GiB of text", LARGEST >> 30)));
+        if total > MAX_TEXT {
+            return Err(io::Error::other(format!("it has more than {} GiB of text", MAX_TEXT >> 30)));
         }
     }
 }
 
-/// What is read, and its digest.
+/// A reader that digests what is read.
 struct Hashed<R> {
     file: R,
     digest: Sha256,
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!((plain.entries, plain.addresses.to_string().as_str()), (49_152, "10.0.0.0/9, 10.128.0.0/10"));
         assert_eq!(plain.addresses, unpacked.addresses);
         assert_ne!(plain.sha256, unpacked.sha256);
-        // A download that broke off is no shorter list.
+        // An incomplete download is not a shorter list.
         assert!(matches!(list("half", &packed[..packed.len() / 2]), Err(ListFileError::Io(..))));
         let wrong = list("wrong", b"10.0.0.0/8\nmirror\n").unwrap_err().to_string();
         assert!(wrong.ends_with("wrong:2: `mirror` is not an IP address"), "{wrong}");

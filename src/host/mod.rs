@@ -1,4 +1,4 @@
-//! Everything outside of the process: files, the clock, DNS, the kernel's tables, the connections of this host.
+//! All I/O: files, the clocks, DNS, the kernel's tables, the connections of this host.
 
 pub mod clock;
 pub mod dns;

@@ -1,14 +1,13 @@
-//! ElementList of sets and counters of the table, over netlink: without nft.
+//! Set elements and counters of the table over netlink, without nft.
 //!
-//! nft reads every set of the host, other people's too, before it adds one element; with half a million elements
-//! that takes it longer than anybody waits. The kernel itself needs a message. What is said here is what nft says
-//! after it has read everything, to the same effect: nft lists such a set like one that it filled by itself.
+//! nft reads every set of the host, also those of other tables, before it adds one element; with half a million elements
+//! that takes too long. The kernel itself needs one message. The messages here are those that nft sends after it has read
+//! everything, so nft lists such a set like one that it filled itself.
 //!
-//! Rules, chains and the sets as such are nft's business (`emit`, [`kernel`](super::kernel)). Nothing but
-//! `table inet edgeward` can be named, so no other table can be touched. Besides, conntrack can be told of connections
-//! that are older than its work.
+//! Rules, chains and the sets themselves go through nft (`emit`, [`kernel`](super::kernel)). Only `table inet edgeward` can
+//! be named, so no other table can be touched. Open connections can also be added to conntrack.
 //!
-//! A connection speaks to the network namespace of the thread that opened it.
+//! A socket belongs to the network namespace of the thread that opened it.
 
 mod batch;
 mod channel;
@@ -34,16 +33,16 @@ use elements::ElementList;
 pub use conntrack::FlowEnds;
 pub use error::NetlinkError;
 
-/// How often a list is read before it is given up because somebody changes tables all the time.
-const ATTEMPTS: usize = 10;
+/// How often a list is read while other programs keep changing tables.
+const MAX_ATTEMPTS: usize = 10;
 
 /// How long to wait before a list is read again.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A set of the table, and what it is known to be.
+/// A set of the table, and its expected type.
 ///
-/// The kernel would take an address without an end for an interval up to the top of the space, so a set is never
-/// changed before the kernel has confirmed that it is of this kind.
+/// In an interval set, the kernel takes an address without an end for an interval up to the top of the address space. So
+/// the type is checked in the kernel before every change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SetRef<'a> {
     /// Its name.
@@ -54,26 +53,26 @@ pub struct SetRef<'a> {
     pub kind: SetKind,
 }
 
-/// What one set holds, and what it shall hold.
+/// The elements that a set has, and those that it should have.
 ///
-/// Both are told in full, or both without the same elements; the difference is found here. It is one of elements,
-/// not of addresses: an interval set has an element for each of [`PrefixSet::prefixes`], as nft text has, and what
-/// grows from `10.0.0.0/24` to `10.0.0.0/23` loses one element and gains another. So whatever the order of changes,
-/// a set has the elements of its present addresses, and no others. Addresses of the other family are left out.
+/// Both are given in full, or both without the same elements; the difference is computed here. It is a difference of
+/// elements, not of addresses: an interval set has one element for each of [`PrefixSet::prefixes`], as in nft text, and
+/// growing `10.0.0.0/24` to `10.0.0.0/23` deletes one element and adds another. So the elements of a set depend only on
+/// its addresses, not on the order of changes. Addresses of the other family are ignored.
 ///
-/// What a set holds has to be told as it is. The kernel refuses to delete what is not there and to add what overlaps
-/// with what is, with one exception: it does not notice what an interval up to the top of the space overlaps.
+/// `from` has to be exact. The kernel refuses to delete an element that does not exist, and to add one that overlaps
+/// another, with one exception: it does not notice what an interval up to the top of the address space overlaps.
 #[derive(Clone, Copy, Debug)]
 pub struct SetChange<'a> {
     /// The set.
     pub set: SetRef<'a>,
-    /// What it holds.
+    /// The elements that it has.
     pub from: &'a PrefixSet,
-    /// What it shall hold.
+    /// The elements that it should have.
     pub to: &'a PrefixSet,
 }
 
-/// What a named counter has counted.
+/// The values of a named counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counter {
     /// Packets.
@@ -82,13 +81,13 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// A connection to the kernel's tables.
+/// A netlink socket for the kernel's tables and conntrack.
 pub struct NetlinkSocket {
     channel: Channel,
 }
 
 impl NetlinkSocket {
-    /// Connects to the network namespace of this thread.
+    /// Opens a socket in the network namespace of this thread.
     ///
     /// # Errors
     /// The kernel has no netlink for tables.
@@ -98,11 +97,11 @@ impl NetlinkSocket {
 
     /// Makes all changes in one transaction.
     ///
-    /// A packet sees each set as it was or as it will be; only in interval sets that rules use kernels before
-    /// January 2026 may miss a match meanwhile, wherefore those are filled before they are used.
+    /// A packet sees each set as before or as after. The exception are interval sets that rules use, where kernels before
+    /// January 2026 may miss a match meanwhile; so these are filled before they are used.
     ///
     /// # Errors
-    /// Nothing has changed, except after [`NetlinkError::NoAnswer`], where that is not known.
+    /// Nothing has changed, except after [`NetlinkError::NoAnswer`], where that is unknown.
     pub fn change(&mut self, changes: &[SetChange<'_>]) -> Result<(), NetlinkError> {
         for change in changes {
             self.require(change.set)?;
@@ -115,16 +114,16 @@ impl NetlinkSocket {
         }
     }
 
-    /// Whether a set has an address; a question for one element, however large the set is.
+    /// Whether a set has an address: one lookup, regardless of the size of the set.
     ///
     /// # Errors
-    /// There is no such set, or the kernel does not say.
+    /// There is no such set, or it cannot be read.
     pub fn has(&mut self, set: SetRef<'_>, address: IpAddr) -> Result<bool, NetlinkError> {
         self.require(set)?;
         self.has_one(set, address)
     }
 
-    /// Whether a set agrees with some addresses about which it has, and which not; as [`NetlinkSocket::has`].
+    /// Whether a set has some addresses and lacks others, as expected; as [`NetlinkSocket::has`].
     ///
     /// # Errors
     /// As [`NetlinkSocket::has`].
@@ -152,11 +151,11 @@ impl NetlinkSocket {
         }
     }
 
-    /// How many elements a set has, where the kernel says (Linux 6.18 does). An interval is one; one up to the top of the
-    /// space may be none.
+    /// The number of elements of a set, where the kernel reports it (Linux 6.18 does). An interval counts as one; one up to
+    /// the top of the address space may not count.
     ///
     /// # Errors
-    /// There is no such set, or the kernel does not say anything.
+    /// There is no such set, or it cannot be read.
     pub fn count(&mut self, set: SetRef<'_>) -> Result<Option<u32>, NetlinkError> {
         let mut count = None;
         self.describe(set, &mut |message| count = wire::find_u32(message, SET_COUNT))?;
@@ -169,7 +168,7 @@ impl NetlinkSocket {
     /// 12 s for 500,000 (kernel 6.18).
     ///
     /// # Errors
-    /// There is no such set, or the kernel does not say, or tables change all the time.
+    /// There is no such set, it cannot be read, or tables keep changing.
     pub fn elements(&mut self, set: SetRef<'_>) -> Result<PrefixSet, NetlinkError> {
         self.require(set)?;
         until_whole(|| {
@@ -184,7 +183,7 @@ impl NetlinkSocket {
     /// The named counters of the table.
     ///
     /// # Errors
-    /// There is no such table, or the kernel does not say, or tables change all the time.
+    /// There is no such table, they cannot be read, or tables keep changing.
     pub fn counters(&mut self) -> Result<BTreeMap<String, Counter>, NetlinkError> {
         self.require_table()?;
         until_whole(|| {
@@ -202,12 +201,12 @@ impl NetlinkSocket {
         })
     }
 
-    /// Tells conntrack of a connection that is open: both sides have spoken, and nobody knows how far they are.
+    /// Adds an open connection to conntrack: as answered, and without TCP windows, which are unknown.
     ///
-    /// A flow that conntrack knows already is left as it is, but counts as answered from now on.
+    /// A flow that conntrack tracks already is left as it is, but counts as answered from now on.
     ///
     /// # Errors
-    /// The kernel has no netlink for conntrack, or does not take the flow.
+    /// The kernel has no netlink for conntrack, or refuses the flow.
     pub fn track(&mut self, flow: FlowEnds) -> Result<(), NetlinkError> {
         let (mut bytes, number) = (Vec::new(), self.channel.next());
         conntrack::push(&mut bytes, number, flow);
@@ -218,12 +217,12 @@ impl NetlinkSocket {
         }
     }
 
-    /// Makes sure that the table has the set, and that it is what it is taken for.
+    /// Checks that the table has the set, and that it has the expected type.
     fn require(&mut self, set: SetRef<'_>) -> Result<(), NetlinkError> {
         self.describe(set, &mut |_| {})
     }
 
-    /// As [`NetlinkSocket::require`]; shows what the kernel says of the set.
+    /// As [`NetlinkSocket::require`]; `each` gets the attributes of the set.
     fn describe(&mut self, set: SetRef<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), NetlinkError> {
         let mut is_expected = false;
         let mut read = |message: &[u8]| {
@@ -254,29 +253,29 @@ impl NetlinkSocket {
         }
     }
 
-    /// Asks for a list.
+    /// Requests a list.
     fn list(
         &mut self,
         kind: u16,
         each: MessageReader<'_>,
-        question: impl FnOnce(&mut Vec<u8>),
+        request: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NetlinkError> {
-        match self.ask(kind, wire::ALL, each, question)? {
+        match self.ask(kind, wire::ALL, each, request)? {
             Completion::Done => Ok(()),
             Completion::Refused(refusal) => Err((&refusal).into()),
         }
     }
 
-    /// Asks one question; `each` gets the attributes of every message that answers it.
+    /// Sends one request; `each` gets the attributes of every message of the answer.
     fn ask(
         &mut self,
         kind: u16,
         flags: u16,
         each: MessageReader<'_>,
-        question: impl FnOnce(&mut Vec<u8>),
+        request: impl FnOnce(&mut Vec<u8>),
     ) -> Result<Completion, NetlinkError> {
         let (mut bytes, number) = (Vec::new(), self.channel.next());
-        wire::message(&mut bytes, kind, flags | wire::ACKNOWLEDGE, number, question);
+        wire::message(&mut bytes, kind, flags | wire::ACKNOWLEDGE, number, request);
         self.channel.send(&bytes, number)?;
         self.channel.receive(number, each)
     }
@@ -284,7 +283,7 @@ impl NetlinkSocket {
 
 /// Reads a list, and again where it is torn.
 fn until_whole<T>(mut read: impl FnMut() -> Result<T, NetlinkError>) -> Result<T, NetlinkError> {
-    for _ in 1..ATTEMPTS {
+    for _ in 1..MAX_ATTEMPTS {
         match read() {
             Err(NetlinkError::Torn) => thread::sleep(PAUSE),
             result => return result,
@@ -304,7 +303,7 @@ impl From<&Refusal> for NetlinkError {
     }
 }
 
-// Attributes by which tables, sets and objects are asked for and described: `NFTA_TABLE_…`, `NFTA_SET_…`,
+// Attributes by which tables, sets and objects are requested and described: `NFTA_TABLE_…`, `NFTA_SET_…`,
 // `NFTA_OBJ_…` and `NFTA_COUNTER_…`.
 const TABLE_NAME: u16 = 1;
 const SET_TABLE: u16 = 1;
@@ -323,7 +322,7 @@ const COUNTER_PACKETS: u16 = 2;
 const COUNTER: u32 = 1;
 /// `NFT_SET_INTERVAL`
 const INTERVAL: u32 = 0x4;
-/// `NFT_SET_MAP`, `NFT_SET_OBJECT` and `NFT_SET_CONCAT`: more than a set of addresses.
+/// `NFT_SET_MAP`, `NFT_SET_OBJECT` and `NFT_SET_CONCAT`: not a plain set of addresses.
 const MORE: u32 = 0x8 | 0x40 | 0x80;
 
 fn is_as_expected(message: &[u8], set: SetRef<'_>) -> bool {

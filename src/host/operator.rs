@@ -1,8 +1,8 @@
-//! Who runs the program, for the records; nothing is permitted because of it.
+//! The user who runs the program. It is recorded, and grants nothing.
 
 #![expect(clippy::disallowed_methods, reason = "this is a module that may")]
 
-/// The user's name, and who became that user by sudo: `root`, `root (alice by sudo)`.
+/// The user's name, and the user that called sudo: `root`, `root (alice by sudo)`.
 pub fn name() -> String {
     let id = rustix::process::getuid().as_raw();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

@@ -1,12 +1,12 @@
-//! Connections that are older than conntrack's work on this host.
+//! Connections that are older than connection tracking on this host.
 //!
-//! Where no rule has asked for tracking, conntrack knows no flow, and takes each that is under way for a new one: its
-//! next packet may be one that the rules deny to newcomers, and the session of whoever applies them freezes. So before
-//! the first rules judge, a table that only tracks is loaded, and conntrack is told of the sockets that there are.
-//! Telling it does not depend on packets, so connections that are silent for hours are no exception.
+//! Where no rule needs connection tracking, conntrack tracks nothing, and takes an open connection for a new one. Its next
+//! packet may then be denied, and the session that applies the rules freezes. So before the first rules, a table that only
+//! enables tracking is loaded, and the open sockets of this host are added to conntrack. That needs no packets, so it
+//! works for idle connections, too.
 //!
-//! A gateway has no sockets of those whose packets it forwards. There, tracking for a while before judging is all that
-//! can be done.
+//! A gateway has no sockets for the packets that it forwards. There, the table tracks for some seconds before the rules
+//! are loaded.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,40 +21,40 @@ use crate::live::{Change, Live};
 use crate::net::{ChainPolicy, CtState, Hook, Transport};
 use crate::ruleset::{Action, Base, Match, Rule, Ruleset};
 
-/// How long conntrack is given to see both sides of a connection, where it cannot be told of it.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long forwarded packets are tracked before they are judged.
-const FORWARDED: Duration = Duration::from_secs(5);
+/// How long to wait until conntrack has seen both directions of a connection that could not be added.
+const MAX_WAIT: Duration = Duration::from_secs(3);
+/// How long forwarded packets are tracked before rules are loaded.
+const FORWARDED_WAIT: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why conntrack could not be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum PrimeError {
-    /// The connections are not known.
+    /// The connections cannot be read.
     #[error(transparent)]
     Sessions(#[from] SessionsError),
-    /// The tracking table could not be loaded.
+    /// The table that enables tracking could not be loaded.
     #[error(transparent)]
     Kernel(#[from] KernelError),
 }
 
-/// What came of it.
+/// What conntrack tracks after the preparation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Primed {
-    /// How many connections conntrack knows that it did not know before.
+    /// How many connections it tracks that it did not track before.
     pub added: usize,
-    /// The connections that it does not know, for all that was tried.
+    /// The connections that it still does not track.
     pub unknown: Vec<LiveConnection>,
 }
 
-/// Whether rules rely on what conntrack knows.
+/// Whether rules rely on connection tracking.
 fn tracks(ruleset: &Ruleset) -> bool {
     let relies =
         |condition: &Match| matches!(condition, Match::State(states) if states.contains(&CtState::Established));
     ruleset.rules().flat_map(|rule| &rule.matches).any(relies)
 }
 
-/// Whether a table is the one that only tracks, which a run that was ended has left.
+/// Whether a table is the one that only enables tracking, left by an interrupted run.
 pub fn only_tracks(live: &Live) -> bool {
     let is_ours = |rule: &Rule| *rule == tracking_rule();
     let meaning = live.meaning();
@@ -66,11 +66,11 @@ fn tracking_rule() -> Rule {
     Rule::new([state], Action::Continue)
 }
 
-/// The table that only tracks: to ask for the state of a packet is what makes conntrack look at it.
-fn tracking(wanted: &Ruleset) -> Vec<Change> {
+/// The table that only enables tracking: conntrack tracks packets where a rule matches their state.
+fn tracking(target: &Ruleset) -> Vec<Change> {
     let hooks = [Hook::Input, Hook::Output, Hook::Forward];
     let chains = hooks.into_iter().filter_map(|hook| {
-        let chain = wanted.base_chain(hook)?;
+        let chain = target.base_chain(hook)?;
         Some((chain.name.clone(), Base { hook, policy: ChainPolicy::Accept }))
     });
     let mut changes = vec![Change::AddTable];
@@ -81,56 +81,56 @@ fn tracking(wanted: &Ruleset) -> Vec<Change> {
     changes
 }
 
-/// Prepares conntrack for rules that take the place of others, where those did not track.
+/// Prepares conntrack for rules that rely on it, where the rules before them did not.
 ///
-/// Returns `None` where there was nothing to prepare. Else there is a table afterwards, and if there was none before it
-/// accepts every packet.
+/// Returns `None` where there was nothing to prepare. Otherwise there is a table afterwards; where there was none before,
+/// it accepts every packet.
 ///
 /// # Errors
-/// The connections are not known, or the table cannot be loaded; then there is no table where there was none.
-pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, wanted: &Ruleset) -> Result<Option<Primed>, PrimeError> {
+/// The connections cannot be read, or the table cannot be loaded. Where there was no table, there is none.
+pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, target: &Ruleset) -> Result<Option<Primed>, PrimeError> {
     let is_tracking = before.is_some_and(|live| tracks(&live.meaning()));
-    if is_tracking || !tracks(wanted) {
+    if is_tracking || !tracks(target) {
         return Ok(None);
     }
-    let forwards = wanted.base_chain(Hook::Forward).is_some();
-    // Somebody else's rules may have it at work already.
+    let forwards = target.base_chain(Hook::Forward).is_some();
+    // The rules of another program may use it already.
     let flows = kernel.flows()?.unwrap_or_default();
-    let is_at_work = match forwards {
+    let is_active = match forwards {
         true => !flows.is_empty(),
         false => missing(&kernel.sockets()?, &flows).is_empty(),
     };
-    if is_at_work {
+    if is_active {
         return Ok(None);
     }
     if before.is_none() {
-        kernel.change(&tracking(wanted))?;
+        kernel.change(&tracking(target))?;
     }
-    let prepared = if forwards { wait_for_forwarded(kernel) } else { tell(kernel) };
+    let prepared = if forwards { wait_for_forwarded(kernel) } else { add_connections(kernel) };
     if prepared.is_err() && before.is_none() {
-        // Nothing else is in it. Where even that fails, the next change meets a table that accepts everything.
+        // Nothing else is in it. Where this fails, too, the table that stays accepts every packet.
         let _ = kernel.change(&[Change::DeleteTable]);
     }
     prepared.map(Some)
 }
 
 fn wait_for_forwarded(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
-    thread::sleep(FORWARDED);
+    thread::sleep(FORWARDED_WAIT);
     let added = kernel.flows()?.map_or(0, |flows| flows.len());
     Ok(Primed { added, unknown: Vec::new() })
 }
 
-/// Tells conntrack of the connections of this host, and waits for those that it does not take.
-fn tell(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
+/// Adds the connections of this host to conntrack, and waits for those that it refuses.
+fn add_connections(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
     let untracked = missing(&kernel.sockets()?, &kernel.flows()?.unwrap_or_default());
-    // One that is refused shows below: it is still missing.
-    let taken = untracked.iter().filter(|connection| kernel.track(open_flow(connection)).is_ok()).count();
-    let deadline = clock::since_boot() + PATIENCE;
+    // One that is refused is still missing below.
+    let accepted = untracked.iter().filter(|connection| kernel.track(open_flow(connection)).is_ok()).count();
+    let deadline = clock::since_boot() + MAX_WAIT;
     loop {
-        // Where the kernel does not show what it tracks, its word is all there is.
+        // Where the kernel does not list what it tracks, only its acknowledgements are known.
         let unknown = match kernel.flows()? {
             Some(flows) => missing(&kernel.sockets()?, &flows),
-            None if taken == untracked.len() => Vec::new(),
+            None if accepted == untracked.len() => Vec::new(),
             None => untracked.clone(),
         };
         if unknown.is_empty() || clock::since_boot() >= deadline {
@@ -140,15 +140,15 @@ fn tell(kernel: &mut dyn Kernel) -> Result<Primed, PrimeError> {
     }
 }
 
-/// The connections, those over loopback aside, that rules would not find established.
+/// The connections that rules would not find established, except those over loopback.
 fn missing(sockets: &Sockets, flows: &[TrackedFlow]) -> Vec<LiveConnection> {
     let ends = |tuple: &Tuple| {
         let (source, destination) = tuple.ports?;
         Some((SocketAddr::new(tuple.source, source), SocketAddr::new(tuple.destination, destination)))
     };
-    // What stands between the two directions of a flow is NAT; a socket of this host is an end of one of them.
-    let answered = flows.iter().filter(|flow| flow.replied);
-    let known: BTreeSet<(u8, SocketAddr, SocketAddr)> = answered
+    // The two directions of a flow differ by NAT; a socket of this host is an end of one of them.
+    let replied = flows.iter().filter(|flow| flow.replied);
+    let known: BTreeSet<(u8, SocketAddr, SocketAddr)> = replied
         .flat_map(|flow| [&flow.original, &flow.reply].map(|tuple| (flow.protocol, ends(tuple))))
         .filter_map(|(protocol, ends)| ends.map(|(source, destination)| (protocol, source, destination)))
         .collect();
@@ -170,7 +170,7 @@ fn open_flow(connection: &LiveConnection) -> FlowEnds {
 }
 
 impl Primed {
-    /// Whether a connection to a TCP port of this host is among those that conntrack does not know.
+    /// Whether conntrack does not track a connection to a TCP port of this host.
     pub fn lacks_port(&self, port: u16) -> bool {
         self.unknown.iter().any(|connection| connection.transport == Transport::Tcp && connection.local.port() == port)
     }

@@ -1,12 +1,12 @@
-//! The live connections of this host, and what says that somebody is logged in over one of them.
+//! The live connections of this host, and the SSH sessions among them.
 //!
-//! These are facts without a judgement. What could not be looked at is told apart from what is not there: an empty
-//! list means "none" only where nothing is said to be unseen.
+//! This module reports facts and does not judge them. It distinguishes what could not be read from what does not exist: an
+//! empty list means "none" only where nothing is listed as unseen.
 //!
-//! All of it is about the network namespace of the calling thread, in which nft runs, too. Of an answer that takes
-//! more than one read the kernel promises no single moment: a socket that opens or closes meanwhile may be missing.
+//! Everything is about the network namespace of the calling thread, in which nft runs, too. Where reading takes more than
+//! one system call, the kernel gives no consistent snapshot: a socket that opens or closes meanwhile may be missing.
 
-// The kernel's files are no texts of a policy: read line by line, and not bounded by what a policy may be.
+// The kernel's files are read line by line, and may be larger than a policy.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
 
 mod conntrack;
@@ -23,18 +23,18 @@ use crate::net::Transport;
 pub use conntrack::{TrackedFlow, Tuple};
 pub use ssh::{SshConnection, SshConnections};
 
-/// The folder of the kernel's files; `self` would be the namespace of the process' first thread.
+/// The folder of the kernel's files. `self` would be the namespace of the first thread of the process.
 const NET: &str = "/proc/thread-self/net";
-/// What an error shows of a line.
-const LONGEST: usize = 200;
+/// The most characters of a line that an error shows.
+const MAX_SHOWN: usize = 200;
 
-/// Why the connections of this host are not known.
+/// Why the connections of this host cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionsError {
-    /// The system said no, and not only that the file is absent or another's.
+    /// The system refuses, and not only because the file is absent or not permitted.
     #[error("cannot read `{}`", .0.display())]
     Io(PathBuf, #[source] std::io::Error),
-    /// A line is not as this version knows it; who passed over it could pass over a session.
+    /// A line is not understood. To skip it could be to skip a session.
     #[error("line {line} of `{}` is not understood: `{text}`", .file.display())]
     Malformed {
         /// The file.
@@ -46,19 +46,19 @@ pub enum SessionsError {
     },
 }
 
-/// A connection that one end of this host takes part in.
+/// A connection with an end on this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveConnection {
-    /// The end on this host; IPv4 where the socket says so by an IPv4-mapped address.
+    /// The end on this host; IPv4 where the socket has an IPv4-mapped address.
     pub local: SocketAddr,
     /// The other end.
     pub peer: SocketAddr,
     /// TCP or UDP.
     pub transport: Transport,
-    /// Whether the other end opened it; `None` for UDP, where sockets do not say.
+    /// Whether the other end opened it; `None` for UDP, where sockets do not show it.
     ///
-    /// It is told by a socket that listens on the local port: the kernel gives no such port to a connection that goes
-    /// out by itself. Where the listener has ended before its connections, an inbound one looks like an outbound one.
+    /// An inbound connection has a local port on which a socket listens: the kernel assigns no such port to outbound ones.
+    /// After the listener has ended, an inbound connection looks like an outbound one.
     pub inbound: Option<bool>,
     /// Whether both ends are on this host, so that its packets pass the loopback interface.
     pub loopback: bool,
@@ -71,41 +71,40 @@ pub struct LiveConnection {
 pub struct Sockets {
     /// Established TCP connections, and connected UDP sockets; no other state.
     pub connections: Vec<LiveConnection>,
-    /// Where TCP listens; an address of zeros stands for all of the family, and that of IPv6 mostly for both families.
+    /// Where TCP listens. The unspecified address stands for all of its family, that of IPv6 mostly for both families.
     pub listening: Vec<SocketAddr>,
     /// UDP sockets that could be mosh servers: on a port from 60000 to 61000, and open to every peer.
     ///
-    /// A hint only: the range overlaps the one from which Linux takes ports for any program, and the peers of such a
-    /// socket are known to conntrack at most.
+    /// Only a hint: the range overlaps the ephemeral ports, and only conntrack may know the peers of such a socket.
     pub mosh: Vec<SocketAddr>,
-    /// The files that are absent, or may not be read: what they would say is unknown.
+    /// The files that are absent or not permitted: their sockets are unknown.
     pub unseen: Vec<&'static str>,
 }
 
 /// Reads the sockets of this network namespace (`/proc/net/tcp`, `tcp6`, `udp`, `udp6`).
 ///
 /// # Errors
-/// A file breaks off, or has a line that is not understood.
+/// A file is truncated, or has a line that is not understood.
 pub fn sockets() -> Result<Sockets, SessionsError> {
     sockets::read(Path::new(NET), u32::to_ne_bytes)
 }
 
-/// Reads `SSH_CONNECTION` of this process and of its ancestors, and compares it with the sockets that are there.
+/// Reads `SSH_CONNECTION` of this process and of its ancestors, and compares it with the open sockets.
 ///
-/// sudo drops the variable, so the ancestors are asked; tmux keeps that of a connection which may be long gone, so only
-/// a value with an established socket is live. The value of a process is the one that it was started with.
+/// sudo drops the variable, so the ancestors are read. tmux keeps the value of a connection that may have ended, so only a
+/// value with an established socket is live. The value of a process is the one that it was started with.
 ///
 /// # Errors
-/// A file breaks off, or is not understood.
+/// A file is truncated, or is not understood.
 pub fn ssh_connections(sockets: &Sockets) -> Result<SshConnections, SessionsError> {
     ssh::read(Path::new("/proc"), sockets)
 }
 
-/// Reads the flows that conntrack tracks in this network namespace (`/proc/net/nf_conntrack`); `None` where the kernel
-/// does not show them, or not to us. It is empty, too, where no rule of the namespace has asked for tracking.
+/// Reads the flows that conntrack tracks in this network namespace (`/proc/net/nf_conntrack`); `None` where the kernel does
+/// not show them, or not to this user. There are none where no rule of the namespace needs connection tracking.
 ///
 /// # Errors
-/// The file breaks off, or has a line that is not understood.
+/// The file is truncated, or has a line that is not understood.
 pub fn conntrack() -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
     conntrack::read(Path::new(NET))
 }
@@ -117,7 +116,7 @@ impl Sockets {
     }
 }
 
-/// Reads a file line by line; `None` where it is absent, or not ours to read.
+/// Reads a file line by line; `None` where it is absent or not permitted.
 fn lines<T>(
     path: &Path,
     mut understand: impl FnMut(usize, &str) -> Option<T>,
@@ -134,7 +133,7 @@ fn lines<T>(
     Ok(Some(understood))
 }
 
-/// Tells what is hidden from what is broken: a file that is absent, or another's, is unseen.
+/// Distinguishes hidden files from errors: one that is absent or not permitted is unseen.
 fn seen<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
     match result {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => Ok(None),
@@ -143,7 +142,7 @@ fn seen<T>(result: std::io::Result<T>) -> std::io::Result<Option<T>> {
 }
 
 fn malformed(file: &Path, index: usize, line: &str) -> SessionsError {
-    let text = line.trim_end().chars().take(LONGEST).collect();
+    let text = line.trim_end().chars().take(MAX_SHOWN).collect();
     SessionsError::Malformed { file: file.to_owned(), line: index + 1, text }
 }
 
@@ -157,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_hidden_is_no_error_and_what_is_broken_is_one() {
+    fn a_hidden_file_is_not_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let read = |path: &Path| lines(path, |_, line| (line != "bad").then(|| line.to_owned()));
         assert!(read(&folder.path().join("none")).unwrap().is_none());

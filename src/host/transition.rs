@@ -1,4 +1,5 @@
-//! The kernel on its way from what it has to a ruleset: the plan of [`live`](crate::live), carried out step by step.
+//! A transition of the kernel from the table that it has to a ruleset: the plan of [`live`](crate::live), carried out
+//! step by step.
 
 use super::kernel::{Kernel, KernelError};
 use super::netlink::{NetlinkError, SetChange, SetRef};
@@ -6,68 +7,68 @@ use crate::live::{Change, Live, Plan};
 use crate::net::{Prefix, PrefixSet};
 use crate::ruleset::{Ruleset, Set};
 
-/// What an element takes of a message, at most: an interval of IPv6 with both its ends.
-const ELEMENT_BYTES: usize = 96;
+/// The most bytes of a message that an element takes: an IPv6 interval with both its ends.
+const MAX_ELEMENT_BYTES: usize = 96;
 
-/// A way to a ruleset, from the table as it was when the way was planned.
+/// A transition to a ruleset, from the table as it was when the transition was planned.
 #[derive(Clone, Debug)]
 pub struct Transition {
-    /// The table as it was; `None` where there was none.
+    /// The table at that time; `None` where there was none.
     pub before: Option<Live>,
     plan: Plan,
-    /// Whether there is to be no table at the end.
+    /// Whether the transition ends without a table.
     removes: bool,
 }
 
 impl Transition {
-    /// Plans the way from the kernel's table to a ruleset, or to no table.
+    /// Plans the transition from the kernel's table to a ruleset, or to no table.
     ///
     /// # Errors
     /// The table cannot be read.
-    pub fn plan(kernel: &mut dyn Kernel, wanted: Option<&Ruleset>) -> Result<Self, KernelError> {
-        Ok(Self::from(kernel.table()?.map(Live), wanted))
+    pub fn plan(kernel: &mut dyn Kernel, target: Option<&Ruleset>) -> Result<Self, KernelError> {
+        Ok(Self::from(kernel.table()?.map(Live), target))
     }
 
-    /// As [`Transition::plan`], by way of [`Live::plan_replacing_sets`].
+    /// As [`Transition::plan`], but trusts no elements of the kernel's sets of prefixes: [`Live::plan_replacing_sets`].
     ///
     /// # Errors
     /// The table cannot be read.
-    pub fn plan_anew(kernel: &mut dyn Kernel, wanted: Option<&Ruleset>) -> Result<Self, KernelError> {
-        Ok(Self::with(kernel.table()?.map(Live), wanted, Live::plan_replacing_sets))
+    pub fn plan_replacing_sets(kernel: &mut dyn Kernel, target: Option<&Ruleset>) -> Result<Self, KernelError> {
+        Ok(Self::with(kernel.table()?.map(Live), target, Live::plan_replacing_sets))
     }
 
     /// As [`Transition::plan`], from a table that has been read.
-    pub fn from(before: Option<Live>, wanted: Option<&Ruleset>) -> Self {
-        Self::with(before, wanted, Live::plan)
+    pub fn from(before: Option<Live>, target: Option<&Ruleset>) -> Self {
+        Self::with(before, target, Live::plan)
     }
 
-    fn with(before: Option<Live>, wanted: Option<&Ruleset>, plan: fn(&Live, bool, &Ruleset) -> Plan) -> Self {
-        let plan = match (&before, wanted) {
+    fn with(before: Option<Live>, target: Option<&Ruleset>, plan: fn(&Live, bool, &Ruleset) -> Plan) -> Self {
+        let plan = match (&before, target) {
             (None, None) => Plan::default(),
             (Some(live), None) => plan(live, true, &Ruleset::default()),
-            (None, Some(wanted)) => plan(&Live::default(), false, wanted),
-            (Some(live), Some(wanted)) => plan(live, true, wanted),
+            (None, Some(target)) => plan(&Live::default(), false, target),
+            (Some(live), Some(target)) => plan(live, true, target),
         };
-        let removes = before.is_some() && wanted.is_none();
+        let removes = before.is_some() && target.is_none();
         Self { before, plan, removes }
     }
 
-    /// What the table meant; the empty ruleset where there was none.
+    /// The ruleset that the table stood for; the empty one where there was none.
     pub fn meaning(&self) -> Ruleset {
         self.before.as_ref().map(Live::meaning).unwrap_or_default()
     }
 
-    /// Whether the kernel is already as it should be, but for what is left to sweep.
+    /// Whether the kernel already has the rules, apart from leftovers.
     pub fn keeps_rules(&self) -> bool {
         Plan { sweep: Vec::new(), ..self.plan.clone() }.is_empty() && !self.removes
     }
 
-    /// How many sets and counters are left to sweep.
+    /// How many chains, sets and counters are leftovers.
     pub fn left_over(&self) -> usize {
         self.plan.sweep.len()
     }
 
-    /// Makes and fills new sets; no verdict changes. Where it fails, it takes back what it has done.
+    /// Creates and fills new sets and chains; no verdict changes. Cleans up after a failure.
     ///
     /// # Errors
     /// The kernel refuses; the rules are as they were.
@@ -78,7 +79,7 @@ impl Transition {
         let filled = kernel.change(&self.plan.fill).and_then(|()| match elements.is_empty() {
             true => Ok(()),
             false => match kernel.update(&elements) {
-                // Nobody looks into these sets yet, so they may be filled bit by bit.
+                // No rule uses these sets yet, so they may be filled in parts.
                 Err(KernelError::Netlink(NetlinkError::TooLarge { limit, .. } | NetlinkError::TooMany(limit))) => {
                     elements.iter().try_for_each(|change| in_parts(kernel, change, limit))
                 }
@@ -88,12 +89,12 @@ impl Transition {
         filled.inspect_err(|_| self.take_back(kernel))
     }
 
-    /// Puts the new rules in the place of the old; the one step that changes verdicts.
+    /// Replaces the old rules with the new ones; the only step that changes verdicts.
     ///
     /// # Errors
     /// The kernel refuses; the rules are as they were.
     pub fn switch(&self, kernel: &mut dyn Kernel) -> Result<(), KernelError> {
-        // A plan has either, or neither.
+        // A plan has at most one of the two.
         let updates: Vec<SetChange<'_>> = self
             .plan
             .updates
@@ -107,7 +108,7 @@ impl Transition {
         switched.inspect_err(|_| self.take_back(kernel))
     }
 
-    /// Deletes what nothing refers to any more; no verdict changes.
+    /// Deletes what nothing refers to; no verdict changes.
     ///
     /// # Errors
     /// The kernel refuses. The next transition sweeps it.
@@ -115,7 +116,7 @@ impl Transition {
         if self.plan.sweep.is_empty() && !self.removes {
             return Ok(());
         }
-        // Packets that came before the switch may be among the old rules still; no longer than a reader of the kernel's.
+        // Packets that came before the switch may still be in the old rules, for one RCU grace period at most.
         wait_for_packets();
         match self.removes {
             true => kernel.change(&[Change::DeleteTable]),
@@ -123,7 +124,7 @@ impl Transition {
         }
     }
 
-    /// Deletes what a step that failed has left; where that fails, too, the next transition does it.
+    /// Deletes what a failed step has left. Where that fails, too, the next transition does it.
     fn take_back(&self, kernel: &mut dyn Kernel) {
         let _ = match &self.before {
             None => kernel.change(&[Change::DeleteTable]),
@@ -133,22 +134,22 @@ impl Transition {
     }
 }
 
-/// Whether the kernel's table means what a ruleset says; `None` stands for no table, which an empty one equals.
-pub fn means(live: Option<&Live>, wanted: Option<&Ruleset>) -> bool {
-    match (live, wanted) {
+/// Whether the kernel's table stands for a ruleset. `None` is no table, which equals an empty one.
+pub fn means(live: Option<&Live>, target: Option<&Ruleset>) -> bool {
+    match (live, target) {
         (None, None) => true,
         (None, Some(_)) => false,
-        (Some(live), wanted) => {
-            let wanted = wanted.cloned().unwrap_or_default();
-            Transition::from(Some(live.clone()), Some(&wanted)).keeps_rules()
+        (Some(live), target) => {
+            let target = target.cloned().unwrap_or_default();
+            Transition::from(Some(live.clone()), Some(&target)).keeps_rules()
         }
     }
 }
 
-/// Waits until every packet that is judged now has been judged (`synchronize_rcu`, which is what this call is).
+/// Waits until every packet that is in the rules now has left them (`membarrier` calls `synchronize_rcu`).
 fn wait_for_packets() {
     if rustix::thread::membarrier(rustix::thread::MembarrierCommand::Global).is_err() {
-        // Not permitted, or not there: a packet is judged in microseconds.
+        // Not permitted, or not supported: a packet takes microseconds.
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
 }
@@ -159,7 +160,7 @@ fn change<'a>(name: &'a str, set: &Set, from: &'a PrefixSet, to: &'a PrefixSet) 
 
 fn in_parts(kernel: &mut dyn Kernel, change: &SetChange<'_>, limit: usize) -> Result<(), KernelError> {
     let elements: Vec<Prefix> = change.set.kind.elements(change.to).collect();
-    for part in elements.chunks((limit / ELEMENT_BYTES).max(1)) {
+    for part in elements.chunks((limit / MAX_ELEMENT_BYTES).max(1)) {
         let part: PrefixSet = part.iter().copied().collect();
         kernel.update(&[SetChange { to: &part, ..*change }])?;
     }

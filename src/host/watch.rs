@@ -1,8 +1,8 @@
-//! Somebody who undoes a change at its deadline, whatever becomes of the process that made it.
+//! Watchers, which undo a change at its deadline even if the process that made the change has died.
 //!
-//! Under systemd that is a transient timer: no end of a session takes it along. Elsewhere it is a process of its own,
-//! in a session of its own, without a terminal. Either runs the program again, which reads from the state folder whether
-//! there is still something to undo; so an older watcher needs not be called back when a change is armed again.
+//! Under systemd a watcher is a transient timer, which survives the end of a login session. Elsewhere it is a process in a
+//! session of its own, without a terminal. Either runs this program again, which reads from the state folder whether there
+//! is still something to undo, so an older watcher need not be cancelled when a new deadline is set.
 
 #![expect(clippy::disallowed_methods, reason = "this is a module that may start the program itself")]
 
@@ -13,43 +13,43 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// A process says that it is on its way within moments.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a watcher process may take to report that it has started.
+const MAX_START: Duration = Duration::from_secs(10);
 const READY: &[u8] = b"ready";
 
-/// Why nobody watches.
+/// Why no watcher was started.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// The program could not be started again.
+    /// The program could not be started.
     #[error("cannot start `{}`", .0.display())]
     Start(PathBuf, #[source] io::Error),
-    /// It was started, and did not come up.
-    #[error("the process that is to undo the change did not come up; nothing was changed")]
+    /// It was started, and did not report.
+    #[error("the process that undoes an unconfirmed change did not start; nothing was changed")]
     NotReady,
 }
 
-/// Who watches.
+/// A watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watcher {
-    /// A transient timer of systemd.
+    /// A transient timer of systemd, by its unit.
     Timer(String),
-    /// A process.
+    /// A process, by its id.
     Process(u32),
 }
 
-/// Whether systemd runs this machine, and not only the one that this container is on.
+/// Whether systemd runs in this network namespace, and not only on the host of this container.
 fn is_under_systemd() -> bool {
     let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
     let own = namespace("thread-self");
     Path::new("/run/systemd/system").is_dir() && own.is_some() && own == namespace("1")
 }
 
-/// Has a command of this program run after a delay: under systemd then, else at once, to wait by itself.
+/// Arranges for a command of this program to run after a delay. Without systemd it is started at once and waits itself.
 ///
 /// `name` is the unit's; `command` are the arguments.
 ///
 /// # Errors
-/// Nobody watches.
+/// No watcher was started.
 pub fn arm(name: &str, command: &[&std::ffi::OsStr], delay: Duration) -> Result<Watcher, WatchError> {
     let program = std::env::current_exe().map_err(|error| WatchError::Start(PathBuf::from("edgeward"), error))?;
     if is_under_systemd() && timer(name, &program, command, delay) {
@@ -58,7 +58,7 @@ pub fn arm(name: &str, command: &[&std::ffi::OsStr], delay: Duration) -> Result<
     process(&program, command).map(Watcher::Process)
 }
 
-/// Starts a transient timer; where that is refused, a process does it.
+/// Starts a transient timer; `false` where systemd refuses it.
 fn timer(name: &str, program: &Path, command: &[&std::ffi::OsStr], delay: Duration) -> bool {
     let mut run = Command::new("systemd-run");
     run.args(["--quiet", "--collect", "--timer-property=AccuracySec=100ms"])
@@ -73,12 +73,12 @@ fn timer(name: &str, program: &Path, command: &[&std::ffi::OsStr], delay: Durati
     run.status().is_ok_and(|status| status.success())
 }
 
-/// Starts a process, and waits until it stands on its own feet.
+/// Starts a process, and waits until it has detached.
 fn process(program: &Path, command: &[&std::ffi::OsStr]) -> Result<u32, WatchError> {
     let start = |error| WatchError::Start(program.to_owned(), error);
     let mut child = Command::new(program)
         .args(command)
-        // A folder in use could not be unmounted.
+        // Its working directory could not be unmounted.
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -87,14 +87,14 @@ fn process(program: &Path, command: &[&std::ffi::OsStr]) -> Result<u32, WatchErr
         .map_err(start)?;
     let (sender, receiver) = channel();
     let stdout = child.stdout.take();
-    let hear = move || {
+    let listen = move || {
         let mut word = [0; READY.len()];
         let heard = stdout.is_some_and(|mut pipe| pipe.read_exact(&mut word).is_ok()) && word == READY;
-        // Nobody hears it where the time is over.
+        // The receiver is gone after the timeout.
         let _ = sender.send(heard);
     };
-    thread::Builder::new().spawn(hear).map_err(start)?;
-    match receiver.recv_timeout(PATIENCE) {
+    thread::Builder::new().spawn(listen).map_err(start)?;
+    match receiver.recv_timeout(MAX_START) {
         Ok(true) => Ok(child.id()),
         _ => {
             let _ = child.kill();
@@ -104,12 +104,12 @@ fn process(program: &Path, command: &[&std::ffi::OsStr]) -> Result<u32, WatchErr
     }
 }
 
-/// Leaves the session and the process group of whoever started this process, and says so.
+/// Detaches this process from the session and the process group of its parent, and reports that on standard output.
 ///
 /// # Errors
-/// Nobody hears it.
+/// The report cannot be written.
 pub fn detach() -> io::Result<()> {
-    // A timer's process leads a session already.
+    // A process that systemd started leads a session already.
     let _ = rustix::process::setsid();
     let mut out = io::stdout().lock();
     out.write_all(READY)?;

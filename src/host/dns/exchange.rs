@@ -23,36 +23,36 @@ use super::meaning::read;
 use crate::net::Family;
 use crate::resolution::{Answer, Question, Reply};
 
-/// hickory's own timeout, out of the way of ours.
+/// hickory's own timeout: longer than any of ours.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Asks over UDP, and over TCP where that is not enough.
+/// Queries a server over UDP, and over TCP where that is not enough.
 pub(super) async fn ask(server: SocketAddr, question: &Question, until: Instant) -> Answer {
-    let heard = |reply| Answer { reply, server: Some(server) };
-    let unheard = |reply| Answer { reply, server: None };
-    let nonsense =
-        |error: &dyn ToString| heard(Reply::Broken(format!("its answer makes no sense: {}", error.to_string())));
+    let answered = |reply| Answer { reply, server: Some(server) };
+    let unanswered = |reply| Answer { reply, server: None };
+    let malformed =
+        |error: &dyn ToString| answered(Reply::Broken(format!("its answer is malformed: {}", error.to_string())));
     let query = match query(question) {
         Ok(query) => query,
-        Err(error) => return unheard(Reply::Broken(error.to_string())),
+        Err(error) => return unanswered(Reply::Broken(error.to_string())),
     };
     let request = request(&query);
     let failure = match timeout_at(until, over_udp(server, request.clone())).await {
-        Err(_) | Ok(Err(NetError::Timeout)) => return unheard(Reply::Timeout),
-        Ok(Ok(message)) if !message.truncation => return heard(read(&query, &message)),
+        Err(_) | Ok(Err(NetError::Timeout)) => return unanswered(Reply::Timeout),
+        Ok(Ok(message)) if !message.truncation => return answered(read(&query, &message)),
         Ok(Ok(_)) => Reply::Truncated,
-        // A forger who cannot see the question cannot mirror it; a server that does not may be believed over TCP.
+        // A forger that cannot see the query cannot repeat its case. A server that does not repeat it may be trusted over TCP.
         Ok(Err(NetError::QueryCaseMismatch)) => {
-            Reply::Broken("it changes the case of the name (0x20), and does not answer over TCP".to_owned())
+            Reply::Broken("it changes the case of the name (0x20), and gives no answer over TCP".to_owned())
         }
-        Ok(Err(NetError::Io(error))) => return unheard(Reply::Broken(format!("{server}: {error}"))),
-        Ok(Err(error)) => return nonsense(&error),
+        Ok(Err(NetError::Io(error))) => return unanswered(Reply::Broken(format!("{server}: {error}"))),
+        Ok(Err(error)) => return malformed(&error),
     };
     match timeout_at(until, over_tcp(server, request)).await {
-        Ok(Ok(message)) if message.truncation => heard(Reply::Truncated),
-        Ok(Ok(message)) => heard(read(&query, &message)),
-        Ok(Err(NetError::Proto(error))) => nonsense(&error),
-        Ok(Err(_)) | Err(_) => heard(failure),
+        Ok(Ok(message)) if message.truncation => answered(Reply::Truncated),
+        Ok(Ok(message)) => answered(read(&query, &message)),
+        Ok(Err(NetError::Proto(error))) => malformed(&error),
+        Ok(Err(_)) | Err(_) => answered(failure),
     }
 }
 
@@ -64,22 +64,22 @@ fn query(question: &Question) -> Result<Query, NetError> {
     Ok(Query::query(Name::from_ascii(format!("{}.", question.name))?, record_type))
 }
 
-/// The question on the wire: recursion desired, 1,232 bytes over UDP (DNS flag day 2020), the case of letters random.
+/// The query: recursion desired, 1,232 bytes over UDP (DNS flag day 2020), random case (0x20).
 fn request(query: &Query) -> DnsRequest {
     let mut options = DnsRequestOptions::default();
     options.case_randomization = true;
     DnsRequest::from_query(query.clone(), options)
 }
 
-/// The answer to one packet from a random port. hickory passes over answers from elsewhere, to another id or to
-/// another question; time and repetition are the caller's.
+/// Sends one packet from a random port. hickory ignores answers from elsewhere, with another id or to another question;
+/// timeouts and repetitions are up to the caller.
 async fn over_udp(server: SocketAddr, request: DnsRequest) -> Result<Message, NetError> {
     let mut stream =
         UdpClientStream::builder(server, Connected::default()).with_timeout(Some(NEVER)).with_max_retries(0).build();
     Ok(stream.send_message(request).first_answer().await?.into_message())
 }
 
-/// The answer over a connection of its own: a server may close one that is shared at any time.
+/// Queries over a new connection: a server may close a shared one at any time.
 async fn over_tcp(server: SocketAddr, request: DnsRequest) -> Result<Message, NetError> {
     let (connection, mut sender) = TcpClientStream::new(server, None, Some(NEVER), Connected::default());
     let mut connection = connection.await?;
@@ -93,8 +93,8 @@ async fn over_tcp(server: SocketAddr, request: DnsRequest) -> Result<Message, Ne
     Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
 }
 
-/// tokio for hickory, with UDP sockets that are connected: what comes from elsewhere never gets in, and a closed port
-/// or a firewall's reject is an error at once and not a timeout.
+/// tokio for hickory, with connected UDP sockets: packets from elsewhere are not received, and a closed port or a reject by
+/// a firewall is an immediate error and not a timeout.
 #[derive(Clone, Default)]
 struct Connected(TokioRuntimeProvider);
 
@@ -148,7 +148,7 @@ impl DnsUdpSocket for ConnectedUdp {
         Poll::Ready(Ok((buffer.filled().len(), self.server)))
     }
 
-    /// As the trait has it, but ended by an error, too: an ICMP error does not make a socket readable.
+    /// As in the trait, but an error ends it, too: an ICMP error does not make a socket readable.
     fn recv_from<'a, 'b, 'c>(
         &'a self,
         bytes: &'b mut [u8],

@@ -1,4 +1,4 @@
-//! What the answer of a server means.
+//! The meaning of an answer.
 
 use std::net::IpAddr;
 
@@ -7,13 +7,13 @@ use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::resolution::Reply;
 
-/// The most names behind the asked one; resolvers give up at 11 (unbound) to 16 (BIND). What goes on is a loop.
-const LONGEST_CHAIN: usize = 16;
+/// The most names in a chain after the queried one. Resolvers give up after 11 (unbound) to 16 (BIND); more is a loop.
+const MAX_CHAIN: usize = 16;
 
-/// What an answer to a query means.
+/// The reply that an answer to a query stands for.
 ///
-/// Only records on the chain from the asked name count: anything else is hearsay, with which a server could speak for
-/// names that it was not asked about.
+/// Only records on the chain from the queried name count. With others a server could answer for names that were not
+/// queried.
 pub(super) fn read(query: &Query, message: &Message) -> Reply {
     let exists = match message.response_code {
         ResponseCode::NoError => true,
@@ -31,7 +31,7 @@ pub(super) fn read(query: &Query, message: &Message) -> Reply {
         if aliases.any(|(other, _)| other != target) {
             return Reply::Broken(format!("it gives more than one CNAME record for {end}"));
         }
-        if chain.len() > LONGEST_CHAIN {
+        if chain.len() > MAX_CHAIN {
             return Reply::Loop;
         }
         shortest = shortest.min(ttl);
@@ -46,24 +46,26 @@ pub(super) fn read(query: &Query, message: &Message) -> Reply {
     }
     match (exists, addresses.is_empty()) {
         (true, false) => {
-            // A name with other letters than a host name's (`_a.example.com`) may stand in a chain, and is left out.
+            // A chain may contain names that are not host names (`_a.example.com`); these are left out.
             let chain = chain[1..].iter().filter_map(|name| name.to_ascii().parse().ok()).collect();
             Reply::Addresses { addresses, ttl: shortest, chain }
         }
-        (false, false) => Reply::Broken("it gives addresses of a name that it says does not exist".to_owned()),
+        (false, false) => {
+            Reply::Broken("it gives addresses of a name that does not exist according to its response code".to_owned())
+        }
         (false, true) => Reply::NxDomain,
         (true, true) if is_lame(message, chain.len() > 1) => {
-            Reply::Broken("it neither knows the name nor looks for it (a lame server)".to_owned())
+            Reply::Broken("it is not responsible for the name and does no recursion (a lame server)".to_owned())
         }
         (true, true) => Reply::NoData,
     }
 }
 
-/// Tells an answer without addresses that nobody stands up for from one that says there are none: a referral (RFC 2308
-/// section 2.2), or an empty answer of a server that is neither an authority for the end of the chain nor a resolver.
+/// Whether an answer without addresses does not prove that there are none: it is a referral (RFC 2308 section 2.2), or comes
+/// from a server that is neither authoritative for the end of the chain nor a resolver.
 fn is_lame(message: &Message, has_chain: bool) -> bool {
-    let has = |wanted| message.authorities.iter().any(|record| record.record_type() == wanted);
-    // The bit AA speaks of the asked name, not of those behind it (RFC 1035 section 4.1.1).
+    let has = |expected| message.authorities.iter().any(|record| record.record_type() == expected);
+    // The bit AA is about the queried name, not about the names after it (RFC 1035 section 4.1.1).
     let is_authority = message.authoritative && !has_chain;
     !has(RecordType::SOA) && !is_authority && (has(RecordType::NS) || !message.recursion_available)
 }
@@ -77,8 +79,8 @@ fn alias(record: &Record) -> Option<(&Name, u32)> {
     Some((&target.0, time_to_live(record)))
 }
 
-fn address(wanted: RecordType, record: &Record) -> Option<(IpAddr, u32)> {
-    let address = match (wanted, &record.data) {
+fn address(expected: RecordType, record: &Record) -> Option<(IpAddr, u32)> {
+    let address = match (expected, &record.data) {
         (RecordType::A, RData::A(address)) => IpAddr::V4(address.0),
         (RecordType::AAAA, RData::AAAA(address)) => IpAddr::V6(address.0),
         _ => return None,
@@ -119,7 +121,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn whatever_comes_is_read_without_a_panic(
+        fn no_answer_causes_a_panic(
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
             length in any::<prop::sample::Index>(),
             cut in any::<bool>(),
@@ -134,7 +136,7 @@ mod tests {
                 bytes.truncate(length.index(bytes.len()));
             }
             if let Ok(message) = Message::from_vec(&bytes) {
-                // Only what hangs on the asked name is believed, whatever else the packet has become.
+                // Only what belongs to the queried name counts, however the packet was changed.
                 if let Reply::Addresses { addresses, chain, .. } = read(&query, &message) {
                     prop_assert!(addresses.len() == 1 && chain.len() <= 2);
                 }

@@ -1,4 +1,4 @@
-//! What is written down of generations. Times are UTC.
+//! The records of generations, as files have them. Times are UTC.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,30 +7,29 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Which generation is in force, and which others there are.
+/// Which generation is in force, and which others are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct State {
     /// The format's version: 1.
     pub version: Version,
-    /// The number of the generation that was made last; numbers are never given twice.
+    /// The number of the newest generation. Numbers are never reused.
     pub last: u64,
-    /// How many times a change was armed.
+    /// How many deadlines were set.
     pub armed: u64,
-    /// What the kernel was brought to; `None` where that is no table.
+    /// The generation that the kernel was brought to; `None` for no table.
     pub current: Option<u64>,
-    /// What boot loads.
+    /// The generation that boot loads.
     pub confirmed: Option<u64>,
-    /// A change that is undone unless somebody confirms it.
+    /// The change that is undone unless it is confirmed.
     pub pending: Option<Pending>,
-    /// The generation that was undone last, until somebody applies something: whoever wants to confirm it has to hear of
-    /// it.
+    /// The generation that was undone last, until rules are applied again: `edgeward confirm` reports it.
     pub undone: Option<u64>,
-    /// A change that is being carried out, or was broken off.
+    /// A change that is under way, or was interrupted.
     pub switching: Option<Switching>,
     /// The generations that are kept.
     pub generations: BTreeMap<u64, Record>,
-    /// What happened, the oldest first.
+    /// The log, the oldest event first.
     pub events: Vec<Event>,
 }
 
@@ -45,7 +44,7 @@ impl TryFrom<u32> for Version {
     fn try_from(number: u32) -> Result<Self, String> {
         match number {
             1 => Ok(Version),
-            number => Err(format!("version {number} is not known to this edgeward")),
+            number => Err(format!("version {number} is not known to this version of edgeward")),
         }
     }
 }
@@ -56,33 +55,33 @@ impl From<Version> for u32 {
     }
 }
 
-/// A change that nobody has confirmed yet.
+/// A change that is not confirmed yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Pending {
-    /// The number of its arming: what tells its watcher from those of earlier armings.
+    /// The number of its deadline, which its watcher has, too: a watcher of an earlier deadline does nothing.
     pub armed: u64,
-    /// What the kernel was brought to.
+    /// The generation that the kernel was brought to.
     pub generation: u64,
-    /// What comes back; `None` where that is no table.
+    /// The generation that comes back; `None` for no table.
     pub back_to: Option<u64>,
-    /// When, for people.
+    /// The deadline by the clock, for people.
     pub deadline: Timestamp,
-    /// When, in milliseconds since this machine was started: no setting of the clock changes it.
+    /// The deadline in milliseconds since boot. Setting the clock does not change it.
     pub deadline_since_boot: u64,
-    /// The start of the machine that it was armed in, where that is known.
+    /// The boot in which the deadline was set, where the kernel shows its id.
     pub boot: Option<String>,
 }
 
-/// A change on its way.
+/// A change under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Switching {
-    /// What the kernel had; `None` where that was no table.
+    /// The generation that the kernel had; `None` for no table.
     pub from: Option<u64>,
-    /// What it is to have.
+    /// The generation that it is to have; `None` for no table.
     pub to: Option<u64>,
-    /// What was pending before.
+    /// The change that was pending before.
     pub pending: Option<Pending>,
 }
 
@@ -115,27 +114,27 @@ impl MadeBy {
 pub struct Record {
     /// What created it.
     pub made_by: MadeBy,
-    /// What tells its rules from others, whatever DNS has answered.
+    /// The digest of its rules, which does not depend on the answers of DNS.
     pub rules: String,
-    /// When somebody confirmed it.
+    /// When it was confirmed first.
     pub confirmed: Option<Timestamp>,
-    /// When it was undone: for nobody had confirmed it, or by hand.
+    /// When it was undone: by hand, or because it was not confirmed.
     pub rolled_back: Option<Timestamp>,
 }
 
-/// Something that happened to the rules.
+/// An event in the life of the rules.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Event {
     /// When.
     pub at: Timestamp,
-    /// Whose doing it was.
+    /// The user.
     pub by: String,
-    /// What.
+    /// What happened.
     pub what: String,
 }
 
-/// Where a generation comes from; written once.
+/// The origin of a generation; written once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Manifest {
@@ -143,21 +142,21 @@ pub struct Manifest {
     pub version: Version,
     /// Its number.
     pub generation: u64,
-    /// When it was made.
+    /// When it was created.
     pub made: Timestamp,
-    /// By whom.
+    /// By which user.
     pub by: String,
     /// What created it.
     pub made_by: MadeBy,
-    /// With which version of the program.
+    /// By which version of the program.
     pub program: String,
-    /// Of which policy; `None` where the ruleset was found in the kernel.
+    /// From which policy; `None` where the ruleset was found in the kernel.
     pub policy: Option<PolicyFacts>,
-    /// SHA-256 of the files beside it, by name.
+    /// SHA-256 of the other files of the generation, by name.
     pub sha256: BTreeMap<String, String>,
 }
 
-/// What a generation's policy is.
+/// The policy of a generation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PolicyFacts {
@@ -165,7 +164,7 @@ pub struct PolicyFacts {
     pub name: String,
     /// The file that it was read from.
     pub path: PathBuf,
-    /// What it was compiled for.
+    /// The target that it was compiled for.
     pub target: String,
     /// `enforce` or `audit`.
     pub mode: String,
@@ -173,6 +172,6 @@ pub struct PolicyFacts {
     pub catalog: String,
     /// The files with peers: their entries and SHA-256, by flow.
     pub lists: Value,
-    /// Where every part of every set comes from, by flow.
+    /// The origin of every part of every set, by flow.
     pub origins: Value,
 }

@@ -10,7 +10,7 @@ const MAX_GENERATIONS: usize = 20;
 const MAX_REFRESHES: usize = 5;
 /// The most events that are kept.
 const MAX_EVENTS: usize = 200;
-/// The largest number of a generation or of an arming, so that there is always a next one.
+/// The largest number of a generation or of a deadline: there is always a next one.
 pub const MAX_NUMBER: u64 = u64::MAX / 2;
 
 impl State {

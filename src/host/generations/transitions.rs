@@ -191,8 +191,8 @@ impl State {
         self.settle_on(to, stamp);
     }
 
-    /// Records that the kernel goes from one generation to another. Going back rejects the newer one, so that no timer
-    /// brings it back.
+    /// Records that the kernel goes from one generation to another. Going back rejects the newer one: a timer must not
+    /// bring it back.
     fn leave(&mut self, from: Option<u64>, to: Option<u64>, stamp: Stamp<'_>) {
         if let Some(record) = from.filter(|from| Some(*from) > to).and_then(|from| self.generations.get_mut(&from)) {
             record.rolled_back.get_or_insert(stamp.now.time);
@@ -204,7 +204,7 @@ impl State {
         let is_untried = |record: &Record| {
             record.made_by != MadeBy::Found && record.confirmed.is_none() && record.rolled_back.is_none()
         };
-        if let Some(number) = to.filter(|number| to != from && *number == self.last && self.confirmed != to)
+        if let Some(number) = to.filter(|number| to != from && *number == self.last)
             && self.generations.get(&number).is_some_and(is_untried)
         {
             self.generations.remove(&number);

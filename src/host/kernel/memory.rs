@@ -1,4 +1,4 @@
-//! A kernel in memory, for tests: it takes what the real one takes, and refuses what that refuses.
+//! A kernel in memory, for tests: it accepts and refuses the same changes as the real one.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,18 +10,18 @@ use crate::live::{Change, carry_out};
 use crate::net::{Prefix, PrefixSet, Transport};
 use crate::ruleset::Ruleset;
 
-/// The table, and how many more transactions there are before one fails.
+/// The table, what conntrack tracks, and when transactions fail.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// The table.
     pub table: Option<Ruleset>,
-    /// After so many transactions every further one is refused; `None` for never.
+    /// The number of transactions after which every further one is refused; `None` for never.
     pub fails_after: Option<usize>,
     /// The sockets.
     pub sockets: Sockets,
-    /// What conntrack knows.
+    /// The flows that conntrack tracks.
     pub flows: Vec<TrackedFlow>,
-    /// Whether conntrack listens to what it is told.
+    /// Whether conntrack refuses connections that are added.
     pub refuses_flows: bool,
 }
 
@@ -43,7 +43,7 @@ impl Kernel for Memory {
         Ok(self.table.clone().map(Ruleset::without_notes))
     }
 
-    /// It tells all elements at once.
+    /// All elements are at hand.
     fn recall(&mut self, _: &Ruleset) {}
 
     fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
@@ -61,7 +61,7 @@ impl Kernel for Memory {
             let name = change.set.name;
             let set = table.sets.get_mut(name).ok_or_else(|| NetlinkError::NoSet(name.to_owned()))?;
             if (set.family, set.kind) != (change.set.family, change.set.kind) {
-                return Err(NetlinkError::OtherSet { name: name.to_owned(), expected: "what it was taken for" }.into());
+                return Err(NetlinkError::OtherSet { name: name.to_owned(), expected: "of the expected kind" }.into());
             }
             set.elements = changed(change, &set.elements)?;
         }
@@ -108,7 +108,7 @@ impl Kernel for Memory {
     }
 }
 
-/// What a set holds after a change that the kernel takes: what goes must be there, and what comes must not.
+/// The elements of a set after a change. As in the kernel, a deleted element must exist, and an added one must not.
 fn changed(change: &SetChange<'_>, held: &PrefixSet) -> Result<PrefixSet, NetlinkError> {
     let set = change.set.name.to_owned();
     let of_family = |addresses: &PrefixSet| addresses.only(change.set.family);

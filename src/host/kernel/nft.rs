@@ -1,4 +1,4 @@
-//! The program nft: what it lists, and what it is told.
+//! Runs the program nft: lists tables, and loads changes.
 
 #![expect(clippy::disallowed_methods, reason = "this is the module that may start nft")]
 
@@ -14,48 +14,48 @@ use super::KernelError;
 use crate::nft::{OWN_FAMILY, TABLE_FAMILIES};
 use crate::source::Source;
 
-/// Where nft is, besides `PATH`: users' paths often lack these.
+/// Where nft is searched after `PATH`: users' paths often lack these.
 const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
-/// nft repeats what it does not like; a set on one line is megabytes.
-const LONGEST: usize = 400;
+/// The most characters of an error that are shown: nft repeats the line, and a set may be megabytes on one line.
+const MAX_SHOWN: usize = 400;
 
-/// Without the elements of sets it takes 5 ms, however large those are (nft 1.0.6).
+/// A table without the elements of its sets takes 5 ms, however large they are (nft 1.0.6).
 const TABLE: NftLimits = NftLimits { time: Duration::from_secs(30), bytes: 256 << 20 };
 /// Chains without rules and sets: 100,000 take a second, and are 10 MB.
 const CHAINS: NftLimits = NftLimits { time: Duration::from_secs(30), bytes: 64 << 20 };
-/// Half a million prefixes as text take 4 s to load; nft says nothing where all goes well.
+/// Half a million prefixes as text take 4 s to load. nft prints nothing on success.
 const LOAD: NftLimits = NftLimits { time: Duration::from_secs(60), bytes: 1 << 20 };
 /// One line.
 const VERSION: NftLimits = NftLimits { time: Duration::from_secs(10), bytes: 1 << 10 };
 
-/// The oldest version whose forms are known to be right.
-const OLDEST: [u32; 3] = [1, 0, 6];
+/// The oldest version that is tested.
+const MIN_VERSION: [u32; 3] = [1, 0, 6];
 
-/// How long nft may take, and how much it may say.
+/// How long nft may take, and how much it may print.
 ///
-/// nft begins anew whenever somebody changes a table meanwhile, so beside a busy program it could go on for ever.
+/// nft starts over when another program changes a table meanwhile, so next to a busy program it might never end.
 #[derive(Clone, Copy, Debug)]
 struct NftLimits {
     time: Duration,
     bytes: u64,
 }
 
-/// Reads a table of edgeward's family as nft lists it, without what it has counted and without the elements of its sets;
-/// `None` where there is no such table.
+/// Lists a table of edgeward's family as text, without the values of counters and the elements of sets; `None` where there
+/// is no such table.
 ///
-/// The text, not JSON: where something in it is not understood, its line can be shown.
+/// Text, not JSON: where something in it is not understood, its line can be shown.
 ///
 /// # Errors
-/// nft is missing, not permitted, fails, or does not come to an end.
+/// nft is missing, not permitted, fails, or does not end in time.
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
-    // To list one table nft 1.0.6 reads the elements of all sets first, and then leaves them out.
+    // To list a single table, nft 1.0.6 reads the elements of all sets, even if it does not print them.
     let mut command = nft();
     command.args(["--stateless", "--terse", "list", "ruleset", TABLE_FAMILIES.word(OWN_FAMILY)]);
     let listed = known(answer(run(command, "", TABLE)?))?;
     Ok(table_of(listed.text(), name).map(|text| Source::new("kernel", text)))
 }
 
-/// The lines of one table: what is in a table is indented, and its end is not.
+/// The lines of one table. The contents are indented, the end is not.
 fn table_of<'a>(listed: &'a str, name: &str) -> Option<&'a str> {
     let head = format!("table {} {name} {{", TABLE_FAMILIES.word(OWN_FAMILY));
     let is_line = |start: &usize| *start == 0 || listed.as_bytes()[start - 1] == b'\n';
@@ -64,27 +64,27 @@ fn table_of<'a>(listed: &'a str, name: &str) -> Option<&'a str> {
     Some(&listed[start..end])
 }
 
-/// Reads the chains of all tables, without rules and sets, as nft's JSON.
+/// Lists the chains of all tables as JSON, without rules and sets.
 ///
 /// # Errors
-/// nft is missing, not permitted, fails, or does not come to an end.
+/// nft is missing, not permitted, fails, or does not end in time.
 pub fn list_chains() -> Result<Source, KernelError> {
     let mut command = nft();
     command.args(["-j", "list", "chains"]);
     known(answer(run(command, "", CHAINS)?))
 }
 
-/// Has nft carry out commands, all of them in one transaction or none.
+/// Loads commands in one transaction: all of them, or none.
 ///
 /// # Errors
-/// nft is missing, not permitted, too old, fails, or does not come to an end; the kernel lacks what the commands need.
+/// nft is missing, not permitted, too old, fails, or does not end in time; the kernel lacks modules.
 pub fn load(commands: &str) -> Result<(), KernelError> {
     let mut command = nft();
     command.args(["-f", "-"]);
     known(answer(run(command, commands, LOAD)?)).map(drop)
 }
 
-/// What nft does not understand may be a matter of its age.
+/// Reports the version of nft where that may be why it failed.
 fn known(answer: Result<Source, KernelError>) -> Result<Source, KernelError> {
     answer.map_err(|error| match error {
         KernelError::Failed(said) => version().map_or(KernelError::Failed(said), KernelError::TooOld),
@@ -92,7 +92,7 @@ fn known(answer: Result<Source, KernelError>) -> Result<Source, KernelError> {
     })
 }
 
-/// The version of nft, where it is too old.
+/// The version of nft, if it is too old.
 fn version() -> Option<String> {
     let mut command = nft();
     command.arg("--version");
@@ -100,12 +100,12 @@ fn version() -> Option<String> {
     // `nftables v1.0.6 (Lester Gooch #5)`
     let version = said.split_whitespace().nth(1)?.to_owned();
     let numbers: Vec<u32> = version.trim_start_matches('v').split('.').filter_map(|part| part.parse().ok()).collect();
-    (!numbers.is_empty() && numbers[..] < OLDEST[..]).then_some(version)
+    (!numbers.is_empty() && numbers[..] < MIN_VERSION[..]).then_some(version)
 }
 
 fn nft() -> Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    // A relative folder, or an empty one, would be a program of whoever chose the current folder.
+    // A relative or empty entry would run a program from the current folder.
     let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).filter(|folder| folder.is_absolute());
     let path: OsString = std::env::join_paths(folders).unwrap_or(path);
     let mut command = Command::new("nft");
@@ -113,11 +113,11 @@ fn nft() -> Command {
     command
 }
 
-/// What a program said before it ended.
+/// The output of a program that has ended.
 struct NftOutput {
     status: ExitStatus,
     stdout: Vec<u8>,
-    /// The beginning.
+    /// The first bytes.
     stderr: Vec<u8>,
 }
 
@@ -132,13 +132,13 @@ fn answer(output: NftOutput) -> Result<Source, KernelError> {
     if stderr.trim().is_empty() {
         return Err(KernelError::Failed(output.status.to_string()));
     }
-    let said: String = stderr.trim_end().chars().take(LONGEST).collect();
+    let said: String = stderr.trim_end().chars().take(MAX_SHOWN).collect();
     // A kernel without nf_tables has no such netlink family.
     if stderr.contains("Unable to initialize Netlink socket") || stderr.contains("cache initialization failed: Invalid")
     {
         return Err(KernelError::NoTables(said));
     }
-    // The names in what edgeward writes are all defined in it; what is not found is a part of the kernel.
+    // All names that edgeward writes are defined in the same text, so it is a kernel module that is missing.
     let lacks =
         ["Could not process rule: No such file or directory", "Could not process rule: Operation not supported"];
     match lacks.iter().any(|words| stderr.contains(words)) {
@@ -147,7 +147,7 @@ fn answer(output: NftOutput) -> Result<Source, KernelError> {
     }
 }
 
-/// Runs a program within limits; one that exceeds them is killed.
+/// Runs a program within limits, and kills it if it exceeds them.
 fn run(mut command: Command, input: &str, limits: NftLimits) -> Result<NftOutput, KernelError> {
     let deadline = Instant::now() + limits.time;
     let stdin = if input.is_empty() { Stdio::null() } else { Stdio::piped() };
@@ -156,52 +156,52 @@ fn run(mut command: Command, input: &str, limits: NftLimits) -> Result<NftOutput
         ErrorKind::NotFound => KernelError::NoNft,
         _ => KernelError::Start(error),
     })?;
-    let output = feed(&mut child, input).and_then(|()| hear(&mut child, limits, deadline));
+    let output = feed(&mut child, input).and_then(|()| collect(&mut child, limits, deadline));
     if output.is_err() {
-        // It may be in the middle of a call to the kernel, and so outlive the signal: no wait without an end.
+        // It may be in a system call that outlives the signal, so the wait has a bound.
         let _ = child.kill();
         let _ = end(&mut child, Instant::now() + Duration::from_secs(1));
     }
     output
 }
 
-/// Writes the input on a thread of its own: a program may speak before it has read everything.
+/// Writes the input on a separate thread: a program may print before it has read everything.
 fn feed(child: &mut Child, input: &str) -> Result<(), KernelError> {
     let Some(mut pipe) = child.stdin.take() else { return Ok(()) };
     let input = input.to_owned();
-    // A program that ends early tells why; that nobody read the rest is no news.
+    // A program that ends early prints why; the broken pipe adds nothing.
     let write = move || drop(pipe.write_all(input.as_bytes()));
     thread::Builder::new().spawn(write).map(drop).map_err(KernelError::Start)
 }
 
-/// Hears both pipes at once: a program whose other pipe is full does not go on.
-fn hear(child: &mut Child, limits: NftLimits, deadline: Instant) -> Result<NftOutput, KernelError> {
-    let stdout = listen(child.stdout.take(), limits.bytes).map_err(KernelError::Start)?;
-    let stderr = listen(child.stderr.take(), 4 * LONGEST as u64).map_err(KernelError::Start)?;
-    let heard = |pipe: &Receiver<io::Result<Vec<u8>>>| match pipe
+/// Reads both pipes at once: a program blocks when either is full.
+fn collect(child: &mut Child, limits: NftLimits, deadline: Instant) -> Result<NftOutput, KernelError> {
+    let stdout = drain(child.stdout.take(), limits.bytes).map_err(KernelError::Start)?;
+    let stderr = drain(child.stderr.take(), 4 * MAX_SHOWN as u64).map_err(KernelError::Start)?;
+    let received = |pipe: &Receiver<io::Result<Vec<u8>>>| match pipe
         .recv_timeout(deadline.saturating_duration_since(Instant::now()))
     {
         Ok(bytes) => bytes.map_err(KernelError::Start),
         Err(RecvTimeoutError::Timeout) => Err(KernelError::TooSlow(limits.time)),
         Err(RecvTimeoutError::Disconnected) => Ok(Vec::new()),
     };
-    let stdout = heard(&stdout)?;
+    let stdout = received(&stdout)?;
     if stdout.len() as u64 > limits.bytes {
         return Err(KernelError::TooMuch(limits.bytes));
     }
-    let stderr = heard(&stderr)?;
+    let stderr = received(&stderr)?;
     let status = end(child, deadline).map_err(KernelError::Start)?;
     Ok(NftOutput { status: status.ok_or(KernelError::TooSlow(limits.time))?, stdout, stderr })
 }
 
-/// Reads a pipe on a thread of its own: up to one byte more than the bound, then the rest into nothing.
-fn listen(pipe: Option<impl Read + Send + 'static>, bound: u64) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
+/// Reads a pipe on a separate thread: up to one byte more than the bound, and discards the rest.
+fn drain(pipe: Option<impl Read + Send + 'static>, bound: u64) -> io::Result<Receiver<io::Result<Vec<u8>>>> {
     let (sender, receiver) = channel();
     let read = move || {
         let Some(mut pipe) = pipe else { return };
         let mut bytes = Vec::new();
         let result = (&mut pipe).take(bound + 1).read_to_end(&mut bytes);
-        // Nobody hears it where the time is over, or the other pipe said too much.
+        // The receiver is gone after a timeout, or when the other pipe exceeded its bound.
         let _ = sender.send(result.map(|_| bytes));
         let _ = io::copy(&mut pipe, &mut io::sink());
     };
@@ -209,7 +209,7 @@ fn listen(pipe: Option<impl Read + Send + 'static>, bound: u64) -> io::Result<Re
     Ok(receiver)
 }
 
-/// Waits for the end of a program until a deadline; the standard library has no such wait.
+/// Waits for a program to end until a deadline; `None` if it is still running then.
 fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
     loop {
         match child.try_wait()? {
@@ -232,18 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn both_pipes_are_heard() {
+    fn both_pipes_are_read() {
         let output = shell("echo one; echo two >&2; exit 3", LIMITS).unwrap();
         assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"one\n"[..], &b"two\n"[..]));
         assert_eq!(output.status.code(), Some(3));
-        // More than a pipe holds, in the one that is heard last, and then in the other.
+        // More than a pipe holds, in the one that is read last, and then in the other.
         let output = shell("head -c 300000 /dev/zero >&2; head -c 300000 /dev/zero", LIMITS).unwrap();
-        assert_eq!((output.stdout.len(), output.stderr.len()), (300_000, 4 * LONGEST + 1));
+        assert_eq!((output.stdout.len(), output.stderr.len()), (300_000, 4 * MAX_SHOWN + 1));
         assert!(matches!(run(Command::new("/no/such/program"), "", LIMITS), Err(KernelError::NoNft)));
     }
 
     #[test]
-    fn what_has_no_end_is_ended() {
+    fn a_program_that_does_not_end_is_killed() {
         let short = NftLimits { time: Duration::from_millis(200), ..LIMITS };
         let begin = Instant::now();
         // Silent; with both pipes closed; and with a child that holds them.
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn one_table_is_told_from_others() {
+    fn one_table_is_found_among_others() {
         let listed = "table inet edgeward2 {\n\tchain x {\n\t}\n}\ntable inet edgeward {\n\tchain input {\n\t\taccept\n\t}\n}\n\
                       table inet other {\n\t# table inet edgeward {\n}\n";
         assert_eq!(table_of(listed, "edgeward").unwrap(), "table inet edgeward {\n\tchain input {\n\t\taccept\n\t}\n}");
@@ -268,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn what_nft_says_becomes_a_reason() {
+    fn errors_of_nft_are_classified() {
         let said = |script: &str| answer(shell(script, LIMITS).unwrap()).unwrap_err().to_string();
         assert!(said("echo Error: Operation not permitted >&2; exit 1").contains("CAP_NET_ADMIN"));
         assert_eq!(said("printf %s Error >&2; exit 1"), "nft failed: Error");
         assert_eq!(said("exit 3"), "nft failed: exit status: 3");
         assert_eq!(said("kill -9 $$"), "nft failed: signal: 9 (SIGKILL)");
-        assert_eq!(said("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1").len(), "nft failed: ".len() + LONGEST);
+        assert_eq!(said("head -c 5000 /dev/zero | tr '\\0' x >&2; exit 1").len(), "nft failed: ".len() + MAX_SHOWN);
         assert_eq!(answer(shell("printf %s '{}'", LIMITS).unwrap()).unwrap().text(), "{}");
     }
 }

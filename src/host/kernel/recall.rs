@@ -1,7 +1,7 @@
-//! What a table may hold, by the records: a large set is recognised by its number of elements and by samples.
+//! Large sets that a table may hold, by the records. They are recognised by their number of elements and by samples.
 //!
-//! The kernel takes 12 s to tell half a million intervals (Linux 6.18; its time grows with the square of their number),
-//! and a microsecond to say whether it has one address.
+//! The kernel takes 12 s to list half a million intervals (Linux 6.18; the time grows with the square of their number),
+//! and a microsecond to look up one address.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -13,17 +13,17 @@ use crate::live::plain_name;
 use crate::net::{Bits, PrefixSet, Ranges};
 use crate::ruleset::{Ruleset, Set, SetKind};
 
-/// Ranges of a set whose ends are asked for, and ranges that it has and another one that is as large has not.
-const SAMPLES: usize = 128;
+/// The most ranges of a set whose ends are looked up, and the most ranges that differ from another set of its size.
+const MAX_SAMPLES: usize = 128;
 
-/// A set of fewer elements is read where the kernel does not count them: 0.3 s.
-const READ_UNCOUNTED: usize = 100_000;
+/// A set of up to so many elements is read where the kernel does not count them: 0.3 s.
+const MAX_READ_UNCOUNTED: usize = 100_000;
 
-/// The large sets of rulesets that are known.
+/// The large sets of known rulesets.
 #[derive(Debug, Default)]
 pub struct Recalled(BTreeMap<String, Vec<Known>>);
 
-/// A set, how many elements it has, and as how many the kernel counts them.
+/// A set, its number of elements, and the number that the kernel reports.
 #[derive(Debug)]
 struct Known {
     set: Set,
@@ -41,8 +41,8 @@ impl Recalled {
                     SetKind::Prefixes => set.elements.v4().blocks().count() + set.elements.v6().blocks().count(),
                     SetKind::Hosts => set.elements.addresses().count(),
                 };
-                // The kernel has a start and an end of each interval, and halves their number; an interval up to the top
-                // has no end. (Where nft filled the set there is one element more, and such a set is read.)
+                // The kernel stores a start and an end of each interval, and reports half their number. An interval up to
+                // the top has no end. (A set that nft filled has one more element, and is read.)
                 let tops = [Ipv4Addr::BROADCAST.into(), IpAddr::from(Ipv6Addr::from_bits(u128::MAX))];
                 let is_open = set.kind == SetKind::Prefixes && tops.iter().any(|top| set.elements.contains(*top));
                 known.push(Known { set: set.clone(), elements, counted: elements - usize::from(is_open) });
@@ -50,25 +50,25 @@ impl Recalled {
         }
     }
 
-    /// Forgets what a live set may be.
+    /// Forgets the candidates for a live set.
     pub fn forget(&mut self, live: &str) {
         self.0.remove(plain_name(live));
     }
 
-    /// The set that a live set is, if it is one of those that are known.
+    /// The known set that a live set is; `None` if it is none of them.
     ///
     /// # Errors
-    /// The kernel does not say.
+    /// The set cannot be read.
     pub fn recognise(&self, kernel: &mut NetlinkSocket, live: SetRef<'_>) -> Result<Option<PrefixSet>, NetlinkError> {
         let Some(known) = self.0.get(plain_name(live.name)) else { return Ok(None) };
         let count = kernel.count(live)?;
         let is_likely = |known: &&Known| {
             (known.set.family, known.set.kind) == (live.family, live.kind)
-                && count.map_or(known.elements > READ_UNCOUNTED, |count| known.counted == count as usize)
+                && count.map_or(known.elements > MAX_READ_UNCOUNTED, |count| known.counted == count as usize)
         };
         let likely: Vec<&PrefixSet> = known.iter().filter(is_likely).map(|known| &known.set.elements).collect();
         for one in &likely {
-            // What tells it from the others has to be asked for: chance would not meet a single address.
+            // The differences from the other candidates are looked up: random samples would miss a single address.
             let differences = likely.iter().flat_map(|other| [one.changed_ranges(other), other.changed_ranges(one)]);
             let samples: Vec<IpAddr> =
                 iter::once((*one).clone()).chain(differences).flat_map(|set| ends(&set)).collect();
@@ -80,8 +80,8 @@ impl Recalled {
     }
 }
 
-/// The first and last addresses of some of the ranges, and those next to them; the first range and the last are among
-/// them.
+/// The first and last addresses of some of the ranges, and their neighbours. The first and the last range are always
+/// among them.
 fn ends(set: &PrefixSet) -> Vec<IpAddr> {
     let v4 = around(set.v4()).into_iter().map(|bits| Ipv4Addr::from_bits(bits).into());
     v4.chain(around(set.v6()).into_iter().map(|bits| Ipv6Addr::from_bits(bits).into())).collect()
@@ -90,12 +90,12 @@ fn ends(set: &PrefixSet) -> Vec<IpAddr> {
 fn around<T: Bits>(ranges: &Ranges<T>) -> Vec<T> {
     let ranges = ranges.as_slice();
     let chance = RandomState::new();
-    let places: Vec<usize> = match ranges.len() <= SAMPLES {
+    let places: Vec<usize> = match ranges.len() <= MAX_SAMPLES {
         true => (0..ranges.len()).collect(),
-        // Both ends, for much may be done there, and others. The remainder is below the length of a slice.
+        // Both ends, where changes are likely, and random ones. The remainder is less than the length of a slice.
         false => [0, ranges.len() - 1]
             .into_iter()
-            .chain((2..SAMPLES).map(|sample| (chance.hash_one(sample) % ranges.len() as u64) as usize))
+            .chain((2..MAX_SAMPLES).map(|sample| (chance.hash_one(sample) % ranges.len() as u64) as usize))
             .collect(),
     };
     let ends = places.into_iter().filter_map(|place| ranges.get(place));

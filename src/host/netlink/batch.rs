@@ -1,4 +1,4 @@
-//! A transaction: what the kernel does as a whole or not at all.
+//! A transaction of the kernel: all of its changes, or none.
 
 use rustix::io::Errno;
 
@@ -7,32 +7,31 @@ use super::elements::{self, Element};
 use super::{NetlinkError, SetChange, SetRef, wire};
 use crate::net::{Prefix, PrefixSet};
 
-/// How many prefixes one message names: an attribute holds 64 KiB, and a prefix of IPv6 takes 64 bytes of it.
-const PER_MESSAGE: usize = 512;
+/// The most prefixes in one message: an attribute holds 64 KiB, and an IPv6 prefix takes 64 bytes of it.
+const MAX_PER_MESSAGE: usize = 512;
 
-/// Half a million prefixes of IPv6 take 32 MB; what is larger by far is a mistake, and should end before it has taken
-/// all memory.
-const LARGEST: usize = 128 << 20;
+/// The most bytes of a transaction. Half a million IPv6 prefixes take 32 MB; one that is far larger is a mistake, and
+/// should fail before it has used all memory.
+const MAX_BYTES: usize = 128 << 20;
 
-/// What is done with elements.
+/// A change to elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ElementOperation {
     Delete,
     Add,
 }
 
-/// What a message about elements is about.
+/// The subject of a message about elements.
 #[derive(Clone, Copy, Debug)]
 struct Subject {
     /// Where in the batch the message begins.
     start: usize,
-    /// Its change, among the changes.
+    /// The index of its change.
     change: usize,
     operation: ElementOperation,
 }
 
-/// The messages of a transaction. They are numbered in their order: one that begins it, those about elements, and
-/// one that ends it.
+/// The messages of a transaction, numbered in order: one that begins it, those about elements, and one that ends it.
 pub struct Batch {
     bytes: Vec<u8>,
     first: u32,
@@ -42,7 +41,7 @@ pub struct Batch {
 impl Batch {
     /// Writes the changes; `None` where nothing changes. The first message gets the number `first`.
     ///
-    /// In each set deletions come before additions, or a prefix could not take the place of one that it overlaps.
+    /// In each set, deletions come before additions; otherwise a prefix could not replace one that it overlaps.
     pub fn new(changes: &[SetChange<'_>], first: u32) -> Result<Option<Self>, NetlinkError> {
         let mut batch = Self { bytes: Vec::new(), first, subjects: Vec::new() };
         wire::message(&mut batch.bytes, wire::BEGIN, 0, first, |_| {});
@@ -60,13 +59,13 @@ impl Batch {
         Ok(Some(batch))
     }
 
-    /// What is sent, in one piece.
+    /// The bytes, which are sent in one piece.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The number of the last message about elements, which is the one that the kernel acknowledges. The message that
-    /// ends the transaction has it, too.
+    /// The number of the last message about elements, which the kernel acknowledges. The message that ends the transaction
+    /// has the same number.
     pub fn last(&self) -> u32 {
         // There are fewer messages than bytes, and those are bounded.
         self.first.wrapping_add(u32::try_from(self.subjects.len()).unwrap_or(u32::MAX))
@@ -89,24 +88,24 @@ impl Batch {
             let number = self.last();
             wire::message(&mut self.bytes, kind, flags, number, |bytes| {
                 elements::push_set(bytes, change.set);
-                elements::push_prefixes(bytes, change.set.kind, prefixes.by_ref().take(PER_MESSAGE));
+                elements::push_prefixes(bytes, change.set.kind, prefixes.by_ref().take(MAX_PER_MESSAGE));
             });
-            if self.bytes.len() > LARGEST {
-                return Err(NetlinkError::TooMany(LARGEST));
+            if self.bytes.len() > MAX_BYTES {
+                return Err(NetlinkError::TooMany(MAX_BYTES));
             }
         }
         Ok(())
     }
 
-    /// Asks for an answer to the last message about elements. It comes when all is done, and behind all refusals; to
-    /// the message that ends the transaction kernels before 6.10 give none.
+    /// Requests an acknowledgement of the last message about elements. It comes after the transaction is done, and after
+    /// all refusals. Kernels before 6.10 do not acknowledge the message that ends the transaction.
     fn acknowledge_last(&mut self) {
         if let Some(subject) = self.subjects.last() {
             wire::add_flags(&mut self.bytes[subject.start..], wire::ACKNOWLEDGE);
         }
     }
 
-    /// What a refusal means.
+    /// The error that a refusal stands for.
     pub fn explain(&self, refusal: &Refusal, changes: &[SetChange<'_>]) -> NetlinkError {
         let index = refusal.number.wrapping_sub(self.first).wrapping_sub(1);
         let subject = self.subjects.get(index as usize);
@@ -131,8 +130,8 @@ impl Batch {
     }
 }
 
-/// What has the elements that an operation is about, and what has none of them; without what is in both as it is, which
-/// is nearly all of a large set.
+/// The addresses with the elements of an operation, and the addresses without them. What is the same in both, which is
+/// nearly all of a large set, is left out.
 fn parts(change: &SetChange<'_>, operation: ElementOperation) -> [PrefixSet; 2] {
     let (of, without) = match operation {
         ElementOperation::Delete => (change.from, change.to),
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_told_one_by_one() {
+    fn hosts_are_single_elements() {
         let (from, to) = (set("10.0.0.0/30"), set("10.0.0.2/31, 10.0.0.4, ::1"));
         let set = SetRef { name: "x", family: Family::V4, kind: SetKind::Hosts };
         let change = SetChange { set, from: &from, to: &to };
@@ -188,10 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn what_would_take_all_memory_ends_before() {
+    fn a_transaction_has_a_largest_size() {
         let (from, to) = (PrefixSet::default(), set("::/0"));
         let set = SetRef { name: "x", family: Family::V6, kind: SetKind::Hosts };
         let refused = Batch::new(&[SetChange { set, from: &from, to: &to }], 0);
-        assert!(matches!(refused, Err(NetlinkError::TooMany(LARGEST))));
+        assert!(matches!(refused, Err(NetlinkError::TooMany(MAX_BYTES))));
     }
 }

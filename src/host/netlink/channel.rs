@@ -1,9 +1,9 @@
 //! Messages to the kernel and its answers.
 //!
-//! The kernel works on what is sent before `send` returns, so its answers are there to be read, and to wait for one
-//! would be to wait for ever. A transaction has one acknowledgement, at its end. Where many messages of it are
-//! refused, the later refusals may find no room in the receive buffer; the kernel reports that once as ENOBUFS, and
-//! it does not matter: the first refusal is there, and one is enough for nothing to have changed.
+//! The kernel processes messages before `send` returns, so its answers are available at once, and reads do not wait. A
+//! transaction has one acknowledgement, at its end. Where many of its messages are refused, the receive buffer may have no
+//! room for the later refusals. The kernel reports that once as ENOBUFS. It does not matter: the first refusal was
+//! received, and after one refusal nothing has changed.
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::io::{Errno, retry_on_intr};
@@ -12,13 +12,13 @@ use rustix::net::{RecvFlags, SendFlags, sockopt};
 use super::NetlinkError;
 use super::wire::{self, Received};
 
-/// The kernel writes lists in parts of 32 KiB at most.
+/// Room for a part of a list, of which the kernel sends 32 KiB at most.
 const RECEIVE_BUFFER: usize = 64 << 10;
 
-/// What the kernel needs of a send buffer besides the message.
+/// What the kernel needs of a send buffer in addition to the message.
 const RESERVE: usize = 32;
 
-/// `NLMSGERR_ATTR_OFFS` of `netlink.h`: at which attribute of a message the kernel took offence.
+/// `NLMSGERR_ATTR_OFFS` of `netlink.h`: the attribute of a message that the kernel refused.
 const OFFENDING_ATTRIBUTE: u16 = 2;
 
 /// A netlink socket.
@@ -29,12 +29,12 @@ pub struct Channel {
     buffer: Vec<u8>,
 }
 
-/// How the kernel's answer ends.
+/// How an answer of the kernel ends.
 #[derive(Debug)]
 pub enum Completion {
-    /// It is complete.
+    /// The answer is complete.
     Done,
-    /// There is none.
+    /// The request was refused.
     Refused(Refusal),
 }
 
@@ -43,9 +43,9 @@ pub enum Completion {
 pub struct Refusal {
     /// The message's number.
     pub number: u32,
-    /// What is wrong.
+    /// The error.
     pub errno: Errno,
-    /// Where in the message the attribute begins that it is about.
+    /// The offset in the message of the attribute that was refused.
     pub attribute: Option<usize>,
 }
 
@@ -57,9 +57,9 @@ impl Channel {
     pub fn open() -> Result<Self, NetlinkError> {
         let mut socket = Socket::new(NETLINK_NETFILTER)?;
         socket.bind_auto()?;
-        // Connected to the kernel, the socket takes messages of nobody else.
+        // A socket connected to the kernel receives from no other process.
         socket.connect(&SocketAddr::new(0, 0))?;
-        // A refusal would else repeat the message that it is about.
+        // Otherwise a refusal repeats the whole message.
         socket.set_cap_ack(true)?;
         socket.set_ext_ack(true)?;
         Ok(Self { socket, next: 1, buffer: vec![0; RECEIVE_BUFFER] })
@@ -73,7 +73,7 @@ impl Channel {
     /// Sends messages in one piece; `last` is the number of the last of them.
     pub fn send(&mut self, bytes: &[u8], last: u32) -> Result<(), NetlinkError> {
         self.make_room(bytes.len())?;
-        // Once its receive buffer was full, a socket gets nothing before it is empty.
+        // After an overflow a socket receives nothing until its buffer is empty.
         while self.read()?.is_some() {}
         self.next = last.wrapping_add(1);
         match retry_on_intr(|| rustix::net::send(&self.socket, bytes, SendFlags::empty())) {
@@ -83,14 +83,14 @@ impl Channel {
         }
     }
 
-    /// Raises the send buffer to what is sent at once.
+    /// Raises the send buffer to the size of a message.
     fn make_room(&self, bytes: usize) -> Result<(), NetlinkError> {
         let io = |errno: Errno| NetlinkError::Io(errno.into());
         let limit = || sockopt::socket_send_buffer_size(&self.socket).map(|size| size.saturating_sub(RESERVE));
         if bytes <= limit().map_err(io)? {
             return Ok(());
         }
-        // Without the right to more, as much as net.core.wmem_max grants.
+        // Without CAP_NET_ADMIN, up to net.core.wmem_max.
         if sockopt::set_socket_send_buffer_size_force(&self.socket, bytes).is_err() {
             sockopt::set_socket_send_buffer_size(&self.socket, bytes).map_err(io)?;
         }
@@ -102,17 +102,17 @@ impl Channel {
 
     /// Reads answers until a message is refused, or the one with the number `last` is done.
     ///
-    /// After an error of `each` the rest is read all the same: the kernel begins no second list before.
+    /// After an error of `each` the rest is still read: the kernel starts no second list before.
     pub fn receive(&mut self, last: u32, each: MessageReader<'_>) -> Result<Completion, NetlinkError> {
         let mut outcome = Ok(());
-        // All parts of a list have the same generation of tables, or they are not of one list.
+        // All parts of a consistent list carry the same generation of tables.
         let mut generation = None;
         loop {
             let length = self.read()?.ok_or(NetlinkError::NoAnswer)?;
             let mut rest = self.buffer.get(..length).ok_or(NetlinkError::Garbled)?;
             while !rest.is_empty() {
-                let (message, behind) = Received::split(rest).ok_or(NetlinkError::Garbled)?;
-                rest = behind;
+                let (message, following) = Received::split(rest).ok_or(NetlinkError::Garbled)?;
+                rest = following;
                 if let Some((part, attributes)) = message.about_tables() {
                     let is_torn = message.flags & wire::TORN != 0 || *generation.get_or_insert(part) != part;
                     outcome = match outcome {
@@ -127,7 +127,7 @@ impl Channel {
         }
     }
 
-    /// Reads what one system call gives; `None` where nothing is there.
+    /// Reads once; `None` where nothing is available.
     fn read(&mut self) -> Result<Option<usize>, NetlinkError> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         loop {
@@ -142,7 +142,7 @@ impl Channel {
     }
 }
 
-/// The answer that a message is the end of.
+/// How a message ends an answer; `None` where the answer goes on.
 fn end(message: Received<'_>, last: u32) -> Result<Option<Completion>, NetlinkError> {
     let number = message.number;
     let code = match (message.kind, message.body.first_chunk()) {
@@ -158,15 +158,15 @@ fn end(message: Received<'_>, last: u32) -> Result<Option<Completion>, NetlinkEr
     Ok((number == last).then_some(Completion::Done))
 }
 
-/// Reads from the notes behind a refusal where in the message the offending attribute begins.
+/// The offset of the refused attribute, from the attributes of a refusal.
 fn offending_attribute(refusal: Received<'_>) -> Option<usize> {
-    // Before the notes stands the refused message's header, and where it is not left out, the message.
+    // They follow the header of the refused message, and its body unless that is left out.
     let refused = refusal.body.get(4..)?;
     let length = match refusal.flags & wire::CAPPED {
         0 => u32::from_ne_bytes(*refused.first_chunk()?) as usize,
         _ => wire::HEADER,
     };
-    let notes = (refusal.flags & wire::NOTED != 0).then(|| refused.get(length.next_multiple_of(4)..))??;
-    let offset = wire::find(notes, OFFENDING_ATTRIBUTE)?;
+    let attributes = (refusal.flags & wire::NOTED != 0).then(|| refused.get(length.next_multiple_of(4)..))??;
+    let offset = wire::find(attributes, OFFENDING_ATTRIBUTE)?;
     Some(u32::from_ne_bytes(offset.try_into().ok()?) as usize)
 }

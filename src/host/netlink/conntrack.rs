@@ -1,4 +1,4 @@
-//! Conntrack is told of connections that began before it was at work.
+//! Adds connections to conntrack that are older than connection tracking.
 //!
 //! The numbers are those of the kernel's `nfnetlink_conntrack.h`, `nf_conntrack_common.h` and `nf_conntrack_tcp.h`.
 
@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::wire;
 use crate::net::Transport;
 
-/// A connection that is open.
+/// The ends of an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowEnds {
     /// TCP or UDP.
@@ -26,29 +26,29 @@ const STATUS: u16 = 3;
 const PROTOCOL_STATE: u16 = 4;
 /// `CTA_TIMEOUT`
 const TIMEOUT: u16 = 7;
-/// `CTA_TUPLE_IP`, and in it the source; the destination has the next number.
+/// `CTA_TUPLE_IP`, and the source in it; the destination has the next number.
 const ADDRESSES: u16 = 1;
 const V4_SOURCE: u16 = 1;
 const V6_SOURCE: u16 = 3;
-/// `CTA_TUPLE_PROTO`, and what is in it.
+/// `CTA_TUPLE_PROTO`, and the attributes in it.
 const PROTOCOL: u16 = 2;
 const PROTOCOL_NUMBER: u16 = 1;
 const PROTOCOL_SOURCE_PORT: u16 = 2;
 const PROTOCOL_DESTINATION_PORT: u16 = 3;
-/// `CTA_PROTOINFO_TCP`, and what is in it.
+/// `CTA_PROTOINFO_TCP`, and the attributes in it.
 const TCP: u16 = 1;
 const TCP_STATE: u16 = 1;
 const TCP_FLAGS: [u16; 2] = [4, 5];
 
-/// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`: rules find it established, a full table does not push it out, and the
-/// kernel takes no flow that it would have to confirm (EBUSY).
+/// `IPS_SEEN_REPLY | IPS_ASSURED | IPS_CONFIRMED`: rules find it established, a full table does not evict it, and without
+/// the last one the kernel refuses the flow (EBUSY).
 const ANSWERED: u32 = 0b1110;
 /// `TCP_CONNTRACK_ESTABLISHED`
 const ESTABLISHED: u8 = 3;
-/// `IP_CT_TCP_FLAG_BE_LIBERAL`: where the windows are is not known, so no segment is out of them.
+/// `IP_CT_TCP_FLAG_BE_LIBERAL`: the TCP windows are unknown, so no segment is out of window.
 const LIBERAL: u8 = 0x08;
 
-/// Seconds without a packet, as the kernel has them by default: five days for TCP, and for UDP that is answered.
+/// Timeouts in seconds, as the kernel's defaults: established TCP, and UDP with replies.
 const TCP_SECONDS: u32 = 432_000;
 const UDP_SECONDS: u32 = 120;
 
@@ -58,7 +58,7 @@ const FAMILIES: [u8; 2] = [2, 10];
 /// Writes the message.
 pub fn push(bytes: &mut Vec<u8>, number: u32, flow: FlowEnds) {
     let family = if flow.from.is_ipv4() { FAMILIES[0] } else { FAMILIES[1] };
-    // Without NLM_F_EXCL: a flow that is known is changed.
+    // Without NLM_F_EXCL: a flow that is tracked already is changed.
     let flags = wire::ACKNOWLEDGE | wire::MAKE;
     wire::message_of(bytes, wire::ADD_FLOW, flags, number, (family, 0), |bytes| {
         for (kind, (from, to)) in TUPLES.into_iter().zip([(flow.from, flow.to), (flow.to, flow.from)]) {

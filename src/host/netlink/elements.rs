@@ -1,12 +1,12 @@
-//! ElementList of sets as netlink has them.
+//! Set elements in netlink messages.
 //!
-//! A hash set has an element for each address. An interval set has two for each interval: its first address, and
-//! the first one behind it with a flag that says so. An interval up to the top of the space has no address behind
-//! it, hence no end; nft marks its start with a note of its own, which the kernel keeps and does not read. Where
-//! intervals touch, both elements are there: an end, and a start with the same address.
+//! A hash set has one element for each address. An interval set has two for each interval: a start at its first address,
+//! and an end, marked by a flag, at the first address after it. An interval up to the top of the address space has no end;
+//! nft marks its start in the user data, which the kernel stores and does not read. Where intervals touch, there are two
+//! elements with the same address: an end and a start.
 //!
-//! When nft fills an empty set, it also puts an end at address zero, unless an interval starts there. Nothing comes
-//! before it, so it says nothing; it is neither needed nor in the way.
+//! When nft fills an empty set, it also adds an end at address zero, unless an interval starts there. No interval comes
+//! before it, so it has no effect.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -23,14 +23,14 @@ const ELEMENT: u16 = 1;
 // `NFTA_SET_ELEM_…`
 const KEY: u16 = 1;
 const FLAGS: u16 = 3;
-const NOTE: u16 = 6;
+const USER_DATA: u16 = 6;
 /// `NFTA_DATA_VALUE`
 const VALUE: u16 = 1;
 /// `NFT_SET_ELEM_INTERVAL_END`
 const INTERVAL_END: u32 = 1;
 /// The type `NFTNL_UDATA_SET_ELEM_FLAGS` of libnftnl, and the length of its value.
-const NOTED_FLAGS: [u8; 2] = [1, 4];
-/// `NFTNL_SET_ELEM_F_INTERVAL_OPEN`, in this machine's byte order as all of nft's notes.
+const USER_DATA_FLAGS: [u8; 2] = [1, 4];
+/// `NFTNL_SET_ELEM_F_INTERVAL_OPEN`, in native byte order, as all user data of nft.
 const INTERVAL_OPEN: u32 = 1;
 
 /// Writes which set of the table a message is about.
@@ -41,26 +41,26 @@ pub fn push_set(bytes: &mut Vec<u8>, set: SetRef<'_>) {
 
 /// Writes the elements that stand for prefixes in a set.
 ///
-/// The kernel holds an end against the start right before it, so the two must not be parted; and a start without an
-/// end must be the last element of its message, as it is where prefixes are in order.
+/// The kernel compares an end with the start right before it, so both must be in one message. A start without an end must
+/// be the last element of its message, as it is where prefixes are in order.
 pub fn push_prefixes(bytes: &mut Vec<u8>, kind: SetKind, prefixes: impl Iterator<Item = Prefix>) {
-    let open = [&NOTED_FLAGS[..], &INTERVAL_OPEN.to_ne_bytes()].concat();
+    let open = [&USER_DATA_FLAGS[..], &INTERVAL_OPEN.to_ne_bytes()].concat();
     wire::nested(bytes, LIST_ELEMENTS, |bytes| {
         for prefix in prefixes {
             let first = prefix.net().network();
-            match (kind, behind(prefix)) {
+            match (kind, next_address(prefix)) {
                 (SetKind::Hosts, _) => push_element(bytes, first, None),
-                (SetKind::Prefixes, None) => push_element(bytes, first, Some((NOTE, &open))),
-                (SetKind::Prefixes, Some(behind)) => {
+                (SetKind::Prefixes, None) => push_element(bytes, first, Some((USER_DATA, &open))),
+                (SetKind::Prefixes, Some(end)) => {
                     push_element(bytes, first, None);
-                    push_element(bytes, behind, Some((FLAGS, &INTERVAL_END.to_be_bytes())));
+                    push_element(bytes, end, Some((FLAGS, &INTERVAL_END.to_be_bytes())));
                 }
             }
         }
     });
 }
 
-/// Writes the one element that an address is, or would be at the start of.
+/// Writes one element without an end.
 pub fn push_address(bytes: &mut Vec<u8>, address: IpAddr) {
     wire::nested(bytes, LIST_ELEMENTS, |bytes| push_element(bytes, address, None));
 }
@@ -77,15 +77,15 @@ fn push_element(bytes: &mut Vec<u8>, address: IpAddr, more: Option<(u16, &[u8])>
     });
 }
 
-/// The first address behind a prefix.
-fn behind(prefix: Prefix) -> Option<IpAddr> {
+/// The first address after a prefix.
+fn next_address(prefix: Prefix) -> Option<IpAddr> {
     match prefix.net().broadcast() {
         IpAddr::V4(last) => last.to_bits().next().map(|bits| Ipv4Addr::from_bits(bits).into()),
         IpAddr::V6(last) => last.to_bits().next().map(|bits| Ipv6Addr::from_bits(bits).into()),
     }
 }
 
-/// An element as it is read.
+/// An element of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element {
     address: IpAddr,
@@ -93,7 +93,7 @@ pub struct Element {
 }
 
 impl Element {
-    /// Reads the attribute that a text of attributes begins with.
+    /// Reads the first of several attributes.
     pub fn read_first(bytes: &[u8]) -> Option<Self> {
         let (kind, value) = wire::attributes(bytes).next()?;
         (kind == ELEMENT).then(|| Self::read(value))?
@@ -109,9 +109,9 @@ impl Element {
         Some(Self { address, is_end })
     }
 
-    /// Whether it is one of those that stand for a prefix.
+    /// Whether it is the start or the end of a prefix.
     pub fn stands_for(self, prefix: Prefix) -> bool {
-        let address = if self.is_end { behind(prefix) } else { Some(prefix.net().network()) };
+        let address = if self.is_end { next_address(prefix) } else { Some(prefix.net().network()) };
         address == Some(self.address)
     }
 }
@@ -124,12 +124,12 @@ pub struct ElementList {
 }
 
 impl ElementList {
-    /// None yet.
+    /// The empty list.
     pub fn new(kind: SetKind) -> Self {
         Self { kind, v4: Vec::new(), v6: Vec::new() }
     }
 
-    /// Takes the elements of a message.
+    /// Adds the elements of a message.
     pub fn read(&mut self, message: &[u8]) -> Result<(), NetlinkError> {
         for (_, element) in wire::attributes(wire::find(message, LIST_ELEMENTS).unwrap_or_default()) {
             let Element { address, is_end } = Element::read(element).ok_or(NetlinkError::Garbled)?;
@@ -143,15 +143,15 @@ impl ElementList {
 
     /// The addresses that the elements stand for; `None` where an element is there twice.
     ///
-    /// While the kernel makes a hash larger, which it does after it has been filled and for some milliseconds, a list
-    /// has elements twice and lacks as many others. Nothing else tells.
+    /// While the kernel grows a hash, for some milliseconds after it was filled, a list repeats elements and lacks as many
+    /// others. The repetition is the only sign of that.
     pub fn addresses(self) -> Option<PrefixSet> {
         Some((ranges(self.kind, self.v4)?, ranges(self.kind, self.v6)?).into())
     }
 }
 
 fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Option<Ranges<T>> {
-    // An end comes before the start at the same address: it ends what was before.
+    // An end comes before the start at the same address: it ends the interval before.
     elements.sort_unstable_by_key(|&(address, is_end)| (address, !is_end));
     if elements.windows(2).any(|pair| pair[0] == pair[1]) {
         return None;
@@ -161,7 +161,7 @@ fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Option<Ranges
     }
     let (mut ranges, mut open) = (Vec::new(), None);
     for (address, is_end) in elements {
-        // A start may stand for the end of the interval before it, as it does in anonymous sets.
+        // A start may also end the interval before it, as in anonymous sets.
         if let (Some(low), Some(high)) = (open.take(), address.previous()) {
             ranges.push((low, high));
         }
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn intervals_end_behind_their_last_address() {
+    fn intervals_end_after_their_last_address() {
         let (start, end) = (|text: &str| (text.to_owned(), false), |text: &str| (text.to_owned(), true));
         let intervals = |prefix| written(SetKind::Prefixes, prefix);
         assert_eq!(intervals("10.0.0.0/24"), [start("10.0.0.0"), end("10.0.1.0")]);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_make_ranges_whatever_their_order() {
+    fn elements_in_any_order_become_ranges() {
         let read = |elements: &[(u8, bool)]| {
             ranges(SetKind::Prefixes, elements.to_vec()).map(|ranges| ranges.iter().collect::<Vec<_>>())
         };
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn an_element_told_twice_spoils_the_list() {
+    fn a_list_that_repeats_an_element_is_refused() {
         let twice = vec![(5u8, false), (9, false), (5, false)];
         assert_eq!(ranges(SetKind::Hosts, twice.clone()), None);
         assert_eq!(ranges(SetKind::Prefixes, twice), None);

@@ -1,10 +1,10 @@
-//! Netlink messages as bytes: headers and attributes, in this machine's byte order where nothing else is said.
+//! Netlink messages as bytes: headers and attributes, in native byte order unless noted.
 //!
 //! The numbers are those of the kernel's `netlink.h`, `nfnetlink.h` and `nf_tables.h`.
 
 use std::iter;
 
-/// The request is refused, or acknowledged (`NLMSG_ERROR`).
+/// A request is refused, or acknowledged (`NLMSG_ERROR`).
 pub const ERROR: u16 = 2;
 /// A list is complete (`NLMSG_DONE`).
 pub const DONE: u16 = 3;
@@ -31,51 +31,51 @@ pub const GET_OBJECTS: u16 = TABLES << 8 | 19;
 /// `IPCTNL_MSG_CT_NEW` of `NFNL_SUBSYS_CTNETLINK` (`nfnetlink_conntrack.h`)
 pub const ADD_FLOW: u16 = 1 << 8;
 
-/// `NLM_F_REQUEST`: all messages to the kernel have it.
+/// All messages to the kernel have it (`NLM_F_REQUEST`).
 const REQUEST: u16 = 0x1;
-/// An answer is wanted where all went well, too (`NLM_F_ACK`).
+/// Success is acknowledged, too (`NLM_F_ACK`).
 pub const ACKNOWLEDGE: u16 = 0x4;
-/// All there are (`NLM_F_DUMP`).
+/// A list of all objects (`NLM_F_DUMP`).
 pub const ALL: u16 = 0x300;
-/// What is new may be made (`NLM_F_CREATE`).
+/// The object is created if it does not exist (`NLM_F_CREATE`).
 pub const MAKE: u16 = 0x400;
-/// What is new may be made, and must not be there (`NLM_F_CREATE`, `NLM_F_EXCL`).
+/// The object is created, and must not exist (`NLM_F_CREATE`, `NLM_F_EXCL`).
 pub const CREATE: u16 = MAKE | 0x200;
-/// Of a list: it is torn by a change (`NLM_F_DUMP_INTR`).
+/// A list is inconsistent, because of a change meanwhile (`NLM_F_DUMP_INTR`).
 pub const TORN: u16 = 0x10;
-/// Of a refusal: it repeats the header only of what is refused (`NLM_F_CAPPED`).
+/// A refusal repeats only the header of the message (`NLM_F_CAPPED`).
 pub const CAPPED: u16 = 0x100;
-/// Of a refusal: attributes follow (`NLM_F_ACK_TLVS`).
+/// A refusal has attributes (`NLM_F_ACK_TLVS`).
 pub const NOTED: u16 = 0x200;
 
 /// `NFPROTO_INET`
 const INET: u8 = 1;
-/// Attributes that hold attributes have it in their type (`NLA_F_NESTED`).
+/// A flag in the type of attributes that contain attributes (`NLA_F_NESTED`).
 const NESTED: u16 = 0x8000;
-/// What such flags leave of a type (`NLA_TYPE_MASK`).
+/// The bits of a type without such flags (`NLA_TYPE_MASK`).
 const TYPE: u16 = 0x3fff;
 
 /// The length of a message's header.
 pub const HEADER: usize = 16;
-/// The length of the header behind it, `nfgenmsg`.
+/// The length of the header that follows it, `nfgenmsg`.
 const FAMILY_HEADER: usize = 4;
 
 /// Writes a message about `table inet …`, or one that begins or ends a transaction.
 ///
 /// Attributes are padded to four bytes, so messages are, too.
 pub fn message(bytes: &mut Vec<u8>, kind: u16, flags: u16, number: u32, attributes: impl FnOnce(&mut Vec<u8>)) {
-    // Whose transaction it is.
-    let (family, whose) = if matches!(kind, BEGIN | END) { (0, TABLES) } else { (INET, 0) };
-    message_of(bytes, kind, flags, number, (family, whose), attributes);
+    // A transaction names its subsystem instead.
+    let (family, resource) = if matches!(kind, BEGIN | END) { (0, TABLES) } else { (INET, 0) };
+    message_of(bytes, kind, flags, number, (family, resource), attributes);
 }
 
-/// Writes a message about something of a family (`NFPROTO_…`); the second number is that of `nfgenmsg.res_id`.
+/// Writes a message about an object of a family (`NFPROTO_…`); the second number is that of `nfgenmsg.res_id`.
 pub fn message_of(
     bytes: &mut Vec<u8>,
     kind: u16,
     flags: u16,
     number: u32,
-    (family, whose): (u8, u16),
+    (family, resource): (u8, u16),
     attributes: impl FnOnce(&mut Vec<u8>),
 ) {
     let start = bytes.len();
@@ -86,9 +86,9 @@ pub fn message_of(
     bytes.extend([0; 4]);
     // Family, version, and a number in network byte order.
     bytes.extend([family, 0]);
-    bytes.extend(whose.to_be_bytes());
+    bytes.extend(resource.to_be_bytes());
     attributes(bytes);
-    // A transaction is bounded far below 4 GiB.
+    // Transactions are bounded far below 4 GiB.
     let length = u32::try_from(bytes.len() - start).unwrap_or(u32::MAX);
     bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());
 }
@@ -112,7 +112,7 @@ pub fn text(bytes: &mut Vec<u8>, kind: u16, text: &str) {
     });
 }
 
-/// Writes an attribute that holds others.
+/// Writes an attribute that contains others.
 pub fn nested(bytes: &mut Vec<u8>, kind: u16, attributes: impl FnOnce(&mut Vec<u8>)) {
     write(bytes, kind | NESTED, attributes);
 }
@@ -122,7 +122,7 @@ fn write(bytes: &mut Vec<u8>, kind: u16, value: impl FnOnce(&mut Vec<u8>)) {
     bytes.extend([0; 2]);
     bytes.extend(kind.to_ne_bytes());
     value(bytes);
-    // The kernel refuses an attribute whose length is not what is there, as one of 64 KiB or more would be.
+    // The kernel refuses an attribute with a wrong length, as one of 64 KiB or more has.
     let length = u16::try_from(bytes.len() - start).unwrap_or(u16::MAX);
     bytes[start..start + 2].copy_from_slice(&length.to_ne_bytes());
     bytes.resize(bytes.len().next_multiple_of(4), 0);
@@ -134,12 +134,12 @@ pub struct Received<'a> {
     pub kind: u16,
     pub flags: u16,
     pub number: u32,
-    /// What is behind the header.
+    /// What follows the header.
     pub body: &'a [u8],
 }
 
 impl<'a> Received<'a> {
-    /// The first message of several, and the bytes behind it.
+    /// The first of several messages, and the bytes that follow it.
     pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let length = u32::from_ne_bytes(*bytes.first_chunk()?) as usize;
         let body = bytes.get(HEADER..length)?;
@@ -150,14 +150,14 @@ impl<'a> Received<'a> {
         Some((Self { kind, flags, number, body }, rest))
     }
 
-    /// The number of the generation of tables that a message about them is of (its low 16 bits), and its attributes.
+    /// Of a message about tables: the generation of tables that it shows (the low 16 bits), and its attributes.
     pub fn about_tables(&self) -> Option<(u16, &'a [u8])> {
         let (header, attributes) = self.body.split_at_checked(FAMILY_HEADER)?;
         (self.kind >> 8 == TABLES).then(|| (u16::from_be_bytes([header[2], header[3]]), attributes))
     }
 }
 
-/// The attributes that stand one behind the other, by type; ends where bytes are no attribute.
+/// A sequence of attributes, with their types; ends at bytes that are not an attribute.
 pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     iter::from_fn(move || {
         let &[l0, l1, k0, k1] = bytes.first_chunk()?;
@@ -173,7 +173,7 @@ pub fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(bytes).find_map(|(found, value)| (found == kind).then_some(value))
 }
 
-/// The value of an attribute that is a number in network byte order, as those about tables are.
+/// The value of an attribute that is a number in network byte order, as in messages about tables.
 pub fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
     Some(u32::from_be_bytes(find(bytes, kind)?.try_into().ok()?))
 }
@@ -201,9 +201,9 @@ mod tests {
         assert_eq!((second.number, second.body, rest.len()), (8, &[0, 0, 0, 10][..], 0));
     }
 
-    /// The kernel would have to be broken; we must not break with it.
+    /// Only a broken kernel would send them.
     #[test]
-    fn no_bytes_are_a_reason_to_panic() {
+    fn malformed_bytes_do_not_panic() {
         let mut bytes = Vec::new();
         message(&mut bytes, GET_SET, 0, 7, |bytes| nested(bytes, 2, |bytes| attribute(bytes, 3, &[1, 2, 3, 4])));
         for position in 0..bytes.len() {

@@ -127,7 +127,7 @@ impl Rollout<'_> {
             Err(RolloutError::Kernel(KernelError::Netlink(
                 NetlinkError::Missing { .. } | NetlinkError::Exists { .. },
             ))) => {
-                let planned = Transition::plan_anew(self.kernel, ruleset);
+                let planned = Transition::plan_replacing_sets(self.kernel, ruleset);
                 self.carry_out(ruleset, planned, force)
             }
             converged => converged,

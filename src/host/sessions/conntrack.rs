@@ -7,27 +7,27 @@ use std::str::SplitAsciiWhitespace;
 
 use super::{SessionsError, lines};
 
-/// A flow, as its first packet began it, and as its answers look; the two differ by what NAT does to it.
+/// A flow in both directions, which differ by NAT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedFlow {
     /// The protocol number (IANA).
     pub protocol: u8,
-    /// From who began it.
+    /// The direction of its first packet.
     pub original: Tuple,
-    /// The answers to that.
+    /// The direction of the replies.
     pub reply: Tuple,
-    /// Whether an answer has been seen: only then does a rule find the flow `established`.
+    /// Whether a reply was seen: only then do rules find the flow `established`.
     pub replied: bool,
-    /// Whether it is a TCP connection that is open: not opening, and not closing.
+    /// Whether it is an open TCP connection, neither opening nor closing.
     pub tcp_established: bool,
 }
 
 /// One direction of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuple {
-    /// Where its packets come from.
+    /// The source of its packets.
     pub source: IpAddr,
-    /// Where they go to.
+    /// Their destination.
     pub destination: IpAddr,
     /// Source and destination port, where the protocol has ports.
     pub ports: Option<(u16, u16)>,
@@ -38,7 +38,7 @@ pub fn read(folder: &Path) -> Result<Option<Vec<TrackedFlow>>, SessionsError> {
     lines(&folder.join("nf_conntrack"), |_, line| flow(line))
 }
 
-/// Reads a line: family, protocol, seconds left, state, the two directions, each with what belongs to it.
+/// Reads a line: family, protocol, seconds left, state, and the two directions, each with its attributes.
 fn flow(line: &str) -> Option<TrackedFlow> {
     let mut words = line.split_ascii_whitespace().peekable();
     let is_v4 = match (words.next()?, words.next()?) {
@@ -47,7 +47,7 @@ fn flow(line: &str) -> Option<TrackedFlow> {
         _ => return None,
     };
     let (name, protocol) = (words.next()?, words.next()?.parse().ok()?);
-    // Neither stands where a flow is offloaded; then it is open. GRE has `timeout=30, stream_timeout=180` besides.
+    // An offloaded flow has neither, and is open. GRE also has `timeout=30, stream_timeout=180`.
     let before: Vec<&str> = std::iter::from_fn(|| words.next_if(|word| !word.starts_with("src="))).collect();
     let original = tuple(&mut words, is_v4)?;
     let unreplied = words.clone().any(|word| word == "[UNREPLIED]");
@@ -55,7 +55,7 @@ fn flow(line: &str) -> Option<TrackedFlow> {
         words.next();
     }
     let reply = tuple(&mut words, is_v4)?;
-    // The last word of a line is a count of references: a line that broke off lacks it.
+    // The last word of a line is the reference count, which a truncated line lacks.
     words.last()?.strip_prefix("use=")?.parse::<u32>().ok()?;
     let is_offloaded = before.is_empty();
     let tcp_established = name == "tcp" && (is_offloaded || before.contains(&"ESTABLISHED"));
@@ -134,7 +134,7 @@ ipv4     2 tcp      6 src=10.0.0.5 dst=10.0.0.9 sport=48185 dport=443 src=10.0.0
     }
 
     #[test]
-    fn no_line_is_passed_over() {
+    fn no_line_is_skipped() {
         let good = TEXT.lines().nth(2).unwrap();
         assert!(flow(good).is_some());
         let broken = [

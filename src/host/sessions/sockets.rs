@@ -8,21 +8,21 @@ use std::path::Path;
 use super::{LiveConnection, SessionsError, Sockets, lines, plain};
 use crate::net::Transport;
 
-/// `TCP_ESTABLISHED` of the kernel (include/net/tcp_states.h); a connected UDP socket has it, too.
+/// `TCP_ESTABLISHED` of the kernel (include/net/tcp_states.h); connected UDP sockets have it, too.
 const ESTABLISHED: u8 = 1;
 /// `TCP_CLOSE`: a UDP socket without a peer.
 const CLOSE: u8 = 7;
 /// `TCP_LISTEN`.
 const LISTEN: u8 = 10;
 
-/// The ports that mosh-server takes where it is not told otherwise (its manual page, option `-p`).
+/// The default ports of mosh-server (its manual page, option `-p`).
 const MOSH: RangeInclusive<u16> = 60000..=61000;
 
-/// The files, and what the sockets in them speak.
+/// The files, and the protocol of their sockets.
 const FILES: [(&str, Transport); 4] =
     [("tcp", Transport::Tcp), ("tcp6", Transport::Tcp), ("udp", Transport::Udp), ("udp6", Transport::Udp)];
 
-/// How the memory that holds a number is read: addresses are printed as numbers of the machine, four bytes each.
+/// How a number is laid out in memory: addresses are printed as native numbers of four bytes.
 pub type ByteOrder = fn(u32) -> [u8; 4];
 
 /// A line of one of the files.
@@ -42,7 +42,7 @@ pub fn read(folder: &Path, order: ByteOrder) -> Result<Sockets, SessionsError> {
             None => unseen.push(name),
         }
     }
-    // A kernel without IPv6 shows none of its files, and has no socket to hide.
+    // A kernel without IPv6 has none of its files, and no such sockets.
     if !seen.is_empty() && std::fs::symlink_metadata(folder.join("if_inet6")).is_err_and(is_absent) {
         unseen.retain(|name| !name.ends_with('6') || std::fs::symlink_metadata(folder.join(name)).is_ok());
     }
@@ -53,7 +53,7 @@ fn is_absent(error: std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound
 }
 
-/// Reads a file. Where it lacks even its heading it is not the kernel's, but somebody hides that.
+/// Reads a file; `None` where it lacks even its heading, because something else is mounted over it.
 fn rows(path: &Path, order: ByteOrder) -> Result<Option<Vec<Row>>, SessionsError> {
     let rows = lines(path, |index, line| match index {
         0 => line.contains("local_address").then_some(None),
@@ -62,7 +62,7 @@ fn rows(path: &Path, order: ByteOrder) -> Result<Option<Vec<Row>>, SessionsError
     Ok(rows.filter(|rows| !rows.is_empty()).map(|rows| rows.into_iter().flatten().collect()))
 }
 
-/// Reads a line: slot, local end, remote end, state, and what is of no concern here.
+/// Reads a line: slot, local end, remote end, state, and more fields.
 fn row(line: &str, order: ByteOrder) -> Option<Row> {
     let mut words = line.split_ascii_whitespace();
     let slot = words.next()?.strip_suffix(':')?;
@@ -72,7 +72,7 @@ fn row(line: &str, order: ByteOrder) -> Option<Row> {
     is_whole.then_some(Row { local, peer, state: u8::try_from(state).ok()? })
 }
 
-/// Reads `0100007F:0016`; an IPv6 address is four such numbers without a sign between them.
+/// Reads `0100007F:0016`; an IPv6 address is four such numbers in a row.
 fn end(word: &str, order: ByteOrder) -> Option<SocketAddr> {
     let (address, port) = word.split_once(':')?;
     let port = u16::try_from(hexadecimal(port, 4)?).ok()?;
@@ -94,7 +94,7 @@ fn hexadecimal(text: &str, digits: usize) -> Option<u32> {
     is_plain.then(|| u32::from_str_radix(text, 16).ok())?
 }
 
-/// Sorts the sockets by what they do.
+/// Sorts the sockets into connections, listeners and possible mosh servers.
 fn sorted(seen: &[(&'static str, Transport, Vec<Row>)]) -> Sockets {
     let rows = || seen.iter().flat_map(|(name, transport, rows)| rows.iter().map(|row| (*name, *transport, *row)));
     let listening: Vec<SocketAddr> = rows()
@@ -102,7 +102,7 @@ fn sorted(seen: &[(&'static str, Transport, Vec<Row>)]) -> Sockets {
         .map(|(.., row)| row.local)
         .collect();
     let ports: BTreeSet<u16> = listening.iter().map(SocketAddr::port).collect();
-    // In any state: one end may be closing while the other still takes itself for connected.
+    // In any state: one end may be closing while the other is still established.
     let ends: BTreeSet<(Transport, SocketAddr, SocketAddr)> =
         rows().map(|(_, transport, row)| (transport, row.local, row.peer)).collect();
     let connection = |(source, transport, Row { local, peer, .. }): (&'static str, Transport, Row)| LiveConnection {
@@ -126,7 +126,7 @@ fn sorted(seen: &[(&'static str, Transport, Vec<Row>)]) -> Sockets {
 mod tests {
     use super::*;
 
-    /// As Linux 6.18 prints them on a little-endian machine, but for the spaces at the ends.
+    /// As Linux 6.18 prints them on a little-endian host, without trailing spaces.
     const TCP: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0500000A:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 163703 1 00000000d6492ad1 100 0 0 10 0
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn sockets_are_told_apart_by_their_state() {
+    fn sockets_are_sorted_by_their_state() {
         let folder = folder(&[("tcp", TCP), ("tcp6", TCP6), ("udp", UDP), ("udp6", UDP6)]);
         let sockets = read(folder.path(), u32::to_le_bytes).unwrap();
         let shown: Vec<String> = sockets
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_numbers_of_the_machine() {
+    fn addresses_are_native_numbers() {
         assert_eq!(end("0100007F:0016", u32::to_le_bytes), Some(address("127.0.0.1:22")));
         assert_eq!(end("7F000001:0016", u32::to_be_bytes), Some(address("127.0.0.1:22")));
         let text = "20010DB8000000000000000000000005:01BB";
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn ends_on_one_host_are_found_by_each_other() {
+    fn two_ends_on_one_host_are_a_loopback_connection() {
         // Two addresses of the host: neither is a loopback address, and they are not the same.
         let line = |ends| format!("0: {ends} 00000000:00000000 00:00000000 00000000 0 0 1");
         let text = ["local_address", &line("0500000A:0016 0600000A:D872 01"), &line("0600000A:D872 0500000A:0016 04")];
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_shown_is_not_none() {
+    fn a_hidden_file_is_unseen() {
         let whole = [("tcp", TCP), ("tcp6", TCP6), ("udp", UDP), ("udp6", UDP6), ("if_inet6", "")];
         let unseen = |files: &[(&str, &str)]| read(folder(files).path(), u32::to_le_bytes).unwrap().unseen;
         assert_eq!(unseen(&[]), ["tcp", "tcp6", "udp", "udp6"]);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_is_passed_over() {
+    fn no_line_is_skipped() {
         let good = TCP.lines().nth(2).unwrap();
         assert!(row(good, u32::to_le_bytes).is_some());
         let broken = [

@@ -1,4 +1,4 @@
-//! What sshd tells its sessions: `SSH_CONNECTION` (ssh(1), section ENVIRONMENT), looked for from here up to init.
+//! `SSH_CONNECTION`, which sshd sets for its sessions (ssh(1), section ENVIRONMENT), from this process up to init.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
 
@@ -11,19 +11,19 @@ use super::{SessionsError, Sockets, malformed, plain, seen};
 use crate::net::Transport;
 
 const VARIABLE: &str = "SSH_CONNECTION=";
-/// More than the kernel gives a program for its arguments and environment, however large its stack may be (6 MiB).
-const LARGEST: u64 = 16 << 20;
-/// No process has so many ancestors; processes that end and numbers that are used again could show a circle.
-const MOST_ANCESTORS: usize = 4096;
+/// More than the kernel allows for arguments and environment, regardless of the stack limit (6 MiB).
+const MAX_BYTES: u64 = 16 << 20;
+/// No process has so many ancestors. Processes that end meanwhile, and reused ids, could form a loop.
+const MAX_ANCESTORS: usize = 4096;
 /// The process without a parent.
 const INIT: u32 = 1;
 
 /// A value of `SSH_CONNECTION`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshConnection {
-    /// The value as it stands in the environment.
+    /// The value as in the environment.
     pub value: String,
-    /// The client's and the server's end; `None` where sshd knew none, or the value is somebody else's.
+    /// The client's and the server's end; `None` where sshd had none, or another program set the value.
     pub ends: Option<(SocketAddr, SocketAddr)>,
     /// The processes that were started with it, from this one upwards.
     pub processes: Vec<u32>,
@@ -36,8 +36,8 @@ pub struct SshConnection {
 pub struct SshConnections {
     /// Each value once, the nearest first.
     pub found: Vec<SshConnection>,
-    /// The files that are absent, or may not be read: of those processes, and of what is above them where it is a
-    /// `stat`, nothing is known.
+    /// The files that are absent or not permitted. Nothing is known of these processes, nor of their ancestors where it is a
+    /// `stat`.
     pub unseen: Vec<PathBuf>,
 }
 
@@ -45,13 +45,13 @@ pub struct SshConnections {
 pub fn read(folder: &Path, sockets: &Sockets) -> Result<SshConnections, SessionsError> {
     let mut connections = SshConnections::default();
     let mut process = folder.join("self");
-    for _ in 0..MOST_ANCESTORS {
+    for _ in 0..MAX_ANCESTORS {
         let path = process.join("stat");
         let Some(bytes) = bytes(&path)? else { break };
         let text = String::from_utf8_lossy(&bytes);
         let (id, parent) = ids(&text).ok_or_else(|| malformed(&path, 0, &text))?;
         connections.add(&process.join("environ"), id, sockets)?;
-        // Above init there is nothing; above another process with the parent 0 there is one that is not shown here.
+        // Init has no parent. Another process with the parent 0 has one outside of this PID namespace.
         if (id, parent) == (INIT, 0) {
             return Ok(connections);
         }
@@ -62,7 +62,7 @@ pub fn read(folder: &Path, sockets: &Sockets) -> Result<SshConnections, Sessions
 }
 
 impl SshConnections {
-    /// Adds what the environment of a process says.
+    /// Adds the value in the environment of a process.
     fn add(&mut self, environment: &Path, process: u32, sockets: &Sockets) -> Result<(), SessionsError> {
         let Some(bytes) = bytes(environment)? else {
             self.unseen.push(environment.to_owned());
@@ -82,13 +82,13 @@ impl SshConnections {
     }
 }
 
-/// Reads a file of a process; `None` where it is absent, not ours to read, or its process has just ended.
+/// Reads a file of a process; `None` where it is absent or not permitted, or the process has just ended.
 fn bytes(path: &Path) -> Result<Option<Vec<u8>>, SessionsError> {
-    /// `ESRCH`: the file was opened, and its process is gone.
+    /// `ESRCH`: the file is open, but its process has ended.
     const NO_SUCH_PROCESS: i32 = 3;
     let read = || -> std::io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+        File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     match read() {
@@ -97,7 +97,7 @@ fn bytes(path: &Path) -> Result<Option<Vec<u8>>, SessionsError> {
     }
 }
 
-/// Reads the ids of a process and of its parent. The name between them is the program's choice, brackets included.
+/// Reads the ids of a process and of its parent. The name between them may contain anything, also brackets.
 fn ids(stat: &str) -> Option<(u32, u32)> {
     let id = stat.split(" (").next()?.parse().ok()?;
     let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
@@ -109,7 +109,7 @@ fn ends(value: &str) -> Option<(SocketAddr, SocketAddr)> {
     let words: Vec<&str> = value.split(' ').collect();
     let &[client, client_port, server, server_port] = &words[..] else { return None };
     let end = |address: &str, port: &str| {
-        // A link-local address is followed by its interface, which the list of sockets does not have.
+        // A link-local address has a zone, which the list of sockets lacks.
         let address: IpAddr = address.split('%').next()?.parse().ok()?;
         Some(plain(address, port.parse().ok()?))
     };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_hidden_is_said() {
+    fn a_hidden_process_is_unseen() {
         let value = "SSH_CONNECTION=10.0.0.9 55410 10.0.0.5 22";
         let folder = folder(&[
             ("self", "900 (edgeward) R 800 900", Some(value)),

@@ -248,6 +248,17 @@ fn an_interrupted_rollback_forgets_nothing() {
     let back = then(30, |stamp| two().after_rollback(Some(1), None, stamp));
     let (state, _) = then(50, |stamp| two().under_way(&back, Some(1)).after_interruption(false, stamp)).unwrap();
     assert_eq!(state.generations, two().generations);
+    // Neither a generation that was confirmed once, nor one that was undone, nor one of which the records are lost.
+    let lost = then(30, |stamp| two().after_loss(stamp)).0;
+    let undone = then(100, |stamp| pending().after_undo(EXPIRED, stamp));
+    let mut unknown = State { last: 3, ..State::default() };
+    unknown.generations.extend([1, 2, 3].map(|number| (number, Record::new(MadeBy::Apply, String::new()))));
+    for (before, to) in [(lost, 2), (undone, 3), (unknown, 1)] {
+        let after = then(110, |stamp| before.after_rollback(Some(to), None, stamp));
+        let (state, _) =
+            then(120, |stamp| before.under_way(&after, Some(to)).after_interruption(false, stamp)).unwrap();
+        assert_eq!(state.generations, before.generations);
+    }
     // What another program put there is kept, too.
     let (found, _) = then(30, |stamp| two().after_adoption("others", stamp));
     let lost = then(40, |stamp| found.after_loss(stamp)).0;
@@ -290,20 +301,24 @@ fn boot_ends_a_change_under_way() {
 
 #[test]
 fn a_generation_that_something_refers_to_is_never_dropped() {
-    // The oldest is loaded at boot, the next is what a pending change falls back to.
-    let mut state = two();
+    // Boot loads the first, and a pending change falls back to the second, a refresh.
+    let mut state = with(&applied(&State::default(), None, 10), MadeBy::Refresh, None, 20);
     state.confirmed = Some(1);
-    state = applied(&state, MINUTE, 30);
-    for round in 0..40 {
-        state = with(&state, MadeBy::Refresh, MINUTE, 40 + round);
+    for round in 0..41 {
+        state = applied(&state, MINUTE, 30 + round);
     }
-    let pruned = state.clone().pruned();
-    assert_eq!(pruned.pending.as_ref().unwrap().back_to, Some(2));
-    assert_eq!(kept(&pruned), [1, 2, 3, 39, 40, 41, 42, 43]);
-    // Both ends of a change under way, and what was pending before it.
-    let after = then(90, |stamp| state.after_rollback(Some(3), None, stamp));
-    let pruned = state.under_way(&after, Some(3)).pruned();
-    assert!([1, 2, 3, 43].iter().all(|number| pruned.generations.contains_key(number)), "{:?}", kept(&pruned));
+    assert_eq!(state.pending.as_ref().map(|pending| (pending.generation, pending.back_to)), Some((43, Some(2))));
+    let newest = || (26..=43).collect::<Vec<u64>>();
+    assert_eq!(kept(&state.clone().pruned()), [vec![1, 2], newest()].concat());
+    // Both ends of a change under way, and what the change before it falls back to.
+    let after = then(90, |stamp| state.after_rollback(Some(5), None, stamp));
+    let pruned = state.under_way(&after, Some(5)).pruned();
+    assert_eq!(kept(&pruned), [vec![1, 2, 5], newest()[1..].to_vec()].concat());
+    // Refreshes are no exception, however many there are.
+    for round in 0..10 {
+        state = with(&state, MadeBy::Refresh, MINUTE, 100 + round);
+    }
+    assert_eq!(kept(&state.pruned())[..2], [1, 2]);
 }
 
 #[test]
