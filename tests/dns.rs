@@ -129,7 +129,7 @@ fn the_families_are_asked_apart_and_answered_in_order() {
 
 #[test]
 fn failures_are_told_apart() {
-    let lame = "it neither knows the name nor looks for it (a lame server)";
+    let lame = "it is not responsible for the name and does no recursion (a lame server)";
     let cases = [
         ("NXDOMAIN", Entry::code(ResponseCode::NXDomain), Reply::NxDomain),
         ("NXDOMAIN without SOA", Entry::code(ResponseCode::NXDomain).without_soa(), Reply::NxDomain),
@@ -172,7 +172,7 @@ fn chains_are_followed_and_recorded() {
         (
             "a chain that nobody follows",
             chain().not_recursive(),
-            Reply::Broken("it neither knows the name nor looks for it (a lame server)".to_owned()),
+            Reply::Broken("it is not responsible for the name and does no recursion (a lame server)".to_owned()),
         ),
         ("a loop", Entry::chain(&[("b.example.test", 60), ("a.example.test", 60)]), Reply::Loop),
         ("a loop behind", ends(chain()).with_alias("c.example.test", "b.example.test"), Reply::Loop),
@@ -230,7 +230,7 @@ fn what_was_not_asked_for_is_not_believed() {
         (
             "addresses of a name that does not exist",
             good().saying(ResponseCode::NXDomain),
-            Reply::Broken("it gives addresses of a name that it says does not exist".to_owned()),
+            Reply::Broken("it gives addresses of a name that does not exist according to its response code".to_owned()),
         ),
     ];
     for (what, entry, expected) in cases {
@@ -489,7 +489,7 @@ fn a_dead_zone_does_not_starve_the_others() {
 fn settings_without_sense_are_refused() {
     let server: SocketAddr = "127.0.0.1:53".parse().unwrap();
     let refused = |settings: Settings| Hickory::new(settings).unwrap_err().to_string();
-    assert_eq!(refused(settings(&[])), "there is no DNS server to ask");
+    assert_eq!(refused(settings(&[])), "no DNS server to query");
     assert!(Hickory::new(Settings { attempts: 0, ..settings(&[server]) }).is_err());
     assert!(Hickory::new(Settings { concurrency: 0, ..settings(&[server]) }).is_err());
     assert!(Hickory::new(Settings { timeout: Duration::ZERO, ..settings(&[server]) }).is_err());
