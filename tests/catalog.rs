@@ -52,6 +52,18 @@ fn row(id: &str, when: &str, direction: &str, peers: &str) -> String {
 }
 
 #[test]
+fn a_catalog_without_cloud_facts_uses_the_built_in_ones() {
+    let folder = with("sources.yaml", "");
+    fs::remove_file(folder.path().join("cloud.yaml")).unwrap();
+    let (said, code) = run("compile", folder.path());
+    assert_eq!((said.as_str(), code), ("", Some(0)));
+    fs::remove_file(folder.path().join("regions.yaml")).unwrap();
+    let (said, code) = run("compile", folder.path());
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("regions.yaml"), "{said}");
+}
+
+#[test]
 fn two_rows_that_can_meet_are_refused_with_both_places() {
     for (when, direction) in [("{connection: express-connect}", "inbound"), ("{cni: [flannel, terway-edge]}", "both")] {
         let folder = with("flows.yaml", &row("kubelet", when, direction, "[{zone: hosts}]"));

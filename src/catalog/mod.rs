@@ -70,6 +70,12 @@ impl Catalog {
         Self::parse(FILES.map(|name| Source::new(name, texts.next().unwrap_or_default())))
     }
 
+    /// The embedded `cloud.yaml`, for catalogs written before there was such a file.
+    pub fn embedded_cloud() -> Source {
+        let [_, cloud, ..] = EMBEDDED;
+        Source::new("built-in cloud.yaml", cloud)
+    }
+
     /// Reads a catalog from the texts of [`FILES`].
     ///
     /// # Errors

@@ -30,8 +30,9 @@ pub(crate) fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
     let catalog = match folder {
         None => Catalog::embedded(),
         Some(folder) => {
-            let [sources, cloud, regions, flows] = FILES.map(|name| files::read(&folder.join(name)));
-            Catalog::parse([sources?, cloud?, regions?, flows?])
+            let [sources, cloud, regions, flows] = FILES.map(|name| folder.join(name));
+            let cloud = files::read_if_there(&cloud)?.unwrap_or_else(Catalog::embedded_cloud);
+            Catalog::parse([files::read(&sources)?, cloud, files::read(&regions)?, files::read(&flows)?])
         }
     };
     catalog.map_err(|error| Failure::invalid(error.source, error.diagnostics))

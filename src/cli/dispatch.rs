@@ -35,7 +35,7 @@ Examples:
   edgeward confirm"
 )]
 struct Arguments {
-    /// A folder with sources.yaml, cloud.yaml, regions.yaml and flows.yaml, instead of the built-in catalog
+    /// A folder with sources.yaml, regions.yaml, flows.yaml and, if needed, cloud.yaml, instead of the built-in catalog
     #[arg(long, global = true, value_name = "DIR")]
     catalog: Option<PathBuf>,
     #[command(subcommand)]
