@@ -129,7 +129,7 @@ fn families_are_separated_and_errors_have_lines() {
     let wrong = edgeward(&["aggregate"], "10.0.0.0/8\n\nmirror\n10.0.0.1/8\n", folder.path());
     let said = String::from_utf8_lossy(&wrong.stderr);
     assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0), "{said}");
-    assert!(said.contains("-:3: `mirror`") && said.contains("-:4: `10.0.0.1/8` has bits set"), "{said}");
+    assert!(said.contains("-:3: `mirror`") && said.contains("-:4: `10.0.0.1/8` has host bits set"), "{said}");
     assert_eq!(edgeward(&["aggregate", "none"], "", folder.path()).status.code(), Some(4));
     assert_eq!(edgeward(&["aggregate", "-", "-"], "", folder.path()).status.code(), Some(2));
 }

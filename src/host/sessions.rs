@@ -1,6 +1,6 @@
 //! The live connections of this host, and the SSH sessions among them.
 //!
-//! This module reports facts and does not judge them. It distinguishes what could not be read from what does not exist: an
+//! This module only reports facts. It distinguishes what could not be read from what does not exist: an
 //! empty list means "none" only where nothing is listed as unseen.
 //!
 //! Everything is about the network namespace of the calling thread, in which nft runs, too. Where reading takes more than
