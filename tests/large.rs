@@ -249,7 +249,7 @@ fn a_list_that_changes_in_one_line_is_one_element() {
     site.topology.load(&format!("delete element inet edgeward sites_v4 {{ {known} }}")).unwrap();
     site.topology.load(&format!("add element inet edgeward sites_v4 {{ {tampered} }}")).unwrap();
     site.run("status", 0, "generation 1 is in force, as it was applied");
-    site.run("status --deep", 0, "somebody has changed the table");
+    site.run("status --deep", 0, "another program has changed the table");
     site.write(&list);
     site.run("diff POLICY", 0, "no difference");
     site.run("diff --deep POLICY", 1, "from 32.0.1.100");

@@ -5,7 +5,6 @@
 
 #![expect(clippy::disallowed_methods, clippy::unwrap_used, reason = "a test reads files of the repository")]
 
-use std::env;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -74,10 +73,6 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("benches/packets.rs", "judges"),
 ];
 
-/// Paths that are not clean yet; `EVERYWHERE=1` shows their findings. An entry that is clean fails the test; the list
-/// must end empty.
-const NOT_YET: &[&str] = &[];
-
 #[test]
 fn sources_and_documentation_are_in_plain_words() {
     let mut texts = Vec::new();
@@ -101,20 +96,8 @@ fn sources_and_documentation_are_in_plain_words() {
             }
         }
     }
-    // `src/live` is the folder and the file `src/live.rs`.
-    let is_below = |finding: &Finding<'_>, path: &str| {
-        let file = Path::new(finding.file);
-        file.starts_with(path) || file.with_extension("") == Path::new(path)
-    };
-    let clean: Vec<_> = NOT_YET.iter().filter(|path| !found.iter().any(|finding| is_below(finding, path))).collect();
-    found.retain(|finding| is_everywhere() || !NOT_YET.iter().any(|path| is_below(finding, path)));
     assert!(found.is_empty(), "\n{}", lines(&found));
     assert!(unused.is_empty(), "exceptions that match nothing: {unused:?}");
-    assert!(clean.is_empty(), "clean by now, to be removed from NOT_YET: {clean:?}");
-}
-
-fn is_everywhere() -> bool {
-    env::var_os("EVERYWHERE").is_some()
 }
 
 #[test]

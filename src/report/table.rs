@@ -120,7 +120,7 @@ fn wrap(line: &str, width: usize, indent: &str) -> Vec<String> {
         }
         body = body[cut..].trim_start();
     }
-    lines.push(format!("{margin}{body}"));
+    lines.push(format!("{margin}{}", body.trim_end()));
     lines
 }
 
