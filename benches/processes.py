@@ -223,16 +223,16 @@ class Bench:
         def refresh():
             which = "less" if next(refreshes) % 2 else "all"
             shutil.copy(self.path(f"{LARGE}-{which}.txt"), self.path(f"{LARGE}.txt"))
-            return self.edgeward("refresh", policy, *self.state(), namespace=NAMESPACES[0])
+            return self.edgeward("apply", policy, *self.state(), namespace=NAMESPACES[0])
 
         def add_element():
             element = f"{{ 1.2.3.{next(elements)} }}"
             return Run(["nft", "add", "element", "inet", "bench", "sites", element], NAMESPACES[1])
 
         ours, theirs = alternate(refresh, add_element)
-        self.table.beside(f"`refresh` that changes 1 of {LARGE:,} elements", ours, theirs, "`nft add element`", 0.02, limit=50)
+        self.table.beside(f"`apply` that changes 1 of {LARGE:,} elements", ours, theirs, "`nft add element`", 0.02, limit=50)
         shutil.copy(self.path(f"{LARGE}-all.txt"), self.path(f"{LARGE}.txt"))
-        self.edgeward("refresh", policy, *self.state(), namespace=NAMESPACES[0])
+        self.edgeward("apply", policy, *self.state(), namespace=NAMESPACES[0])
         again, _ = alternate(
             lambda: self.edgeward("apply", more, *self.state(), namespace=NAMESPACES[0]),
             lambda: self.edgeward("apply", policy, *self.state(), namespace=NAMESPACES[0]),

@@ -239,7 +239,7 @@ fn a_list_that_changes_in_one_line_is_one_element() {
     site.run("apply POLICY", 0, "nothing to change");
     site.write(&list.union(&set("16.1.0.0/24")));
     site.run("diff POLICY", 1, "from 16.1.0.0/24");
-    site.run("refresh POLICY", 0, "generation 2 of `site` is in force: newly allowed: sites");
+    site.run("apply POLICY", 0, "generation 2 of `site` is in force: newly allowed: sites");
     assert!(site.has_set("sites_v4"), "the set was replaced");
     site.run("status --deep", 0, "generation 2 is in force, as it was applied");
     site.run("rollback", 0, "generation 1 is in force again");

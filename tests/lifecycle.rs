@@ -9,6 +9,8 @@
 #[macro_use]
 mod support;
 
+#[path = "lifecycle/applied.rs"]
+mod applied;
 #[path = "lifecycle/failures.rs"]
 mod failures;
 #[path = "lifecycle/generations.rs"]

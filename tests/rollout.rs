@@ -12,7 +12,7 @@ use std::time::Duration;
 use edgeward::catalog::Catalog;
 use edgeward::emit;
 use edgeward::host::clock;
-use edgeward::host::generations::{Generation, MadeBy, Manifest, PROGRAM, State, Store, Version, rules_digest};
+use edgeward::host::generations::{Generation, Inputs, MadeBy, Manifest, PROGRAM, State, Store, Version, rules_digest};
 use edgeward::host::kernel::{Kernel, KernelError, Memory, Real};
 use edgeward::host::netlink::{Counter, FlowEnds, SetChange, SetRef};
 use edgeward::host::rollout::{ChangeOptions, Rollout, RolloutError, generation_in_kernel};
@@ -44,7 +44,7 @@ fn generation(number: u64, ruleset: &Ruleset) -> Generation {
         policy: None,
         sha256: Default::default(),
     };
-    Generation::new(manifest, emit::nft(ruleset), rules_digest(ruleset), None, None)
+    Generation::new(manifest, emit::nft(ruleset), rules_digest(ruleset), Inputs::default())
 }
 
 fn hold(folder: &Path) -> Store {

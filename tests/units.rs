@@ -106,8 +106,8 @@ fn services_may_do_what_their_verbs_do() {
     need_systemd!();
     let machine = machine_with_stand_in();
     let _server = serve_names(&machine, "203.0.113.7");
-    // In this order: the first lockfile is written by refresh.
-    for service in ["edgeward-refresh.service", "edgeward.service", "edgeward-boot.service"] {
+    // In this order: the first lockfile is written by apply.
+    for service in ["edgeward.service", "edgeward-refresh.service", "edgeward-boot.service"] {
         let started = starts(&machine, service);
         assert!(started, "{}it fails because of {:?}", machine.journal(service), blamed(&machine, service));
         assert!(has_table(&machine), "{service}");
@@ -150,8 +150,8 @@ fn services_may_do_nothing_else() {
     for service in SERVICES {
         start(&machine, service);
         let journal = machine.journal(service);
-        // Only refresh asks DNS.
-        let expected = usize::from(service == "edgeward-refresh.service");
+        // Boot asks no DNS.
+        let expected = usize::from(service != "edgeward-boot.service");
         assert_eq!(permitted(&journal), expected, "{service}: {journal}");
         assert!(expected == 0 || journal.contains("/dev/udp"), "{journal}");
     }
@@ -274,7 +274,7 @@ fn the_timer_starts_refresh_again_also_when_names_fail() {
 
 const POLICY_FILE: &str = "/etc/edgeward/policy.yaml";
 
-/// A machine that is on, with a policy that refresh has applied as generation 1, and with enabled units.
+/// A machine that is on, with a policy that its unit has applied as generation 1, and with enabled units.
 fn machine_with_rules() -> (Machine, DnsServer) {
     let mut machine = machine();
     machine.start().unwrap();
@@ -282,7 +282,7 @@ fn machine_with_rules() -> (Machine, DnsServer) {
     for unit in ["edgeward-boot.service", "edgeward.service", TIMER] {
         machine.succeed(&["systemctl", "enable", unit]);
     }
-    start(&machine, "edgeward-refresh.service");
+    start(&machine, "edgeward.service");
     assert_eq!(in_force(&machine), (json!("as-applied"), json!(1), json!(null)), "{}", said_by_all(&machine));
     (machine, server)
 }
@@ -309,7 +309,7 @@ fn apply_another_policy(machine: &Machine, confirm_within: &str) {
 fn the_verbs_work_in_their_units() {
     need_systemd!();
     let (mut machine, server) = machine_with_rules();
-    start(&machine, "edgeward.service");
+    start(&machine, "edgeward-refresh.service");
     machine.succeed(&["systemctl", "reload", "edgeward.service"]);
     start(&machine, "edgeward-boot.service");
     assert_eq!(in_force(&machine), (json!("as-applied"), json!(1), json!(null)));
@@ -319,9 +319,10 @@ fn the_verbs_work_in_their_units() {
     drop(server);
     assert!(!starts(&machine, "edgeward-refresh.service"));
     assert!(machine.journal("edgeward-refresh.service").contains("status=3"), "{}", said_by_all(&machine));
-    // Boot needs no DNS, and neither does the policy.
+    // Boot needs no DNS. The policy is applied with the addresses that are known, and its unit says that DNS failed.
     machine.reboot().unwrap();
-    assert_eq!(machine.failed(), [""; 0], "{}", said_by_all(&machine));
+    assert_eq!(machine.failed(), ["edgeward.service"], "{}", said_by_all(&machine));
+    assert!(machine.journal("edgeward.service").contains("status=3"), "{}", said_by_all(&machine));
     assert_eq!(in_force(&machine), (json!("as-applied"), json!(2), json!(null)));
     assert!(
         machine.journal("edgeward-boot.service").contains("generation 2 is in force\n"),

@@ -39,6 +39,8 @@ const EMBEDDED: [&str; 4] = [
 pub struct Catalog {
     /// The first 16 hexadecimal digits of the SHA-256 of the files' texts.
     pub digest: String,
+    /// The texts of [`FILES`].
+    pub texts: [String; 4],
     /// The documents that the rows are taken from.
     pub documents: Vec<Document>,
     /// What holds in every region.
@@ -81,7 +83,7 @@ impl Catalog {
     /// # Errors
     /// All problems of the first file that has any.
     pub fn parse(files: [Source; 4]) -> Result<Self, Box<CatalogError>> {
-        let digest = digest(&files);
+        let (digest, texts) = (digest(&files), files.each_ref().map(|file| file.text().to_owned()));
         let [sources, cloud, regions, flows] = files;
         let regions::Documents { sources: documents } = decode(&sources, |_, _| ())?;
         let cloud = decode(&cloud, |file: &CloudFacts, problems| file.check(&documents, problems))?;
@@ -90,7 +92,7 @@ impl Catalog {
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
         let flows::Flows { cnis, flows } =
             decode(&flows, |file: &flows::Flows, problems| file.check(&documents, &regions, &flows, problems))?;
-        Ok(Self { digest, documents, cloud, regions, cnis, flows })
+        Ok(Self { digest, texts, documents, cloud, regions, cnis, flows })
     }
 
     /// The region with an id.

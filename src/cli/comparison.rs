@@ -7,7 +7,7 @@ use crate::cli::context::{BoundPolicy, LoadedPolicy, kept_policy};
 use crate::cli::failure::{Failure, chosen};
 use crate::cli::render;
 use crate::emit;
-use crate::host::generations::{RULESET, Store};
+use crate::host::generations::{PolicyFacts, RULESET, Store};
 use crate::host::kernel::Kernel;
 use crate::host::rollout::{generation_in_kernel, recall};
 use crate::host::transition::means;
@@ -124,7 +124,7 @@ impl Comparison {
             return Ok(Self { name, texts, first, policy: None, steps });
         };
         let same_catalog = facts.catalog == catalog.digest;
-        let Some(before) = stored(store, number, &facts.target, catalog) else {
+        let Some(before) = stored(store, number, &facts, catalog) else {
             let old_answers = new.clone().with_hosts_of(&first);
             let cause = if same_catalog { Cause::Policy } else { Cause::PolicyOrCatalog };
             let steps = vec![(cause, old_answers), (Cause::Dns, new)];
@@ -184,8 +184,8 @@ impl Comparison {
 }
 
 /// The policy of a generation with the addresses of its time.
-fn stored(store: &Store, number: u64, target: &str, catalog: &Catalog) -> Option<BoundPolicy> {
-    let kept = kept_policy(store, number, target, catalog).unwrap_or_else(|problems| {
+fn stored(store: &Store, number: u64, facts: &PolicyFacts, catalog: &Catalog) -> Option<BoundPolicy> {
+    let kept = kept_policy(store, number, facts, catalog).unwrap_or_else(|problems| {
         render::failure(&problems);
         None
     });

@@ -1,5 +1,6 @@
 //! What verbs work on: catalog, policy and lockfile, loaded and checked.
 
+mod kept;
 mod lockfile;
 mod options;
 
@@ -11,17 +12,14 @@ use crate::catalog::{Catalog, CloudFacts, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Diagnostic, Problems, Severity};
-use crate::host::generations::{LOCKFILE, POLICY, Store};
 use crate::host::{clock, files, lists};
 use crate::intent::{Declared, Intent};
-use crate::net::{Family, PrefixSet};
 use crate::policy::{self, syntax::PeersList, syntax::Policy};
 use crate::report::Evidence;
-use crate::resolution::Resolution;
-use crate::ruleset::Ruleset;
 use crate::site::Target;
 use crate::source::Source;
 
+pub(crate) use kept::{kept_catalog, kept_policy};
 pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists};
 pub(crate) use options::{GuardArguments, KernelArguments, ListFormat, PolicyTarget, StateArguments};
 
@@ -98,32 +96,4 @@ fn load_with(
 pub(crate) fn at_least(from: Severity, problems: Problems) -> Vec<Diagnostic> {
     let diagnostics = problems.into_sorted().into_iter();
     diagnostics.filter(|diagnostic| diagnostic.code.severity() >= from).collect()
-}
-
-/// The policy of a generation with its answers. A list of peers is kept as the set that was compiled from it.
-///
-/// `None` where the generation has no usable policy. Problems that this version or this catalog finds in it are a
-/// failure.
-pub(crate) fn kept_policy(
-    store: &Store,
-    number: u64,
-    target: &str,
-    catalog: &Catalog,
-) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
-    let (Ok(mut source), Ok(ruleset)) = (store.text(number, POLICY), store.ruleset(number)) else { return Ok(None) };
-    source.name = format!("generation {number}: {POLICY}");
-    let mut lists = |id: &str, _: &str| Ok(kept_list(&ruleset, id));
-    let loaded = load_with(source, catalog, target.parse().ok(), Severity::Error, &mut lists)?;
-    let resolution = match store.text(number, LOCKFILE) {
-        Ok(source) => Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default()),
-        Err(_) => Some(Resolution::default()),
-    };
-    Ok(resolution.map(|resolution| (loaded, resolution)))
-}
-
-/// The prefixes of an `allow` row, from a generation's ruleset.
-fn kept_list(ruleset: &Ruleset, id: &str) -> PeersList {
-    let sets = Family::BOTH.map(|family| ruleset.sets.get(&format!("{id}_{}", family.name())));
-    let addresses = PrefixSet::union_of(sets.into_iter().flatten().map(|set| &set.elements));
-    PeersList { addresses, ..PeersList::default() }
 }

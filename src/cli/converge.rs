@@ -1,7 +1,9 @@
 //! Brings the kernel to a policy, for `apply` and `refresh`.
 
+mod base;
 mod manifest;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -14,13 +16,16 @@ use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
 use crate::emit;
-use crate::host::generations::{MadeBy, Record, State, Store, rules_digest};
-use crate::host::rollout::{ChangeOptions, named, time_left};
+use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
+use crate::host::rollout::{ChangeOptions, Rollout, named, time_left};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
 use crate::ruleset::Ruleset;
 use crate::source::Source;
+
+pub(crate) use base::Base;
+use manifest::Compiled;
 
 /// A policy that the kernel is to be brought to, and how.
 pub(crate) struct Convergence<'a> {
@@ -28,8 +33,8 @@ pub(crate) struct Convergence<'a> {
     pub(crate) policy: &'a BoundPolicy,
     /// Its catalog.
     pub(crate) catalog: &'a Catalog,
-    /// [`MadeBy::Apply`] or [`MadeBy::Refresh`].
-    pub(crate) verb: MadeBy,
+    /// The generation that is refreshed; `None` if the policy is applied.
+    pub(crate) base: Option<&'a Base>,
     /// How the change is guarded.
     pub(crate) guard: &'a GuardArguments,
     /// How the kernel is read.
@@ -40,15 +45,26 @@ pub(crate) struct Convergence<'a> {
 struct Proved {
     ruleset: Ruleset,
     text: String,
+    rules: String,
 }
 
 impl Convergence<'_> {
     /// Compiles the policy, and proves the text that will be kept.
     fn compile(&self) -> Result<Proved, Failure> {
-        let ruleset = lower(&self.policy.resolved);
+        let resolved = &self.policy.resolved;
+        let ruleset = match self.base {
+            None => lower(resolved),
+            Some(base) => base.with_addresses(resolved, rules_digest),
+        };
         let text = Source::new("the ruleset", emit::nft(&ruleset));
-        prove_text(&self.policy.resolved, &text)?;
-        Ok(Proved { ruleset, text: text.into_text() })
+        prove_text(resolved, &text)?;
+        let rules = rules_digest(&ruleset);
+        Ok(Proved { ruleset, text: text.into_text(), rules })
+    }
+
+    /// The file that the policy was read from.
+    fn path(&self) -> &Path {
+        self.base.map_or(self.policy.loaded.source.name.as_ref(), |base| &base.facts.path)
     }
 
     fn preflight(&self, ruleset: &Ruleset) -> Findings {
@@ -59,7 +75,7 @@ impl Convergence<'_> {
 
     /// The dry run: shows what would change and what would refuse the change.
     pub(crate) fn dry_run(&self, state: &StateArguments) -> Result<(), Failure> {
-        let Proved { ruleset, .. } = self.compile()?;
+        let Proved { ruleset, rules, .. } = self.compile()?;
         let store = state.read();
         let records = store.state()?;
         let comparison =
@@ -71,7 +87,7 @@ impl Convergence<'_> {
         let findings = self.preflight(&ruleset);
         preflight::show_filters(&preflight::other_filters(&ruleset));
         preflight::enforce(&findings, self.guard.force)?;
-        self.refuse_undone(&records, &rules_digest(&ruleset))
+        self.refuse_undone(&records, &rules)
     }
 
     /// Brings the kernel to the policy.
@@ -81,33 +97,32 @@ impl Convergence<'_> {
         let mut rollout = change::rollout(store, &mut kernel);
         // Recovery is needed even if the policy does not compile. With large sets both take a while, so they overlap.
         let (proved, recovered) = in_parallel(|| self.compile(), || change::recover(&mut rollout, force));
-        let Proved { ruleset, text } = proved?;
+        let Proved { ruleset, text, rules } = proved?;
         let state = recovered?;
-        let confirm_within = self.confirm_within(&state)?;
-        if !rollout.is_unreadable && is_in_force(store, &state, &ruleset) {
-            if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
-                let (name, number) = (&self.policy.loaded.intent.name, pending.generation);
-                let (state, outcome) = rollout.extend(&state, delay)?;
-                let sentence = format!("generation {number} of `{name}` is in force already");
-                return change::print_result(&sentence, &state, outcome.watcher.as_ref());
-            }
-            if confirm_within.is_some() {
-                rollout.acknowledge(&state)?;
-            }
-            let (current, name) = (named(state.current), &self.policy.loaded.intent.name);
-            return render::output(&format!("nothing to change: {current} is what `{name}` means\n"));
+        if let Some(base) = self.base.filter(|base| state.base() != Some(base.number)) {
+            render::note(&format!(
+                "{} was replaced while DNS was asked; nothing was changed, and the next refresh starts from {}",
+                named(Some(base.number)),
+                named(state.base())
+            ));
+            return Ok(());
         }
-        let rules = rules_digest(&ruleset);
+        let confirm_within = self.confirm_within(&state)?;
+        let (number, made_by) = (state.next_number(), self.made_by());
+        let (policy, path, catalog) = (self.policy, self.path(), self.catalog);
+        let compiled = Compiled { policy, path, catalog, ruleset: text, rules: rules.clone() };
+        let generation = manifest::generation(compiled, made_by, number);
+        if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {
+            return self.settle(&mut rollout, &state, &generation);
+        }
         if confirm_within.is_none() {
             self.refuse_undone(&state, &rules)?;
         }
         preflight::enforce(&self.preflight(&ruleset), force)?;
         // The timer of `refresh` would repeat it every few minutes.
-        if self.verb == MadeBy::Apply {
+        if self.base.is_none() {
             preflight::show_filters(&preflight::other_filters(&ruleset));
         }
-        let number = state.last + 1;
-        let generation = manifest::generation(self.policy, self.catalog, text, rules, self.verb, number);
         let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
         let flows = || before.as_ref().map(|before| flows_that_differ(before, &ruleset));
@@ -124,13 +139,34 @@ impl Convergence<'_> {
         change::print_result(&sentence, &state, outcome.watcher.as_ref())
     }
 
+    fn made_by(&self) -> MadeBy {
+        if self.base.is_some() { MadeBy::Refresh } else { MadeBy::Apply }
+    }
+
+    /// Ends a run that has nothing to change in the kernel: a pending change gets its new deadline, a refreshed generation
+    /// its new lockfile.
+    fn settle(&self, rollout: &mut Rollout<'_>, state: &State, generation: &Generation) -> Result<(), Failure> {
+        let name = &self.policy.loaded.intent.name;
+        if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
+            let number = pending.generation;
+            let (state, outcome) = rollout.extend(state, delay)?;
+            let sentence = format!("generation {number} of `{name}` is in force already");
+            return change::print_result(&sentence, &state, outcome.watcher.as_ref());
+        }
+        if self.guard.confirm_within.is_some() {
+            rollout.acknowledge(state)?;
+        }
+        if let (Some(base), Some(lockfile)) = (self.base, &generation.inputs.lockfile) {
+            rollout.store.write_lockfile(base.number, lockfile)?;
+        }
+        render::output(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)))
+    }
+
     /// Until when the change has to be confirmed. While another change is pending, a refresh inherits its deadline, and
     /// an apply without a deadline of its own is refused.
     fn confirm_within(&self, state: &State) -> Result<Option<Duration>, Failure> {
         match (&state.pending, self.guard.confirm_within) {
-            (Some(pending), None) if self.verb == MadeBy::Refresh => {
-                Ok(Some(time_left(pending).max(Duration::from_millis(1))))
-            }
+            (Some(pending), None) if self.base.is_some() => Ok(Some(time_left(pending).max(Duration::from_millis(1)))),
             (Some(pending), None) => Err(Failure::refused(anyhow!(
                 "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` replaces it with \
                  this change",
@@ -140,10 +176,10 @@ impl Convergence<'_> {
         }
     }
 
-    /// Refuses rules that were undone because they were not confirmed. From a refresh it also refuses rules that a user
-    /// went back from: the timer would bring them back at night.
+    /// Refuses rules that were undone because they were not confirmed: a timer or a reboot would bring them back. A
+    /// refresh keeps the rules that it finds.
     fn refuse_undone(&self, state: &State, rules: &str) -> Result<(), Failure> {
-        if self.guard.force || self.guard.confirm_within.is_some() {
+        if self.base.is_some() || self.guard.force || self.guard.confirm_within.is_some() {
             return Ok(());
         }
         let current = state.current.and_then(|number| state.generations.get(&number));
@@ -153,23 +189,14 @@ impl Convergence<'_> {
         // The same rules may have been applied several times; the latest result counts.
         let has_result = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();
         let last = state.generations.iter().rev().find(|(_, record)| record.rules == rules && has_result(record));
-        let Some((number, record)) = last else { return Ok(()) };
-        let Some(at) = record.rolled_back else { return Ok(()) };
-        let (why, help) = match record.confirmed {
-            None => (
-                format!("was undone at {at} because it was not confirmed"),
-                "`edgeward apply --confirm-within 2m` tries it again and `edgeward confirm` keeps it; `--force` applies \
-                 it without a deadline",
-            ),
-            Some(_) if self.verb == MadeBy::Refresh => (
-                format!("was replaced by `edgeward rollback` at {at}"),
-                "`edgeward apply` applies it again; otherwise restore the policy of the generation in force",
-            ),
-            Some(_) => return Ok(()),
-        };
-        Err(Failure::refused(anyhow!(
-            "these are the rules of generation {number}, which {why}; nothing was changed. {help}"
-        )))
+        match last {
+            Some((number, Record { rolled_back: Some(at), confirmed: None, .. })) => Err(Failure::refused(anyhow!(
+                "these are the rules of generation {number}, which was undone at {at} because it was not confirmed; \
+                 nothing was changed. `edgeward apply --confirm-within 2m` tries it again and `edgeward confirm` keeps \
+                 it; `--force` applies it without a deadline"
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -186,10 +213,18 @@ fn in_parallel<T: Send, U>(other: impl Fn() -> T + Sync, own: impl FnOnce() -> U
     })
 }
 
-/// Whether a ruleset is in force already, and is what boot loads or what is pending.
-fn is_in_force(store: &Store, state: &State, ruleset: &Ruleset) -> bool {
-    let Some(current) = state.current else { return false };
-    let has_policy = state.generations.get(&current).is_some_and(|record| record.made_by != MadeBy::Found);
-    let is_recorded = state.confirmed == Some(current) || state.pending.is_some();
-    has_policy && is_recorded && store.ruleset(current).is_ok_and(|current| means(Some(&Live(current)), Some(ruleset)))
+/// Whether a generation is in force already, and is what boot loads or what is pending: the rules, and what they were
+/// compiled from.
+fn is_in_force(store: &Store, state: &State, ruleset: &Ruleset, generation: &Generation) -> bool {
+    let Some((number, record)) = state.current.and_then(|number| Some((number, state.generations.get(&number)?)))
+    else {
+        return false;
+    };
+    let inputs = generation.manifest.inputs();
+    let is_recorded = state.confirmed == Some(number) || state.pending.is_some();
+    is_recorded
+        && inputs.is_some()
+        && record.inputs == inputs
+        && store.manifest(number).is_ok_and(|manifest| store.has_inputs(&manifest))
+        && store.ruleset(number).is_ok_and(|current| means(Some(&Live(current)), Some(ruleset)))
 }

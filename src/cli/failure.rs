@@ -91,6 +91,15 @@ impl Failure {
     }
 }
 
+/// What a run ends with that continued after a failure.
+pub(crate) fn continued(failure: Option<Failure>, done: Result<(), Failure>) -> Result<(), Failure> {
+    match (failure, done) {
+        (None, done) => done,
+        (Some(failure), Ok(())) => Err(failure),
+        (Some(failure), Err(later)) => Err(failure.and(later)),
+    }
+}
+
 impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {

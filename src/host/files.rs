@@ -229,6 +229,19 @@ pub fn remove_folder(folder: &Path) -> std::io::Result<()> {
     }
 }
 
+/// Removes a file, or a folder with everything in it, if it exists.
+///
+/// # Errors
+/// The system refuses it.
+pub fn remove(path: &Path) -> std::io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => remove_folder(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

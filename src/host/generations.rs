@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/state.json                 which generation the kernel has, which one boot loads, what is pending
 //! DIR/generations/7/policy.yaml, policy.lock.yaml, ruleset.nft, manifest.json
+//! DIR/catalogs/, DIR/lists/        the catalogs and lists of peers that they were compiled from
 //! ```
 //!
 //! The kernel and the folder cannot change in one step. So before the kernel is touched, a generation is written in full,
@@ -10,6 +11,7 @@
 //! has. The next state is on disk by then, too, and only has to be renamed, which a full disk does not prevent.
 
 mod deadline;
+mod inputs;
 mod record;
 mod retention;
 mod transitions;
@@ -33,7 +35,8 @@ use crate::source::Source;
 
 use retention::MAX_NUMBER;
 
-pub use record::{Event, MadeBy, Manifest, Pending, PolicyFacts, Record, State, Switching, Version};
+pub use inputs::{CatalogFiles, Inputs};
+pub use record::{Event, MadeBy, Manifest, Pending, PolicyFacts, Record, State, StateVersion, Switching, Version};
 pub use transitions::{EXPIRED, REBOOTED, Stamp, named};
 
 /// The files of a generation.
@@ -146,10 +149,14 @@ impl Store {
             None => self.recovered(),
             Some(source) => {
                 let state = serde_json::from_str(source.text()).map_err(|error| error.to_string());
-                state.and_then(State::checked).map_err(|why| StoreError::Damaged {
+                let state = state.and_then(State::checked).map_err(|why| StoreError::Damaged {
                     path,
                     why,
                     help: "the rules in the kernel stay; move the folder away and apply the policy again",
+                })?;
+                Ok(match state.version {
+                    StateVersion::One => state.taken_over(|number| self.manifest(number).ok()),
+                    StateVersion::Two => state,
                 })
             }
         }
@@ -166,9 +173,10 @@ impl Store {
             state.last = state.last.max(number);
             if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
                 let rules = rules_digest(&ruleset);
-                state.generations.insert(number, Record::new(manifest.made_by, rules));
+                state.generations.insert(number, Record::of(&manifest, rules));
             }
         }
+        state.add_inputs(|number| self.manifest(number).ok());
         Ok(state)
     }
 
@@ -212,11 +220,12 @@ impl Store {
         }
         // An interrupted run may have left one that no state names.
         files::remove_folder(&path).map_err(io_error("remove", &path))?;
+        self.write_inputs(&generation.inputs)?;
         let manifest = serde_json::to_string_pretty(&generation.manifest)
             .map_err(|error| io_error("write", &path)(error.into()))?;
         let mut texts = vec![(RULESET, generation.ruleset.as_str()), (MANIFEST, manifest.as_str())];
-        texts.extend(generation.policy.as_deref().map(|policy| (POLICY, policy)));
-        texts.extend(generation.lockfile.as_deref().map(|lockfile| (LOCKFILE, lockfile)));
+        texts.extend(generation.inputs.policy.as_deref().map(|policy| (POLICY, policy)));
+        texts.extend(generation.inputs.lockfile.as_deref().map(|lockfile| (LOCKFILE, lockfile)));
         files::write_folder(&path, &texts).map_err(io_error("write", &path))
     }
 
@@ -284,17 +293,15 @@ impl Store {
                 files::remove_folder(&path).map_err(io_error("remove", &path))?;
             }
         }
-        Ok(())
+        self.prune_inputs(state)
     }
 }
 
 /// The files of a generation.
 #[derive(Clone, Debug)]
 pub struct Generation {
-    /// The policy's text; `None` where the ruleset was found in the kernel.
-    pub policy: Option<String>,
-    /// The lockfile's text, where the policy has names.
-    pub lockfile: Option<String>,
+    /// What it was compiled from.
+    pub inputs: Inputs,
     /// The ruleset as nft text.
     pub ruleset: String,
     /// The digest of its rules: [`rules_digest`].
@@ -305,17 +312,11 @@ pub struct Generation {
 
 impl Generation {
     /// A generation with the digests of its files.
-    pub fn new(
-        manifest: Manifest,
-        ruleset: String,
-        rules: String,
-        policy: Option<String>,
-        lockfile: Option<String>,
-    ) -> Self {
-        let texts = [(RULESET, Some(&ruleset)), (POLICY, policy.as_ref()), (LOCKFILE, lockfile.as_ref())];
+    pub fn new(manifest: Manifest, ruleset: String, rules: String, inputs: Inputs) -> Self {
+        let texts = [(RULESET, Some(&ruleset)), (POLICY, inputs.policy.as_ref())];
         let sha256 =
             texts.into_iter().filter_map(|(name, text)| Some((name.to_owned(), emit::sha256(text?)))).collect();
-        Self { manifest: Manifest { sha256, ..manifest }, ruleset, rules, policy, lockfile }
+        Self { manifest: Manifest { sha256, ..manifest }, ruleset, rules, inputs }
     }
 
     /// A generation of the rules that were found in the kernel.
@@ -332,7 +333,7 @@ impl Generation {
             sha256: BTreeMap::new(),
         };
         let ruleset = Ruleset { title, ..live.meaning() };
-        Self::new(manifest, emit::nft(&ruleset), rules_digest(&ruleset), None, None)
+        Self::new(manifest, emit::nft(&ruleset), rules_digest(&ruleset), Inputs::default())
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The format is described in `docs/lockfile.md`, the rules in `docs/resolution.md`.
 
+mod merge;
 mod reply;
 mod trust;
 mod update;

@@ -191,6 +191,17 @@ impl Host {
         fs::read_to_string(self.path(name)).unwrap()
     }
 
+    /// Writes the built-in catalog to a folder, with one text of its regions replaced.
+    pub fn write_catalog(&self, name: &str, from: &str, to: &str) {
+        let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/catalog");
+        fs::create_dir(self.path(name)).unwrap();
+        for file in edgeward::catalog::FILES {
+            let text = fs::read_to_string(built_in.join(file)).unwrap();
+            assert!(file != "regions.yaml" || text.contains(from), "{from}");
+            self.write(&format!("{name}/{file}"), &text.replace(from, to));
+        }
+    }
+
     /// The program, for the namespace under test; it is over after a minute.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new("timeout");

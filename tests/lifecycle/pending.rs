@@ -112,10 +112,13 @@ fn a_policy_that_was_undone_is_not_applied_by_mistake() {
     assert!(soon(|| host.lets_in(OFFICE)));
     host.edgeward("apply other.yaml").ends(5).says(&["--confirm-within", "--force"]);
     let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.7"]).serve_without_tcp());
-    host.edgeward(&format!("refresh other.yaml --server {}", server.address())).ends(5);
-    // New answers do not make it another policy.
+    host.edgeward(&format!("refresh other.yaml --server {}", server.address()))
+        .ends(0)
+        .says(&["the policy `other.yaml`"]);
+    // The confirmed policy gets new answers, and the undone one stays undone.
     let server = host.topology.within(Side::UnderTest, || zone(&["203.0.113.8"]).serve_without_tcp());
-    host.edgeward(&format!("refresh other.yaml --server {}", server.address())).ends(5);
+    host.edgeward(&format!("refresh other.yaml --server {}", server.address())).ends(0);
+    assert!(host.lets_in(OFFICE) && host.rules().contains("203.0.113.8"));
     host.edgeward("apply other.yaml").ends(5);
     assert!(host.lets_in(OFFICE));
     host.edgeward("refresh policy.yaml").ends(3);

@@ -21,7 +21,7 @@ use crate::source::Source;
 pub(crate) struct LockArguments {
     /// The lockfile with the addresses of names [default: the policy's path, ending in `.lock.yaml`]
     ///
-    /// `edgeward resolve` and `edgeward refresh` write it; everything else only reads it. `policies/edge.yaml` has the
+    /// `edgeward resolve`, `edgeward apply --resolve` and `edgeward refresh` write it; everything else only reads it. `policies/edge.yaml` has the
     /// lockfile `policies/edge.lock.yaml`.
     #[arg(long, value_name = "FILE")]
     pub(crate) lock: Option<PathBuf>,
@@ -50,7 +50,13 @@ impl LockArguments {
         self.bind_to(policy, loaded, resolution)
     }
 
-    fn bind_to(&self, policy: &Path, loaded: LoadedPolicy, resolution: Resolution) -> Result<BoundPolicy, Failure> {
+    /// Replaces the names of a policy by addresses that are known already.
+    pub(crate) fn bind_to(
+        &self,
+        policy: &Path,
+        loaded: LoadedPolicy,
+        resolution: Resolution,
+    ) -> Result<BoundPolicy, Failure> {
         let resolved =
             loaded.intent.bind(&resolution).map_err(|missing| unresolved(&missing, policy, &self.path(policy)))?;
         Ok(BoundPolicy { loaded, resolution, resolved })
@@ -83,7 +89,7 @@ pub(crate) struct BoundArguments {
     #[command(flatten)]
     pub(crate) target: PolicyTarget,
     #[command(flatten)]
-    lock: LockArguments,
+    pub(crate) lock: LockArguments,
 }
 
 impl BoundArguments {

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, FILES};
 use crate::cli::context::BoundPolicy;
-use crate::host::generations::{Generation, MadeBy, Manifest, PROGRAM, PolicyFacts, Version};
+use crate::emit;
+use crate::host::generations::{CatalogFiles, Generation, Inputs, MadeBy, Manifest, PROGRAM, PolicyFacts, Version};
 use crate::host::{clock, operator};
 use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
@@ -17,15 +18,23 @@ use crate::source::Source;
 /// The manifest lists up to so many prefixes of one line of a policy, and counts more.
 const MAX_LISTED_PREFIXES: usize = 64;
 
-/// The generation of a policy: its text, lockfile and ruleset, and the manifest.
-pub(super) fn generation(
-    policy: &BoundPolicy,
-    catalog: &Catalog,
-    ruleset: String,
-    rules: String,
-    made_by: MadeBy,
-    number: u64,
-) -> Generation {
+/// A policy that becomes a generation.
+pub(super) struct Compiled<'a> {
+    pub(super) policy: &'a BoundPolicy,
+    /// The file that it was read from.
+    pub(super) path: &'a Path,
+    pub(super) catalog: &'a Catalog,
+    /// Its ruleset as nft text.
+    pub(super) ruleset: String,
+    /// The digest of its rules.
+    pub(super) rules: String,
+}
+
+/// The generation of a policy: its ruleset, what that was compiled from, and the manifest.
+pub(super) fn generation(compiled: Compiled<'_>, made_by: MadeBy, number: u64) -> Generation {
+    let Compiled { policy, path, catalog, ruleset, rules } = compiled;
+    let BoundPolicy { loaded, resolution, .. } = policy;
+    let (rows, lists) = lists(policy);
     let manifest = Manifest {
         version: Version,
         generation: number,
@@ -33,12 +42,36 @@ pub(super) fn generation(
         by: operator::name(),
         made_by,
         program: PROGRAM.to_owned(),
-        policy: Some(facts(policy, catalog)),
+        policy: Some(PolicyFacts { path: absolute(path), lists: rows, ..facts(policy, catalog) }),
         sha256: Default::default(),
     };
-    let BoundPolicy { loaded, resolution, .. } = policy;
-    let lockfile = (!loaded.intent.names().is_empty()).then(|| resolution.yaml());
-    Generation::new(manifest, ruleset, rules, Some(loaded.source.text().to_owned()), lockfile)
+    let texts = FILES.into_iter().zip(&catalog.texts);
+    let inputs = Inputs {
+        policy: Some(loaded.source.text().to_owned()),
+        lockfile: (!loaded.intent.names().is_empty()).then(|| resolution.yaml()),
+        catalog: Some(CatalogFiles {
+            digest: catalog.digest.clone(),
+            files: texts.map(|(name, text)| (name.to_owned(), text.clone())).collect(),
+        }),
+        lists,
+    };
+    Generation::new(manifest, ruleset, rules, inputs)
+}
+
+/// The lists of a policy's peers: their rows in the manifest, and their texts, one prefix per line.
+fn lists(policy: &BoundPolicy) -> (Value, Vec<String>) {
+    let (mut rows, mut texts) = (Vec::new(), Vec::new());
+    for row in &policy.loaded.policy.allow {
+        let Some(file) = row.peers_file.as_ref().map(|file| &file.value) else { continue };
+        let Some(list) = &file.list else { continue };
+        let text: String = list.addresses.prefixes().map(|prefix| format!("{prefix}\n")).collect();
+        rows.push(json!({
+            "flow": row.id.value.0, "file": file.path, "entries": list.entries, "sha256": list.sha256,
+            "stored": emit::sha256(&text),
+        }));
+        texts.push(text);
+    }
+    (rows.into(), texts)
 }
 
 fn facts(policy: &BoundPolicy, catalog: &Catalog) -> PolicyFacts {
@@ -53,18 +86,13 @@ fn facts(policy: &BoundPolicy, catalog: &Catalog) -> PolicyFacts {
             "peers": end(source, &flow.peers, resolution),
         })
     });
-    let lists = loaded.policy.allow.iter().filter_map(|row| {
-        let file = &row.peers_file.as_ref()?.value;
-        let list = file.list.as_ref()?;
-        Some(json!({"flow": row.id.value.0, "file": file.path, "entries": list.entries, "sha256": list.sha256}))
-    });
     PolicyFacts {
         name: intent.name.clone(),
-        path: absolute(source.name.as_ref()),
+        path: PathBuf::new(),
         target: intent.target.to_string(),
         mode: if intent.mode == Mode::Audit { "audit" } else { "enforce" }.to_owned(),
         catalog: catalog.digest.clone(),
-        lists: lists.collect(),
+        lists: Value::Null,
         origins: origins.collect(),
     }
 }

@@ -2,28 +2,44 @@
 
 use std::path::Path;
 
-use crate::cli::context::{BoundArguments, GuardArguments, KernelArguments, StateArguments, load_catalog};
+use anyhow::anyhow;
+
+use super::resolve::{LockfileMode, ServerArguments, update_lockfile};
+use crate::catalog::Catalog;
+use crate::cli::context::{
+    BoundArguments, BoundPolicy, GuardArguments, KernelArguments, StateArguments, load_catalog, load_policy,
+};
 use crate::cli::converge::Convergence;
-use crate::cli::failure::Failure;
-use crate::host::generations::MadeBy;
+use crate::cli::failure::{Failure, continued};
+use crate::cli::render;
+use crate::diag::Severity;
+use crate::resolution::Resolution;
 
 /// Bring this host's rules to a policy, without losing packets or locking anyone out
 ///
-/// The policy is compiled with its lockfile; DNS is not asked. The new ruleset is proved, the connections of this host
-/// are checked against it, and it is kept as a generation. Then one transaction switches the rules of `table inet
-/// edgeward`; no other table is changed. With `--confirm-within` the change is undone unless `edgeward confirm`
-/// follows.
+/// The policy is compiled with its lockfile; DNS is asked only with `--resolve`. The new ruleset is proved, the
+/// connections of this host are checked against it, and it is kept as a generation. Then one transaction switches the
+/// rules of `table inet edgeward`; no other table is changed. With `--confirm-within` the change is undone unless
+/// `edgeward confirm` follows.
 ///
 /// Root or CAP_NET_ADMIN is required.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   edgeward apply /etc/edgeward/policy.yaml --dry-run
-  edgeward apply /etc/edgeward/policy.yaml --confirm-within 2m
+  edgeward apply /etc/edgeward/policy.yaml --resolve --confirm-within 2m
   edgeward confirm")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
+    /// Ask DNS first, and write the answers to the lockfile, as `edgeward resolve` does
+    ///
+    /// A name that DNS does not answer keeps its known addresses, the policy is applied with them, and the exit code is
+    /// 3. With `--dry-run`, DNS is asked, but nothing is written.
+    #[arg(long)]
+    resolve: bool,
+    #[command(flatten)]
+    servers: ServerArguments,
     #[command(flatten)]
     state: StateArguments,
     #[command(flatten)]
@@ -36,12 +52,29 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
-    let Arguments { policy, state, guard, kernel, dry_run } = arguments;
-    let catalog = load_catalog(folder)?;
-    let policy = policy.load(&catalog)?;
-    let convergence = Convergence { policy: &policy, catalog: &catalog, verb: MadeBy::Apply, guard, kernel };
-    match dry_run {
-        true => convergence.dry_run(state),
-        false => convergence.run(&state.lock()?),
+    let Arguments { policy, state, guard, kernel, dry_run, .. } = arguments;
+    if !arguments.resolve && !arguments.servers.is_empty() {
+        return Err(Failure::usage(anyhow!("`--server` names a server for `--resolve`, which is missing")));
     }
+    let catalog = load_catalog(folder)?;
+    let (policy, unresolved) = match arguments.resolve {
+        true => resolved(arguments, &catalog)?,
+        false => (policy.load(&catalog)?, None),
+    };
+    let convergence = Convergence { policy: &policy, catalog: &catalog, base: None, guard, kernel };
+    let done = match dry_run {
+        true => convergence.dry_run(state),
+        false => state.lock().and_then(|store| convergence.run(&store)),
+    };
+    continued(unresolved, done)
+}
+
+/// Asks DNS, and binds the policy to the answers.
+fn resolved(arguments: &Arguments, catalog: &Catalog) -> Result<(BoundPolicy, Option<Failure>), Failure> {
+    let BoundArguments { policy: path, target, lock } = &arguments.policy;
+    let mode = if arguments.dry_run { LockfileMode::Ask } else { LockfileMode::Write };
+    let loaded = load_policy(path, catalog, target.target, Severity::Warning)?;
+    let update = update_lockfile(lock.path(path), &loaded, &Resolution::default(), &arguments.servers, mode)?;
+    render::output(&update.changes())?;
+    update.bind(lock, path, loaded)
 }

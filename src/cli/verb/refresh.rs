@@ -1,21 +1,22 @@
 //! `edgeward refresh`.
 
+mod disk;
+
 use std::path::{Path, PathBuf};
 
-use super::resolve::{self, ServerArguments};
-use crate::cli::context::{
-    GuardArguments, KernelArguments, LockArguments, PolicyTarget, StateArguments, load_catalog, load_policy,
-};
-use crate::cli::converge::Convergence;
-use crate::cli::failure::Failure;
+use super::resolve::{LockfileMode, ServerArguments, update_known, update_lockfile};
+use crate::cli::context::{GuardArguments, KernelArguments, LockArguments, PolicyTarget, StateArguments};
+use crate::cli::converge::{Base, Convergence};
+use crate::cli::failure::{Failure, continued};
 use crate::cli::{change, render};
-use crate::diag::Severity;
-use crate::host::generations::MadeBy;
+use crate::host::generations::LOCKFILE;
 use crate::host::rollout::needs_recovery;
 
 /// Ask DNS, and change only the addresses that differ
 ///
-/// Writes the answers to the lockfile and applies the policy with them. A name that DNS does not answer keeps its known
+/// Works with the generation in force: its policy, its catalog, its lists and its lockfile, as they were when they were
+/// applied. If POLICY, the catalog or a list has changed since, it says so and does not put that into force; only `apply`
+/// does. Otherwise the answers are also written to the lockfile of POLICY. A name that DNS does not answer keeps its known
 /// addresses for `resolve.max-stale`, and the command ends with exit code 3. `edgeward-refresh.timer` runs it every few
 /// minutes.
 ///
@@ -26,7 +27,7 @@ Examples:
   edgeward refresh /etc/edgeward/policy.yaml
   edgeward refresh /etc/edgeward/policy.yaml --server 10.0.0.53")]
 pub(crate) struct Arguments {
-    /// The policy file
+    /// The policy file; it is only compared with the policy in force
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
     #[command(flatten)]
@@ -44,32 +45,32 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
-    let Arguments { policy: path, target, lock, servers, state, kernel, guard } = arguments;
-    let catalog = load_catalog(folder)?;
-    let loaded = load_policy(path, &catalog, target.target, Severity::Warning)?;
+    let Arguments { policy: path, lock, servers, state, kernel, guard, .. } = arguments;
+    let store = state.read();
     // Recovery comes first: an expired or interrupted change may be why DNS does not answer.
-    if needs_recovery(&state.read().state()?) {
+    if needs_recovery(&store.state()?) {
         let mut kernel = kernel.kernel();
         change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force)?;
     }
-    let update = resolve::update_lockfile(path, &loaded, lock, servers, false)?;
-    render::output(&update.changes())?;
-    // A name that failed keeps its addresses, and does not stop the others from getting new ones.
-    let unresolved = update.check_required(&loaded).err();
-    let (policy, unresolved) = match (lock.bind(path, loaded), unresolved) {
-        (Ok(policy), unresolved) => (policy, unresolved),
-        (Err(_), Some(failure)) | (Err(failure), None) => return Err(failure),
+    let (base, loaded, known) = Base::load(&store, &store.state()?, path, folder)?;
+    let differences = disk::differences(arguments, folder, &base, &loaded);
+    let update = if differences.is_empty() {
+        update_lockfile(lock.path(path), &loaded, &known, servers, LockfileMode::Write)?
+    } else {
+        disk::show(&differences, arguments, folder, &base);
+        let kept = store.generation(base.number).join(LOCKFILE);
+        update_known(kept, &loaded, &known, servers, LockfileMode::Ask)?
     };
-    let done = if unresolved.is_none() || update.has_answers() {
-        let convergence = Convergence { policy: &policy, catalog: &catalog, verb: MadeBy::Refresh, guard, kernel };
+    render::output(&update.changes())?;
+    let has_answers = update.has_answers();
+    // A name that failed keeps its addresses, and does not stop the others from getting new ones.
+    let (policy, unresolved) = update.bind(lock, path, loaded)?;
+    let done = if unresolved.is_none() || has_answers {
+        let convergence = Convergence { policy: &policy, catalog: &base.catalog, base: Some(&base), guard, kernel };
         state.lock().and_then(|store| convergence.run(&store))
     } else {
         render::note("no name was answered; the rules stay as they are");
         Ok(())
     };
-    match (unresolved, done) {
-        (None, done) => done,
-        (Some(unresolved), Ok(())) => Err(unresolved),
-        (Some(unresolved), Err(failure)) => Err(unresolved.and(failure)),
-    }
+    continued(unresolved, done)
 }

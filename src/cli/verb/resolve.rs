@@ -9,7 +9,9 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::context::{ListFormat, LoadedPolicy, LockArguments, load_catalog, load_if_exists, load_policy};
+use crate::cli::context::{
+    BoundPolicy, ListFormat, LoadedPolicy, LockArguments, load_catalog, load_if_exists, load_policy,
+};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::Severity;
@@ -58,6 +60,13 @@ pub(crate) struct ServerArguments {
     servers: Vec<SocketAddr>,
 }
 
+impl ServerArguments {
+    /// Whether none was given.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.servers.is_empty()
+    }
+}
+
 fn parse_server(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| {
         let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
@@ -68,7 +77,9 @@ fn parse_server(text: &str) -> Result<SocketAddr, String> {
 pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
-    let update = update_lockfile(&arguments.policy, &loaded, &arguments.lock, &arguments.servers, arguments.offline)?;
+    let mode = if arguments.offline { LockfileMode::Offline } else { LockfileMode::Write };
+    let lock = arguments.lock.path(&arguments.policy);
+    let update = update_lockfile(lock, &loaded, &Resolution::default(), &arguments.servers, mode)?;
     let LockfileUpdate { summary, new, now, .. } = &update;
     let shown = match arguments.format {
         ListFormat::Text => text(summary, new, *now, arguments.offline),
@@ -87,19 +98,44 @@ pub(crate) struct LockfileUpdate {
     path: PathBuf,
 }
 
-/// Asks for the names of a policy, and writes the answers to its lockfile.
+/// What happens to a lockfile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockfileMode {
+    /// DNS is not asked.
+    Offline,
+    /// DNS is asked, and nothing is written.
+    Ask,
+    /// DNS is asked, and the answers are written.
+    Write,
+}
+
+/// Asks for the names of a policy, and writes the answers to its lockfile. `known` may have newer answers than that.
 pub(crate) fn update_lockfile(
-    policy: &Path,
+    path: PathBuf,
     loaded: &LoadedPolicy,
-    lock: &LockArguments,
+    known: &Resolution,
     servers: &ServerArguments,
-    offline: bool,
+    mode: LockfileMode,
 ) -> Result<LockfileUpdate, Failure> {
-    let path = lock.path(policy);
     // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
     let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
-    let old = load_if_exists(&path, &loaded.cloud.metadata())?.unwrap_or_default();
-    let now = clock::now();
+    let written = load_if_exists(&path, &loaded.cloud.metadata())?.unwrap_or_default();
+    let update = update_known(path, loaded, &written.clone().newer_of(known), servers, mode)?;
+    if mode == LockfileMode::Write && update.new != written {
+        files::write(&update.path, &update.new.yaml()).map_err(|error| cannot("write", &update.path, error))?;
+    }
+    Ok(update)
+}
+
+/// Asks for the names of a policy, and updates known answers. `path` is the lockfile that messages name.
+pub(crate) fn update_known(
+    path: PathBuf,
+    loaded: &LoadedPolicy,
+    known: &Resolution,
+    servers: &ServerArguments,
+    mode: LockfileMode,
+) -> Result<LockfileUpdate, Failure> {
+    let (now, offline) = (clock::now(), mode == LockfileMode::Offline);
     let names = loaded.intent.names();
     let questions: Vec<Question> =
         names.keys().flat_map(|&name| Family::BOTH.map(|family| Question { name: name.clone(), family })).collect();
@@ -111,10 +147,7 @@ pub(crate) fn update_lockfile(
         let answers = ask(servers, loaded, &questions)?;
         questions.into_iter().zip(answers).collect()
     };
-    let (new, summary) = resolution::update(&old, &answers, now, &rules);
-    if !offline && new != old {
-        files::write(&path, &new.yaml()).map_err(|error| cannot("write", &path, error))?;
-    }
+    let (new, summary) = resolution::update(known, &answers, now, &rules);
     Ok(LockfileUpdate { summary, new, now, offline, path })
 }
 
@@ -170,6 +203,21 @@ impl LockfileUpdate {
             })
             .collect();
         text(&news, &self.new, self.now, false)
+    }
+
+    /// Binds the policy to the answers. A required name that got none in this run keeps its known addresses, and is a
+    /// failure for the end of the run.
+    pub(crate) fn bind(
+        self,
+        lock: &LockArguments,
+        policy: &Path,
+        loaded: LoadedPolicy,
+    ) -> Result<(BoundPolicy, Option<Failure>), Failure> {
+        let unresolved = self.check_required(&loaded).err();
+        match (lock.bind_to(policy, loaded, self.new), unresolved) {
+            (Ok(policy), unresolved) => Ok((policy, unresolved)),
+            (Err(_), Some(failure)) | (Err(failure), None) => Err(failure),
+        }
     }
 
     /// Whether any name got an answer.

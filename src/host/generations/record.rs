@@ -1,6 +1,6 @@
 //! The records of generations, as files have them. Times are UTC.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -11,8 +11,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct State {
-    /// The format's version: 1.
-    pub version: Version,
+    /// The format's version.
+    pub version: StateVersion,
     /// The number of the newest generation. Numbers are never reused.
     pub last: u64,
     /// How many deadlines were set.
@@ -31,6 +31,38 @@ pub struct State {
     pub generations: BTreeMap<u64, Record>,
     /// The log, the oldest event first.
     pub events: Vec<Event>,
+}
+
+/// The version of the state's format. Version 1 is read and taken over ([`State::taken_over`]), version 2 is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum StateVersion {
+    /// Without [`Record::inputs`], [`Record::applied`] and what follows from them.
+    One,
+    /// As described here.
+    #[default]
+    Two,
+}
+
+impl TryFrom<u32> for StateVersion {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, String> {
+        match number {
+            1 => Ok(StateVersion::One),
+            2 => Ok(StateVersion::Two),
+            number => Err(format!("version {number} is not known to this edgeward")),
+        }
+    }
+}
+
+impl From<StateVersion> for u32 {
+    fn from(version: StateVersion) -> u32 {
+        match version {
+            StateVersion::One => 1,
+            StateVersion::Two => 2,
+        }
+    }
 }
 
 /// The version of a format.
@@ -116,6 +148,23 @@ pub struct Record {
     pub made_by: MadeBy,
     /// The digest of its rules, which does not depend on the answers of DNS.
     pub rules: String,
+    /// A digest of what it was compiled from, except for the answers of DNS: policy, catalog, lists and target
+    /// ([`Manifest::inputs`]). `None` if it was found in the kernel.
+    #[serde(default)]
+    pub inputs: Option<String>,
+    /// The generation that `apply` made and that this one refreshes; itself, if `apply` made it. `None` if it was found
+    /// in the kernel.
+    #[serde(default)]
+    pub applied: Option<u64>,
+    /// What was in force when [`Record::applied`] was applied.
+    #[serde(default)]
+    pub before: Option<u64>,
+    /// The catalog that it refers to, by its digest.
+    #[serde(default)]
+    pub catalog: Option<String>,
+    /// The lists that it refers to, by the SHA-256 of their stored text.
+    #[serde(default)]
+    pub lists: BTreeSet<String>,
     /// When it was confirmed first.
     pub confirmed: Option<Timestamp>,
     /// When it was undone: by hand, or because it was not confirmed.
@@ -152,7 +201,8 @@ pub struct Manifest {
     pub program: String,
     /// From which policy; `None` where the ruleset was found in the kernel.
     pub policy: Option<PolicyFacts>,
-    /// SHA-256 of the other files of the generation, by name.
+    /// SHA-256 of the other files of the generation, by name. Not of the lockfile: a refresh that changes no address still updates
+    /// when each was seen.
     pub sha256: BTreeMap<String, String>,
 }
 
@@ -170,7 +220,8 @@ pub struct PolicyFacts {
     pub mode: String,
     /// The digest of the catalog.
     pub catalog: String,
-    /// The files with peers: their entries and SHA-256, by flow.
+    /// The files with peers: the flow, the path, the number of entries, the SHA-256 of the file, and as `stored` that of
+    /// the text in the state folder.
     pub lists: Value,
     /// The origin of every part of every set, by flow.
     pub origins: Value,

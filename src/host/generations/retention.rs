@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{MadeBy, State};
+use super::{MadeBy, Record, State};
 
 /// The most generations that are kept.
 const MAX_GENERATIONS: usize = 20;
@@ -36,11 +36,23 @@ impl State {
     pub fn pruned(mut self) -> Self {
         let referenced = self.referenced();
         while let Some(number) = self.superfluous(&referenced) {
-            self.generations.remove(&number);
+            self.forget(number);
         }
         let excess = self.events.len().saturating_sub(MAX_EVENTS);
         self.events.drain(..excess);
         self
+    }
+
+    /// Drops a generation. What was applied on top of it is then on top of another generation of the same policy, or of
+    /// the one before that.
+    fn forget(&mut self, number: u64) {
+        let Some(record) = self.generations.remove(&number) else { return };
+        let is_sibling = |other: &Record| other.applied.is_some() && other.applied == record.applied;
+        let sibling = self.generations.range(..number).rev().find(|(_, other)| is_sibling(other));
+        let instead = sibling.map_or(record.before, |(number, _)| Some(*number));
+        for other in self.generations.values_mut().filter(|other| other.before == Some(number)) {
+            other.before = instead;
+        }
     }
 
     /// The next generation to drop: the oldest refresh where there are too many of them, else the oldest of all.

@@ -1,8 +1,11 @@
 //! How the records change: from a state, what was done, who did it and when, to the next state. Without I/O.
 
+mod chain;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Event, Generation, MadeBy, Pending, Record, State, Switching};
+use super::{Event, Generation, MadeBy, Manifest, Pending, Record, State, Switching};
 use crate::host::clock::Moment;
 
 /// Why a change is undone that was pending when the host rebooted.
@@ -28,7 +31,8 @@ impl State {
         let (number, made_by) = (generation.manifest.generation, generation.manifest.made_by);
         let mut after = self.clone();
         after.last = number;
-        after.generations.insert(number, Record::new(made_by, generation.rules.clone()));
+        let record = self.record_of(generation);
+        after.generations.insert(number, record);
         after.bring_into_force(self, Some(number), confirm_within, stamp);
         after.log(stamp, format!("{}: {}", made_by.name(), named(Some(number))));
         after
@@ -93,7 +97,7 @@ impl State {
     pub fn after_adoption(&self, rules: &str, stamp: Stamp<'_>) -> (Self, String) {
         let number = self.next_number();
         let mut after = State { last: number, current: Some(number), ..self.clone() };
-        after.generations.insert(number, Record::new(MadeBy::Found, rules.to_owned()));
+        after.generations.insert(number, Record::found(rules.to_owned()));
         let what = format!(
             "the kernel had other rules than {}; they are kept as {}",
             named(self.current),
@@ -153,7 +157,8 @@ impl State {
     pub fn under_way(&self, after: &Self, to: Option<u64>) -> Self {
         let new = after.generations.iter().filter(|(number, _)| !self.generations.contains_key(number));
         let mut generations = self.generations.clone();
-        generations.extend(new.map(|(number, record)| (*number, Record::new(record.made_by, record.rules.clone()))));
+        let untried = |record: &Record| Record { confirmed: None, rolled_back: None, ..record.clone() };
+        generations.extend(new.map(|(number, record)| (*number, untried(record))));
         State {
             switching: Some(Switching { from: self.current, to, pending: self.pending.clone() }),
             current: self.current,
@@ -234,9 +239,26 @@ impl State {
 }
 
 impl Record {
-    /// The record of a generation that nothing has happened to yet.
-    pub fn new(made_by: MadeBy, rules: String) -> Self {
-        Self { made_by, rules, confirmed: None, rolled_back: None }
+    /// The record of a generation that was found in the kernel.
+    pub fn found(rules: String) -> Self {
+        Self {
+            made_by: MadeBy::Found,
+            rules,
+            inputs: None,
+            applied: None,
+            before: None,
+            catalog: None,
+            lists: BTreeSet::new(),
+            confirmed: None,
+            rolled_back: None,
+        }
+    }
+
+    /// The record of a generation as its manifest describes it, without its place among the others.
+    pub fn of(manifest: &Manifest, rules: String) -> Self {
+        let catalog = manifest.policy.as_ref().map(|policy| policy.catalog.clone());
+        let (made_by, inputs, lists) = (manifest.made_by, manifest.inputs(), manifest.stored_lists());
+        Self { made_by, inputs, catalog, lists, ..Self::found(rules) }
     }
 }
 

@@ -3,7 +3,8 @@
 # kernel and DNS, with other verbs of the program and with nft. What fails is the last line that the journal has.
 set -eux
 
-verb=$1 policy=${2-}
+verb=$1
+for policy; do :; done # the last argument
 program=/usr/local/libexec/edgeward
 state=/var/lib/edgeward
 net=/proc/thread-self/net
@@ -44,7 +45,7 @@ apply | refresh)
 	exec 9<"${policy%/*}"
 	flock 9
 	exec 9<&-
-	if [ "$verb" = refresh ]; then $program resolve "$policy"; fi
+	$program resolve "$policy"
 	$program compile -o $state/ruleset.new "$policy"
 	nft -f $state/ruleset.new
 	$program diff --against kernel "$policy"

@@ -199,7 +199,10 @@ impl Way for Program<'_> {
             Step::Refresh(policy, server) => {
                 self.refreshed += 1;
                 self.write_lists();
-                self.run("refresh", policy, &["--state-dir", &state, "--server", &self.server(server)]);
+                // A list that has changed comes with `apply` only.
+                let verb: &[&str] = if self.more.is_some() { &["apply", "--resolve"] } else { &["refresh"] };
+                let more = ["--state-dir", &state, "--server", &self.server(server)];
+                self.run(verb[0], policy, &[&verb[1..], &more].concat());
             }
             Step::Rollback(_) => edgeward(self.topology, self.path, &["rollback", "--state-dir", &state]),
         }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::host::generations::{Manifest, Version};
+use crate::host::generations::{Inputs, Manifest, Version};
 
 const MINUTE: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -31,7 +31,7 @@ fn generation(number: u64, made_by: MadeBy) -> Generation {
         policy: None,
         sha256: Default::default(),
     };
-    Generation::new(manifest, String::new(), format!("rules {number}"), None, None)
+    Generation::new(manifest, String::new(), format!("rules {number}"), Inputs::default())
 }
 
 /// The state with one more generation.
@@ -67,7 +67,12 @@ fn an_applied_generation_is_in_force_and_loaded_at_boot() {
     let state = applied(&State::default(), None, 10);
     assert_eq!((state.last, state.armed, state.current, state.confirmed), (1, 0, Some(1), Some(1)));
     assert_eq!((&state.pending, state.undone, &state.switching), (&None, None, &None));
-    let record = Record { confirmed: Some(time(10)), ..Record::new(MadeBy::Apply, "rules 1".to_owned()) };
+    let record = Record {
+        made_by: MadeBy::Apply,
+        applied: Some(1),
+        confirmed: Some(time(10)),
+        ..Record::found("rules 1".to_owned())
+    };
     assert_eq!(state.generations[&1], record);
     let event = Event { at: time(10), by: "alice".to_owned(), what: "apply: generation 1".to_owned() };
     assert_eq!(state.events, [event]);
@@ -174,7 +179,7 @@ fn what_was_undone_is_remembered_until_something_is_applied() {
 fn a_table_found_in_the_kernel_becomes_a_generation() {
     let (state, note) = then(30, |stamp| two().after_adoption("others", stamp));
     assert_eq!((state.last, state.current, state.confirmed), (3, Some(3), Some(2)));
-    assert_eq!(state.generations[&3], Record::new(MadeBy::Found, "others".to_owned()));
+    assert_eq!(state.generations[&3], Record::found("others".to_owned()));
     assert_eq!(note, "the kernel had other rules than generation 2; they are kept as generation 3");
     assert_eq!(last_event(&state), note);
     // It can be left, and comes back by its number.
@@ -252,7 +257,7 @@ fn an_interrupted_rollback_forgets_nothing() {
     let lost = then(30, |stamp| two().after_loss(stamp)).0;
     let undone = then(100, |stamp| pending().after_undo(EXPIRED, stamp));
     let mut unknown = State { last: 3, ..State::default() };
-    unknown.generations.extend([1, 2, 3].map(|number| (number, Record::new(MadeBy::Apply, String::new()))));
+    unknown.generations.extend([1, 2, 3].map(|number| (number, Record::found(String::new()))));
     for (before, to) in [(lost, 2), (undone, 3), (unknown, 1)] {
         let after = then(110, |stamp| before.after_rollback(Some(to), None, stamp));
         let (state, _) =
@@ -341,7 +346,7 @@ fn a_number_has_a_next_one() {
     let whole = |last, armed| State { last, armed, ..two() }.checked().is_ok();
     assert!(whole(MAX_NUMBER, MAX_NUMBER) && !whole(MAX_NUMBER + 1, 0) && !whole(2, u64::MAX));
     let mut state = two();
-    state.generations.insert(u64::MAX, Record::new(MadeBy::Found, String::new()));
+    state.generations.insert(u64::MAX, Record::found(String::new()));
     assert_eq!(state.checked().unwrap_err(), format!("the number {} is out of range", u64::MAX));
     assert_eq!(State { last: MAX_NUMBER, ..two() }.next_number(), MAX_NUMBER + 1);
 }

@@ -1,0 +1,89 @@
+//! What stored generations were compiled from: catalog, policy, lists and lockfile, as they were.
+
+use std::path::Path;
+
+use anyhow::anyhow;
+use serde_json::Value;
+
+use super::{LoadedPolicy, load_catalog, load_with};
+use crate::catalog::{Catalog, FILES};
+use crate::cli::failure::Failure;
+use crate::diag::{Problems, Severity};
+use crate::host::generations::{LOCKFILE, POLICY, PolicyFacts, Store};
+use crate::host::lists;
+use crate::net::{Family, PrefixSet};
+use crate::policy::syntax::PeersList;
+use crate::resolution::Resolution;
+use crate::ruleset::Ruleset;
+
+/// The catalog of a generation. Earlier versions did not store it: then the chosen one is used, if it is the same.
+pub(crate) fn kept_catalog(
+    store: &Store,
+    number: u64,
+    facts: &PolicyFacts,
+    chosen: Option<&Path>,
+) -> Result<Catalog, Failure> {
+    let digest = &facts.catalog;
+    let Some(files) = store.catalog_files(digest, FILES)? else {
+        let catalog = load_catalog(chosen)?;
+        if catalog.digest == *digest {
+            return Ok(catalog);
+        }
+        let other =
+            chosen.map_or_else(|| "the built-in catalog".to_owned(), |folder| format!("`{}`", folder.display()));
+        return Err(Failure::usage(anyhow!(
+            "generation {number} was made with the catalog {digest}, which is not stored, and {other} is another one"
+        )));
+    };
+    let catalog = Catalog::parse(files).map_err(|error| Failure::invalid(error.source, error.diagnostics))?;
+    match catalog.digest == *digest {
+        true => Ok(catalog),
+        false => Err(Failure::system(anyhow!("`{}` is damaged", store.catalog(digest).display()))),
+    }
+}
+
+/// The policy of a generation with its answers and its lists, checked with a catalog.
+///
+/// `None` if the generation has no usable policy. Problems that this version or this catalog finds in it are a failure.
+pub(crate) fn kept_policy(
+    store: &Store,
+    number: u64,
+    facts: &PolicyFacts,
+    catalog: &Catalog,
+) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
+    let (Ok(mut source), Ok(ruleset)) = (store.text(number, POLICY), store.ruleset(number)) else { return Ok(None) };
+    source.name = format!("generation {number}: {POLICY}");
+    let mut lists = |id: &str, _: &str| kept_list(store, facts, &ruleset, id);
+    let loaded = load_with(source, catalog, facts.target.parse().ok(), Severity::Error, &mut lists)?;
+    let resolution = match store.text(number, LOCKFILE) {
+        Ok(source) => Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default()),
+        Err(_) => Some(Resolution::default()),
+    };
+    Ok(resolution.map(|resolution| (loaded, resolution)))
+}
+
+/// The list of an `allow` row. Earlier versions did not store it: then it is what was compiled from it.
+fn kept_list(store: &Store, facts: &PolicyFacts, ruleset: &Ruleset, id: &str) -> Result<PeersList, String> {
+    let rows = facts.lists.as_array().into_iter().flatten();
+    let row = rows.into_iter().find(|row| row["flow"] == id).unwrap_or(&Value::Null);
+    let entries = row["entries"].as_u64().unwrap_or_default();
+    let sha256 = row["sha256"].as_str().unwrap_or_default().to_owned();
+    let addresses = match row["stored"].as_str() {
+        None => compiled_list(ruleset, id),
+        Some(stored) => {
+            let path = store.list(stored);
+            let list = lists::read_file(&path).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+            if list.sha256 != stored {
+                return Err(format!("`{}` is damaged", path.display()));
+            }
+            list.addresses
+        }
+    };
+    Ok(PeersList { addresses, entries, sha256 })
+}
+
+/// The prefixes of an `allow` row, from a generation's ruleset.
+fn compiled_list(ruleset: &Ruleset, id: &str) -> PrefixSet {
+    let sets = Family::BOTH.map(|family| ruleset.sets.get(&format!("{id}_{}", family.name())));
+    PrefixSet::union_of(sets.into_iter().flatten().map(|set| &set.elements))
+}
