@@ -20,7 +20,7 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint bench audit fuzz build install clean system dnsmasq iprange systemd lint-tools
+.PHONY: help demo test test-quick lint bench audit fuzz build install clean system dnsmasq iprange systemd faketime lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,8 @@ demo: system ## Shows a policy at work in temporary network namespaces; the host
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
 
 # No test is skipped.
-REQUIRE := REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1
+REQUIRE := REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1 \
+	REQUIRE_FAKETIME=1
 TEST := $(REQUIRE) $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 # The tests that take long. `make test-quick` runs the other ones, and of these a sample of each kind.
@@ -40,10 +41,10 @@ SAMPLE := express_connect_flannel:: dhcpv6_asks_all_servers_on_the_link a_list_t
 	services_may_do_what_their_verbs_do who_restarts_nftables_does_not_leave_the_host_open
 QUICK := $(filter-out $(SLOW),$(basename $(notdir $(wildcard tests/*.rs))))
 
-test: system dnsmasq systemd iprange ## Runs all tests, including those with real packets, DNS servers and systemd units
+test: system dnsmasq systemd iprange faketime ## Runs all tests, including those with real packets, DNS servers and systemd units
 	$(TEST)
 
-test-quick: system dnsmasq systemd iprange ## Runs most tests, and a sample of the slow ones: under three minutes, once built
+test-quick: system dnsmasq systemd iprange faketime ## Runs most tests, and a sample of the slow ones: under three minutes, once built
 	$(TEST) --lib $(QUICK:%=--test %)
 	$(TEST) $(SLOW:%=--test %) -- $(SAMPLE)
 
@@ -118,6 +119,10 @@ systemd:
 # iprange merges lists of prefixes: `aggregate` is compared with it. Tests check that the sets of ipset are left alone.
 iprange:
 	$(call require,iprange ipset,iprange ipset)
+
+# A wrong clock for one process.
+faketime:
+	$(call require,faketime,faketime)
 
 # nft and ip.
 system:

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use edgeward::diag::Problems;
 use edgeward::net::{DomainName, Family};
-use edgeward::resolution::{Answer, Question, Reply, Resolution, Rules, Trust, update};
+use edgeward::resolution::{Answer, Moment, Question, Reply, Resolution, Rules, Trust, update};
 use edgeward::source::Source;
 use jiff::{SignedDuration, Timestamp};
 use support::random::Dice;
@@ -18,7 +18,7 @@ use support::random::Dice;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn rules() -> Rules {
-    Rules { linger: 24 * HOUR, max_stale: 7 * 24 * HOUR, max_addresses: 8, trust: Trust::default() }
+    Rules { linger: 24 * HOUR, max_stale: 7 * 24 * HOUR, max_addresses: 8, max_gathered: 12, trust: Trust::default() }
 }
 
 fn start() -> Timestamp {
@@ -27,6 +27,51 @@ fn start() -> Timestamp {
 
 fn at(hours: i64) -> Timestamp {
     start() + SignedDuration::from_hours(hours)
+}
+
+/// A right clock, some hours after the start, on one boot.
+fn moment(hours: i64) -> Moment {
+    Host::default().moment(SignedDuration::from_hours(hours))
+}
+
+/// A host whose clock may be wrong.
+#[derive(Clone, Default)]
+struct Host {
+    boots: u8,
+    /// When it booted.
+    booted: SignedDuration,
+    /// What its clock shows in place of the time; 1970 counts from the boot.
+    wrong: Wrong,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Wrong {
+    #[default]
+    No,
+    In1970,
+    By(SignedDuration),
+}
+
+const YEAR: SignedDuration = SignedDuration::from_hours(365 * 24);
+
+impl Host {
+    /// What the clocks show some time after the start.
+    fn moment(&self, elapsed: SignedDuration) -> Moment {
+        // It was booted a day before the start.
+        let since_boot = elapsed - self.booted + SignedDuration::from_hours(if self.boots == 0 { 24 } else { 0 });
+        let time = match self.wrong {
+            Wrong::No => start() + elapsed,
+            Wrong::In1970 => Timestamp::UNIX_EPOCH + since_boot,
+            Wrong::By(error) => start() + elapsed + error,
+        };
+        let boot = Some(format!("00000000-0000-4000-8000-0000000000{:02x}", self.boots));
+        Moment { time, since_boot: since_boot.try_into().unwrap(), boot }
+    }
+
+    fn reboot(&mut self, elapsed: SignedDuration) {
+        self.boots += 1;
+        self.booted = elapsed;
+    }
 }
 
 fn name() -> DomainName {
@@ -54,8 +99,8 @@ fn known(resolution: &Resolution) -> Vec<String> {
 #[track_caller]
 fn check(v4: Reply, v6: Reply, hours: i64, expected: &[&str]) {
     let first = said(addresses(&["1.1.1.1", "1.1.1.2"]), addresses(&["2001:db8::1"]));
-    let (before, _) = update(&Resolution::default(), &first, at(0), &rules());
-    let (after, _) = update(&before, &said(v4.clone(), v6.clone()), at(hours), &rules());
+    let (before, _) = update(&Resolution::default(), &first, &moment(0), &rules());
+    let (after, _) = update(&before, &said(v4.clone(), v6.clone()), &moment(hours), &rules());
     assert_eq!(known(&after), expected, "{v4:?} and {v6:?} after {hours} h");
 }
 
@@ -96,17 +141,19 @@ fn an_answer_that_is_not_believed_removes_nothing() {
     let many: Vec<String> = (0..9).map(|last| format!("2.2.2.{last}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     check(addresses(&many), Reply::Timeout, 25, &["1.1.1.1", "1.1.1.2", "2001:db8::1"]);
-    let (_, summary) = update(&Resolution::default(), &said(addresses(&many), Reply::NoData), at(0), &rules());
+    let (_, summary) = update(&Resolution::default(), &said(addresses(&many), Reply::NoData), &moment(0), &rules());
     assert_eq!(summary[&name()].too_many, Some(9));
-    let (_, summary) = update(&Resolution::default(), &said(addresses(&["10.0.0.1"]), Reply::NoData), at(0), &rules());
+    let (_, summary) =
+        update(&Resolution::default(), &said(addresses(&["10.0.0.1"]), Reply::NoData), &moment(0), &rules());
     assert_eq!(summary[&name()].refused.len(), 1);
     assert!(!summary[&name()].answered());
 }
 
 #[test]
 fn a_failure_of_everything_changes_nothing() {
-    let (before, _) = update(&Resolution::default(), &said(addresses(&["1.1.1.1"]), Reply::NoData), at(0), &rules());
-    let (after, summary) = update(&before, &said(Reply::Timeout, Reply::ServFail), at(100), &rules());
+    let (before, _) =
+        update(&Resolution::default(), &said(addresses(&["1.1.1.1"]), Reply::NoData), &moment(0), &rules());
+    let (after, summary) = update(&before, &said(Reply::Timeout, Reply::ServFail), &moment(100), &rules());
     assert_eq!(before, after);
     assert_eq!(summary[&name()].stale_at, Some(at(7 * 24)));
 }
@@ -134,15 +181,37 @@ fn of_family(addresses: impl Iterator<Item = IpAddr>, family: Family) -> BTreeSe
 #[test]
 fn laws_over_simulated_weeks() {
     let rules = rules();
-    for seed in 0..400 {
+    for seed in 0..800 {
         let mut dice = Dice::new(seed);
-        let mut now = start();
+        let mut host = Host::default();
+        let mut elapsed = SignedDuration::ZERO;
         let mut resolution = Resolution::default();
         let mut answered: BTreeMap<IpAddr, Timestamp> = BTreeMap::new();
-        for _ in 0..60 {
-            now += SignedDuration::from_mins(1 + dice.below(600) as i64);
+        // The first run with an answer since the host was rebooted or its clock was wrong, which only half of the hosts have.
+        let mut right_since = None;
+        for _ in 0..100 {
+            elapsed += SignedDuration::from_mins(1 + dice.below(600) as i64);
+            if seed % 2 == 1 {
+                // For one run: a clock that stays wrong is believed in the end.
+                host.wrong = match dice.below(10) {
+                    _ if host.wrong != Wrong::No => Wrong::No,
+                    0 => Wrong::In1970,
+                    1 => Wrong::By(YEAR),
+                    2 => Wrong::By(14 * YEAR),
+                    _ => Wrong::No,
+                };
+                if dice.below(6) == 0 {
+                    host.reboot(elapsed - SignedDuration::from_secs(40));
+                    right_since = None;
+                }
+                if host.wrong != Wrong::No {
+                    right_since = None;
+                }
+            }
+            let now = start() + elapsed;
+            let moment = host.moment(elapsed);
             let answers = said(random_reply(&mut dice, Family::V4), random_reply(&mut dice, Family::V6));
-            let (next, _) = update(&resolution, &answers, now, &rules);
+            let (next, _) = update(&resolution, &answers, &moment, &rules);
             for (question, answer) in &answers {
                 if let Reply::Addresses { addresses, .. } = &answer.reply {
                     let good = addresses.iter().filter(|address| rules.trust.distrusts(&name(), **address).is_none());
@@ -158,6 +227,14 @@ fn laws_over_simulated_weeks() {
                     }
                 }
             }
+            // Where the clock is right, the lockfile's time is the time, at the latest an hour after the first answer.
+            let is_recorded = host.wrong == Wrong::No && next.clock != resolution.clock;
+            right_since = right_since.or(is_recorded.then_some(elapsed));
+            if right_since.is_some_and(|since| elapsed - since > SignedDuration::from_hours(1)) {
+                let time = next.time(&moment, rules.linger);
+                let error = now.duration_since(time).abs();
+                assert!(error <= SignedDuration::from_mins(5), "seed {seed}: {time} in place of {now}");
+            }
             // An address that was in an answer within `linger` is never missing, and a refused one is never there.
             let present: BTreeSet<IpAddr> = next.addresses(&name()).collect();
             for (address, last) in &answered {
@@ -166,6 +243,16 @@ fn laws_over_simulated_weeks() {
                 }
             }
             assert!(present.iter().all(|address| answered.contains_key(address)), "seed {seed} at {now}: {present:?}");
+            // An address that no answer has is removed: a wrong clock delays it by four days at most, since it hides the
+            // time that the host was off.
+            let delay = if seed % 2 == 1 { 4 } else { 0 };
+            for address in &present {
+                let age = now.duration_since(answered[address]);
+                assert!(
+                    age <= SignedDuration::from_hours((1 + 7 + delay) * 24),
+                    "seed {seed} at {now}: {address} stays"
+                );
+            }
             // The order of answers, and of the addresses in them, means nothing.
             let mut shuffled = dice.some(&answers, answers.len());
             for (_, answer) in &mut shuffled {
@@ -173,7 +260,7 @@ fn laws_over_simulated_weeks() {
                     addresses.reverse();
                 }
             }
-            assert_eq!(update(&resolution, &shuffled, now, &rules).0, next);
+            assert_eq!(update(&resolution, &shuffled, &moment, &rules).0, next);
             resolution = next;
         }
         // The lockfile holds all of it.
@@ -182,4 +269,42 @@ fn laws_over_simulated_weeks() {
         assert_eq!(read.as_ref(), Some(&resolution), "{problems:?}\n{}", resolution.yaml());
         assert_eq!(read.map(|read| read.yaml()), Some(resolution.yaml()));
     }
+}
+
+#[test]
+fn a_name_gathers_a_bounded_number_of_addresses() {
+    let rules = rules();
+    let mut resolution = Resolution::default();
+    let mut dropped = 0;
+    for run in 0..60 {
+        let answer: Vec<String> = (0..4).map(|last| format!("2.2.{run}.{last}")).collect();
+        let answer: Vec<&str> = answer.iter().map(String::as_str).collect();
+        let elapsed = SignedDuration::from_mins(run * 5);
+        let answers = said(addresses(&answer), addresses(&["2001:db8::1"]));
+        let (next, summary) = update(&resolution, &answers, &Host::default().moment(elapsed), &rules);
+        resolution = next;
+        dropped += summary[&name()].dropped.len();
+        // The newest answers stay, the oldest go; the other family has a bound of its own.
+        let newest = (run - 2).max(0)..=run;
+        let expected: BTreeSet<IpAddr> = newest
+            .flat_map(|run| (0..4).map(move |last| format!("2.2.{run}.{last}")))
+            .chain(["2001:db8::1".to_owned()])
+            .map(|address| address.parse().unwrap())
+            .collect();
+        assert_eq!(resolution.addresses(&name()).collect::<BTreeSet<_>>(), expected, "run {run}");
+    }
+    assert_eq!(dropped, 57 * 4);
+}
+
+#[test]
+fn the_newest_answer_is_kept_though_it_exceeds_the_bound() {
+    let rules = Rules { max_gathered: 2, ..rules() };
+    let three = said(addresses(&["1.1.1.1", "1.1.1.2", "1.1.1.3"]), Reply::NoData);
+    let (before, _) = update(&Resolution::default(), &three, &moment(0), &rules);
+    assert_eq!(known(&before), ["1.1.1.1", "1.1.1.2", "1.1.1.3"]);
+    let (after, _) = update(&before, &said(addresses(&["1.1.1.4"]), Reply::NoData), &moment(1), &rules);
+    assert_eq!(known(&after), ["1.1.1.1", "1.1.1.4"]);
+    // A failure drops none.
+    let (after, _) = update(&before, &said(Reply::ServFail, Reply::ServFail), &moment(1), &rules);
+    assert_eq!(after, before);
 }

@@ -1,6 +1,7 @@
 //! `edgeward resolve` and `hosts`, whole, against a server that misbehaves on request.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
+#![allow(clippy::print_stderr, reason = "what is skipped")]
 
 #[macro_use]
 mod support;
@@ -177,4 +178,102 @@ fn programs_read_the_summary() {
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(rows[2]["name"], "mirror.example.com");
     assert_eq!(rows[2]["added"][0], "203.0.113.7");
+}
+
+/// The library that gives a program another clock; `None`, with a word, where it is not installed.
+fn libfaketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").unwrap().flatten().map(|entry| entry.path());
+    let found = folders.map(|folder| folder.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+    if found.is_none() {
+        let required = std::env::var_os("REQUIRE_FAKETIME").is_some_and(|value| value == "1");
+        assert!(!required, "REQUIRE_FAKETIME=1, but libfaketime is not installed");
+        eprintln!("skipped: libfaketime is not installed");
+    }
+    found
+}
+
+/// The lines of a lockfile that are addresses of a name.
+fn addresses(lock: &str, name: &str) -> Vec<String> {
+    let rows = lock.split("- name: ").find(|row| row.starts_with(name)).unwrap();
+    let addresses = rows.lines().filter_map(|line| line.trim().strip_prefix("- {address: "));
+    addresses.map(|line| line.split(',').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_wrong_clock_neither_expires_nor_keeps_an_address() {
+    let Some(faketime) = libfaketime() else { return };
+    let site = Site::new();
+    let zone = |address| {
+        let name = |zone: Zone, name| zone.name(name, Entry::addresses(&[address], 60));
+        name(name(Zone::default(), "mirror.example.com"), "backup.example.com").serve()
+    };
+    let resolve = |server: &DnsServer, clock: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
+        command.arg("resolve").arg(site.policy()).args(["--server", &server.address().to_string()]);
+        if !clock.is_empty() {
+            command.env("LD_PRELOAD", &faketime).env("FAKETIME", clock).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        text(&command.output().unwrap().stderr)
+    };
+    let (first, second) = (zone("203.0.113.21"), zone("203.0.113.22"));
+    let mut silent = zone("203.0.113.23");
+    silent.stop();
+    let both = ["203.0.113.21", "203.0.113.22"];
+    assert!(!resolve(&first, "").contains("not believed"));
+    // For one run in which the name fails, moves, or stays.
+    for clock in ["@1970-01-01 00:01:00", "@2040-01-01 00:00:00"] {
+        for server in [&silent, &second, &first] {
+            let said = resolve(server, clock);
+            assert!(said.contains("the clock is not believed"), "{said}");
+        }
+        assert_eq!(addresses(&site.lock(), "mirror"), both, "at {clock}");
+        assert!(!resolve(&second, "").contains("not believed"));
+        assert_eq!(addresses(&site.lock(), "mirror"), both, "after {clock}");
+        let lock = site.lock();
+        assert!(!lock.contains("2040-") && !lock.contains("1970-"), "no time stamp is wrong: {lock}");
+    }
+    // After two reboots that agree, it is later indeed.
+    let path = site.folder.path().join("site.lock.yaml");
+    for (clock, boot) in [("@2040-01-01 00:00:00", "1"), ("@2040-01-02 00:00:00", "2")] {
+        let lock = site.lock();
+        let start = lock.find("boot: \"").unwrap() + 7;
+        let id = format!("0000000{boot}-0000-4000-8000-000000000000");
+        fs::write(&path, lock.replace(&lock[start..start + 36], &id)).unwrap();
+        assert_eq!(addresses(&site.lock(), "mirror"), both);
+        resolve(&second, clock);
+    }
+    assert_eq!(addresses(&site.lock(), "mirror"), ["203.0.113.22"]);
+    assert!(site.lock().contains("last-seen: 2040-01-02T00:00:0"));
+}
+
+#[test]
+fn a_name_that_gathers_too_many_addresses_is_reported() {
+    let site = Site::new();
+    let policy = POLICY.replace("attempts: 1}", "attempts: 1, max-addresses: 1, max-gathered: 1}");
+    fs::write(site.policy(), policy).unwrap();
+    let zone = |address| {
+        let entry = |address| Entry::addresses(&[address], 60);
+        Zone::default().name("mirror.example.com", entry(address)).name("backup.example.com", entry(address)).serve()
+    };
+    ends(site.resolve(&zone("203.0.113.21"), &[]), 0);
+    let said = ends(site.resolve(&zone("203.0.113.22"), &[]), 0);
+    assert!(said.contains("mirror.example.com has more addresses than `resolve.max-gathered` permits (1); the oldest address is dropped"), "{said}");
+    assert_eq!(addresses(&site.lock(), "mirror"), ["203.0.113.22"]);
+}
+
+#[test]
+fn a_run_without_an_answer_writes_nothing() {
+    let site = Site::new();
+    let mut server = good().serve();
+    server.stop();
+    ends(site.resolve(&server, &[]), 3);
+    assert!(!site.folder.path().join("site.lock.yaml").exists());
+    // By hand, with a row for one of three names, in another form than edgeward's.
+    let lock = "version: 1\nnames:\n- {name: mirror.example.com, addresses: [{address: 203.0.113.7, \
+                first-seen: 2026-11-21T00:00:00Z, last-seen: 2026-11-21T00:00:00Z}]}\n";
+    let path = site.folder.path().join("site.lock.yaml");
+    fs::write(&path, lock).unwrap();
+    let written = fs::metadata(&path).unwrap().modified().unwrap();
+    ends(site.resolve(&server, &[]), 3);
+    assert_eq!((site.lock().as_str(), fs::metadata(&path).unwrap().modified().unwrap()), (lock, written));
 }

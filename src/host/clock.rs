@@ -6,16 +6,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
 
-/// One reading of the clocks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moment {
-    /// The time of day, as [`now`].
-    pub time: Timestamp,
-    /// The time since the host booted, as [`since_boot`].
-    pub since_boot: Duration,
-    /// The boot that this time belongs to, as [`boot_id`].
-    pub boot: Option<String>,
-}
+pub use crate::resolution::Moment;
 
 impl Moment {
     /// Reads the clocks.

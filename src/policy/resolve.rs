@@ -27,6 +27,7 @@ impl Policy {
             linger: self.resolve.linger.value.0,
             max_stale: self.resolve.max_stale.value.0,
             max_addresses: self.resolve.max_addresses.0.into(),
+            max_gathered: self.resolve.max_gathered.value.0.max(self.resolve.max_addresses.0).into(),
             trust: Trust {
                 cloud: leased.then(|| set(&[&networks.cloud_services, &networks.vpc])),
                 internal_suffixes: cloud.internal_names.label_suffixes.value.clone(),
@@ -38,13 +39,20 @@ impl Policy {
         }
     }
 
-    /// Reports durations that contradict each other.
+    /// Reports durations and bounds that contradict each other.
     pub(super) fn check_resolve(&self, problems: &mut Problems) {
         let (max_stale, linger) = (self.resolve.max_stale, self.resolve.linger);
         if max_stale.value.0 < linger.value.0 {
             let place = if max_stale.is_written() { max_stale.span } else { linger.span };
             let message = "`resolve.max-stale` is shorter than `resolve.linger`";
             problems.push_with_help(Code::InvalidDuration, place, message, "raise `max-stale` to at least `linger`");
+        }
+        let (gathered, one_answer) = (self.resolve.max_gathered, self.resolve.max_addresses);
+        if gathered.is_written() && gathered.value.0 < one_answer.0 {
+            let message =
+                format!("`resolve.max-gathered` is less than `resolve.max-addresses`, which is {}", one_answer.0);
+            let help = "raise `max-gathered`: the addresses of one answer are all kept";
+            problems.push_with_help(Code::InvalidNumber, gathered.span, message, help);
         }
     }
 }

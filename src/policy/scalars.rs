@@ -48,6 +48,11 @@ number! {
     pub struct MaxAddresses(pub u16), 1 to 4096
 }
 
+number! {
+    /// How many addresses of one family a name keeps, 1 to 65535.
+    pub struct MaxGathered(pub u16), 1 to 65535
+}
+
 by_word!(Side, "Who opens a flow.", &[Side::Inbound, Side::Outbound], Side::name);
 
 words! {

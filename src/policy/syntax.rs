@@ -12,7 +12,8 @@ use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName, record};
 
 pub use super::scalars::{
-    Attempts, Denial, FlowId, MaxAddresses, PeersFile, PeersList, PolicyName, Port, WrittenDuration, parse_duration,
+    Attempts, Denial, FlowId, MaxAddresses, MaxGathered, PeersFile, PeersList, PolicyName, Port, WrittenDuration,
+    parse_duration,
 };
 
 record! {
@@ -132,6 +133,8 @@ record! {
         pub allow_private: Vec<Spanned<DomainName>>,
         /// An answer with more addresses is not accepted.
         pub max_addresses: MaxAddresses = MaxAddresses(64),
+        /// How many addresses of one family a name keeps; those last seen longest ago are dropped.
+        pub max_gathered: Spanned<MaxGathered> = Spanned::unwritten(MaxGathered(256)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{NameRecord, Resolution};
+use super::{LockfileClock, NameRecord, Resolution};
 
 impl Resolution {
     /// The newer record of each name that either has; ours, if both are of the same time.
@@ -14,6 +14,8 @@ impl Resolution {
                 ours.clone_from(theirs);
             }
         }
+        let order = |clock: &LockfileClock| (clock.at, clock.since_boot);
+        self.clock = other.clock.clone().into_iter().chain(self.clock).max_by_key(order);
         self
     }
 }
@@ -21,8 +23,7 @@ impl Resolution {
 impl NameRecord {
     /// When a server last answered.
     fn newest(&self) -> Option<Timestamp> {
-        let answers = self.answers.values().map(|answer| answer.at);
-        answers.chain(self.addresses.values().map(|seen| seen.last)).max()
+        self.seen().max()
     }
 }
 
@@ -39,7 +40,7 @@ mod tests {
                 NameRecord { addresses: [(address.parse().unwrap(), seen)].into(), ..NameRecord::default() }
             };
             let names = names.iter().map(|(name, address, at)| (name.parse().unwrap(), record(address, *at)));
-            Resolution { names: names.collect() }
+            Resolution { clock: None, names: names.collect() }
         };
         let ours = of(&[("a.example", "10.0.0.1", 10), ("b.example", "10.0.0.1", 10), ("c.example", "10.0.0.1", 10)]);
         let theirs = of(&[("a.example", "10.0.0.2", 9), ("b.example", "10.0.0.2", 10), ("c.example", "10.0.0.2", 11)]);

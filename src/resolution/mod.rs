@@ -2,17 +2,22 @@
 //!
 //! The format is described in `docs/lockfile.md`, the rules in `docs/resolution.md`.
 
+mod clock;
 mod merge;
 mod reply;
+#[cfg(test)]
+mod tests;
 mod trust;
 mod update;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
+pub use clock::{CONFIRMATION, DoubtedClock, LockfileClock, Moment, TOLERANCE};
 pub use reply::{Answer, Question, Reply};
 pub use trust::{Distrust, Trust};
 pub use update::{Change, Rules, Summary, update};
@@ -63,13 +68,56 @@ scalar!(DnsServer, { "type": "string" }, "DnsServer", |node, problems| {
     node.parsed("the address and port of a server", help, problems, |text| text.parse().ok()).map(DnsServer)
 });
 
+number! {
+    /// A time since boot in seconds.
+    pub struct SinceBoot(pub u32), 0 to 2147483647
+}
+
+/// The random id of a boot, a UUID in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BootId(pub String);
+
+scalar!(BootId, { "type": "string", "pattern": "^[0-9a-f-]{36}$" }, "BootId", |node, problems| {
+    let help = (Code::InvalidText, "delete the line `clock`, or copy `/proc/sys/kernel/random/boot_id`");
+    let is_id = |text: &str| text.len() == 36 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    node.parsed("the id of a boot", help, problems, |text| is_id(text).then(|| text.to_owned())).map(BootId)
+});
+
 record! {
     /// A lockfile.
     pub struct Lockfile {
         /// The version of the format: 1.
         pub version: FormatVersion,
+        /// The clock of the run that wrote it.
+        pub clock: Option<ClockRow>,
         /// The names, sorted.
         pub names: Vec<NameRow>,
+    }
+}
+
+record! {
+    /// The clock of the run that wrote the lockfile.
+    pub struct ClockRow {
+        /// The time of that run.
+        pub at: Time,
+        /// The boot of the host.
+        pub boot: Option<BootId>,
+        /// The time since that boot, in seconds.
+        pub since_boot: SinceBoot,
+        /// The clock of that boot if it disagrees, and is not believed.
+        pub doubted: Option<DoubtedRow>,
+    }
+}
+
+record! {
+    /// A clock that is not believed.
+    pub struct DoubtedRow {
+        /// The time that it showed first.
+        pub time: Time,
+        /// The time since boot then, in seconds.
+        pub since_boot: SinceBoot,
+        /// If the host may have been off for the difference: the lockfile's time at the first run after the reboot.
+        pub rebooted_at: Option<Time>,
     }
 }
 
@@ -163,6 +211,8 @@ pub struct Seen {
 /// The DNS answers by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Resolution {
+    /// The clock of the run that wrote them.
+    pub clock: Option<LockfileClock>,
     /// What is known, by name.
     pub names: BTreeMap<DomainName, NameRecord>,
 }
@@ -185,7 +235,8 @@ impl Resolution {
                 problems.push(Code::DuplicateId, row.name.span, message);
             }
         }
-        (!problems.has_errors()).then_some(Self { names })
+        let clock = file.clock.map(clock_of);
+        (!problems.has_errors()).then_some(Self { clock, names })
     }
 
     /// The addresses of a name; none if it has no answer.
@@ -196,6 +247,20 @@ impl Resolution {
     /// The lockfile's text.
     pub fn yaml(&self) -> String {
         write::yaml(self)
+    }
+}
+
+fn clock_of(row: ClockRow) -> LockfileClock {
+    let seconds = |since_boot: SinceBoot| Duration::from_secs(since_boot.0.into());
+    LockfileClock {
+        at: row.at.0,
+        boot: row.boot.map(|boot| boot.0),
+        since_boot: seconds(row.since_boot),
+        doubted: row.doubted.map(|row| DoubtedClock {
+            time: row.time.0,
+            since_boot: seconds(row.since_boot),
+            rebooted_at: row.rebooted_at.map(|time| time.0),
+        }),
     }
 }
 

@@ -7,9 +7,12 @@
 //! | no data for either family, no such name | kept for `max-stale` after the newest was last seen |
 //! | anything else: no answer at all | kept for `max-stale` after the newest was last seen |
 //!
+//! After an answer, a name has at most `max_gathered` addresses of a family: those last seen longest ago are dropped.
+//!
 //! A server that says "no such name" may be as broken as one that does not answer. So a name as a whole expires only by
 //! `max-stale`, and then the compile fails: nothing is permitted or denied silently.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::reply::{Answer, Question, Reply};
 use super::trust::{Distrust, Trust};
-use super::{AnswerKind, Answered, NameRecord, Resolution, Seen};
+use super::{AnswerKind, Answered, LockfileClock, Moment, NameRecord, Resolution, Seen};
 use crate::net::{DomainName, Family};
 
 /// How long addresses are kept, and which are accepted.
@@ -30,6 +33,8 @@ pub struct Rules {
     pub max_stale: Duration,
     /// An answer with more addresses is not accepted.
     pub max_addresses: usize,
+    /// The most addresses of a family that a name keeps. Those of the newest answer are always kept.
+    pub max_gathered: usize,
     /// Which addresses are accepted.
     pub trust: Trust,
 }
@@ -49,6 +54,8 @@ pub struct Change {
     pub lingering: BTreeSet<IpAddr>,
     /// Addresses that were dropped.
     pub expired: BTreeSet<IpAddr>,
+    /// Addresses that were dropped because the name gathered too many: those last seen longest ago.
+    pub dropped: BTreeSet<IpAddr>,
     /// Addresses that were not accepted.
     pub refused: BTreeMap<IpAddr, Distrust>,
     /// The number of addresses of an answer that was not accepted because it had too many.
@@ -58,6 +65,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether this run got an answer that the lockfile records.
+    fn is_recorded(&self) -> bool {
+        self.answered() || self.replies.values().any(|reply| matches!(reply, Reply::NoData | Reply::NxDomain))
+    }
+
     /// Whether this run got addresses that were accepted.
     pub fn answered(&self) -> bool {
         !self.added.is_empty() || !self.kept.is_empty()
@@ -69,14 +81,15 @@ pub type Summary = BTreeMap<DomainName, Change>;
 
 /// Applies answers; a pure function of its arguments that does not depend on their order.
 ///
-/// Names without a query are dropped: the policy no longer has them.
+/// Names without a query are dropped: the policy no longer has them. If there is no answer and nothing expires, the result
+/// equals `old`.
 pub fn update(
     old: &Resolution,
     answers: &[(Question, Answer)],
-    now: Timestamp,
+    moment: &Moment,
     rules: &Rules,
 ) -> (Resolution, Summary) {
-    // Timestamps in the future (two clocks, or one that was set back) count as now.
+    let (known, clock) = old.at(moment, rules.linger);
     let mut by_name: BTreeMap<&DomainName, BTreeMap<Family, &Answer>> = BTreeMap::new();
     for (question, answer) in answers {
         by_name.entry(&question.name).or_default().insert(question.family, answer);
@@ -84,12 +97,38 @@ pub fn update(
     let mut names = BTreeMap::new();
     let mut summary = Summary::new();
     for (name, replies) in by_name {
-        let before = old.names.get(name).cloned().unwrap_or_default();
-        let (record, change) = update_name(name, before, &replies, now, rules);
-        names.insert(name.clone(), record);
+        let before = known.names.get(name).cloned();
+        let is_new = before.is_none();
+        let (record, change) = update_name(name, before.unwrap_or_default(), &replies, clock.at, rules);
+        // Without an answer there is nothing to record of a new name.
+        if !is_new || record != NameRecord::default() {
+            names.insert(name.clone(), record);
+        }
         summary.insert(name.clone(), change);
     }
-    (Resolution { names }, summary)
+    // The clock changes with every run; without an answer this alone is no reason to write the lockfile.
+    let is_unchanged = names == old.names
+        && !summary.values().any(Change::is_recorded)
+        && !is_doubt_recorded(old, &clock, moment, rules);
+    let clock = if is_unchanged { old.clock.clone() } else { Some(clock) };
+    (Resolution { clock, names }, summary)
+}
+
+/// Whether a lockfile without new answers must record that its clock is doubted, or no longer: only then can the clock be
+/// confirmed. It must if addresses would be stale by that clock, or if the clock is slow.
+fn is_doubt_recorded(old: &Resolution, clock: &LockfileClock, moment: &Moment, rules: &Rules) -> bool {
+    let was_doubted = old.clock.as_ref().and_then(|old| old.doubted);
+    let is_stale = |seen: &Seen| stale_at(seen.last, rules).is_some_and(|stale| stale < moment.time);
+    let addresses = || old.names.values().flat_map(|record| record.addresses.values());
+    match clock.doubted {
+        None => was_doubted.is_some(),
+        doubted if doubted == was_doubted => false,
+        Some(_) => addresses().next().is_some() && (moment.time < clock.at || addresses().any(is_stale)),
+    }
+}
+
+fn stale_at(last: Timestamp, rules: &Rules) -> Option<Timestamp> {
+    last.checked_add(rules.max_stale).ok()
 }
 
 fn update_name(
@@ -127,12 +166,12 @@ fn update_name(
                     list.insert(*address);
                     record.addresses.insert(*address, Seen { first: first.min(now), last: now, ttl: Some(*ttl) });
                 }
-                linger(known, now, rules.linger, &mut record, &mut change);
+                linger(known, family, now, rules, &mut record, &mut change);
             }
-            Accepted::NoData if name_answers => linger(known, now, rules.linger, &mut record, &mut change),
+            Accepted::NoData if name_answers => linger(known, family, now, rules, &mut record, &mut change),
             Accepted::NoData | Accepted::NxDomain | Accepted::Nothing => {
                 let newest = known.values().map(|seen| seen.last).max();
-                let stale_at = newest.and_then(|newest| newest.checked_add(rules.max_stale).ok());
+                let stale_at = newest.and_then(|newest| stale_at(newest, rules));
                 if stale_at.is_some_and(|stale_at| stale_at < now) {
                     change.expired.extend(known.into_keys());
                     continue;
@@ -146,26 +185,26 @@ fn update_name(
     (record, change)
 }
 
-/// Keeps addresses that answers no longer have until `linger` has passed.
+/// Keeps addresses that answers no longer have until `linger` has passed, if there are not too many.
 fn linger(
     known: BTreeMap<IpAddr, Seen>,
+    family: Family,
     now: Timestamp,
-    linger: Duration,
+    rules: &Rules,
     record: &mut NameRecord,
     change: &mut Change,
 ) {
-    for (address, seen) in known {
-        if record.addresses.contains_key(&address) {
-            continue;
-        }
-        let age = now.duration_since(seen.last);
-        if SignedDuration::try_from(linger).is_ok_and(|linger| age > linger) {
-            change.expired.insert(address);
-        } else {
-            change.lingering.insert(address);
-            record.addresses.insert(address, seen);
-        }
-    }
+    let answered = record.addresses.keys().filter(|address| Family::of(**address) == family).count();
+    let (mut lingering, expired): (Vec<_>, Vec<_>) =
+        known.into_iter().filter(|(address, _)| !record.addresses.contains_key(address)).partition(|(_, seen)| {
+            SignedDuration::try_from(rules.linger).is_ok_and(|limit| now.duration_since(seen.last) <= limit)
+        });
+    change.expired.extend(expired.into_iter().map(|(address, _)| address));
+    lingering.sort_unstable_by_key(|(address, seen)| (Reverse(seen.last), *address));
+    let free = rules.max_gathered.saturating_sub(answered).min(lingering.len());
+    change.dropped.extend(lingering.drain(free..).map(|(address, _)| address));
+    change.lingering.extend(lingering.iter().map(|(address, _)| address));
+    record.addresses.extend(lingering);
 }
 
 /// The accepted part of an answer.

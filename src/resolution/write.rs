@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Answered, Resolution};
+use super::{Answered, LockfileClock, Resolution};
 use crate::net::Family;
 
 const HEAD: &str = "\
@@ -13,8 +13,11 @@ version: 1
 
 pub(super) fn yaml(resolution: &Resolution) -> String {
     let mut text = String::from(HEAD);
-    text.push_str(if resolution.names.is_empty() { "names: []\n" } else { "names:\n" });
     // Writing to a string cannot fail.
+    if let Some(recorded) = &resolution.clock {
+        let _ = writeln!(text, "clock: {}", clock(recorded));
+    }
+    text.push_str(if resolution.names.is_empty() { "names: []\n" } else { "names:\n" });
     for (name, record) in &resolution.names {
         let _ = writeln!(text, "- name: {name}");
         for (family, key) in [(Family::V4, "a"), (Family::V6, "aaaa")] {
@@ -31,6 +34,15 @@ pub(super) fn yaml(resolution: &Resolution) -> String {
         }
     }
     text
+}
+
+fn clock(clock: &LockfileClock) -> String {
+    let boot = clock.boot.as_ref().map_or_else(String::new, |boot| format!(", boot: {boot:?}"));
+    let doubted = clock.doubted.map_or_else(String::new, |doubted| {
+        let rebooted = doubted.rebooted_at.map_or_else(String::new, |time| format!(", rebooted-at: {time}"));
+        format!(", doubted: {{time: {}, since-boot: {}{rebooted}}}", doubted.time, doubted.since_boot.as_secs())
+    });
+    format!("{{at: {}{boot}, since-boot: {}{doubted}}}", clock.at, clock.since_boot.as_secs())
 }
 
 /// An IPv6 address needs quotes: YAML could read its colons as a mapping.

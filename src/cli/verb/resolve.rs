@@ -15,8 +15,9 @@ use crate::cli::context::{
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::Severity;
+use crate::host::clock::Moment;
 use crate::host::dns::{Hickory, Resolver, Settings, system_servers};
-use crate::host::{clock, files};
+use crate::host::files;
 use crate::net::{DomainName, Family, parse_address};
 use crate::report::duration;
 use crate::resolution::{self, Answer, Change, Question, Reply, Resolution, Summary};
@@ -135,7 +136,7 @@ pub(crate) fn update_known(
     servers: &ServerArguments,
     mode: LockfileMode,
 ) -> Result<LockfileUpdate, Failure> {
-    let (now, offline) = (clock::now(), mode == LockfileMode::Offline);
+    let (moment, offline) = (Moment::now(), mode == LockfileMode::Offline);
     let names = loaded.intent.names();
     let questions: Vec<Question> =
         names.keys().flat_map(|&name| Family::BOTH.map(|family| Question { name: name.clone(), family })).collect();
@@ -147,8 +148,29 @@ pub(crate) fn update_known(
         let answers = ask(servers, loaded, &questions)?;
         questions.into_iter().zip(answers).collect()
     };
-    let (new, summary) = resolution::update(known, &answers, now, &rules);
+    let now = known.time(&moment, rules.linger);
+    let (new, summary) = resolution::update(known, &answers, &moment, &rules);
+    warn_of_bounds(&summary, rules.max_gathered);
+    if known.doubts(&moment, rules.linger) {
+        render::warning(&format!(
+            "the clock shows {}, and the answers in `{}` were received until {now}; the clock is not believed until it has \
+             run evenly for an hour",
+            moment.time,
+            path.display()
+        ));
+    }
     Ok(LockfileUpdate { summary, new, now, offline, path })
+}
+
+/// Warns of names that gathered more addresses than a policy permits.
+fn warn_of_bounds(summary: &Summary, bound: usize) {
+    for (name, change) in summary.iter().filter(|(_, change)| !change.dropped.is_empty()) {
+        let dropped = match change.dropped.len() {
+            1 => "the oldest address is dropped".to_owned(),
+            count => format!("the {count} oldest addresses are dropped"),
+        };
+        render::warning(&format!("{name} has more addresses than `resolve.max-gathered` permits ({bound}); {dropped}"));
+    }
 }
 
 fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
@@ -190,6 +212,7 @@ impl LockfileUpdate {
         let is_news = |change: &Change| {
             !change.added.is_empty()
                 || !change.expired.is_empty()
+                || !change.dropped.is_empty()
                 || !change.refused.is_empty()
                 || change.too_many.is_some()
         };
@@ -277,6 +300,7 @@ fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> 
 /// What DNS answered for a name, both families in one line.
 fn outcome(change: &Change) -> String {
     let word = |reply: &Reply| match reply {
+        Reply::Addresses { addresses, .. } if addresses.len() == 1 => "1 address".to_owned(),
         Reply::Addresses { addresses, .. } => format!("{} addresses", addresses.len()),
         Reply::NoData => "no data".to_owned(),
         Reply::NxDomain => "no such name".to_owned(),
@@ -312,6 +336,10 @@ fn text(summary: &Summary, new: &Resolution, now: Timestamp, offline: bool) -> S
         for (mark, addresses, word) in marks {
             text.extend(addresses.iter().map(|address| format!("  {mark} {address}{} {word}\n", ttl(address))));
         }
+        if !change.dropped.is_empty() {
+            let count = change.dropped.len();
+            text.push_str(&format!("  - {count} of the oldest dropped: more than `resolve.max-gathered`\n"));
+        }
         text.extend(change.refused.iter().map(|(address, why)| format!("  ! {address} refused: {why}\n")));
         text.extend(change.too_many.iter().map(|count| {
             format!("  ! {count} addresses in one answer, refused; `resolve.max-addresses` permits more\n")
@@ -342,6 +370,7 @@ fn json_text(summary: &Summary, new: &Resolution) -> Result<String, Failure> {
                 "kept": list(&change.kept),
                 "lingering": list(&change.lingering),
                 "expired": list(&change.expired),
+                "dropped": list(&change.dropped),
                 "refused": refused,
                 "too-many": change.too_many,
                 "stale-at": change.stale_at.map(|time| time.to_string()),
