@@ -11,6 +11,8 @@ mod support;
 
 #[path = "lifecycle/applied.rs"]
 mod applied;
+#[path = "lifecycle/back.rs"]
+mod back;
 #[path = "lifecycle/failures.rs"]
 mod failures;
 #[path = "lifecycle/generations.rs"]

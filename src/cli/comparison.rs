@@ -18,7 +18,7 @@ use crate::resolution::Resolution;
 use crate::ruleset::{Difference, Ruleset, TABLE, differences};
 use crate::source::Source;
 
-pub(crate) use show::flows_that_differ;
+pub(crate) use show::{consequences, flows_that_differ};
 
 /// What caused a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -75,7 +75,7 @@ impl Convergence<'_> {
 
     /// The dry run: shows what would change and what would refuse the change.
     pub(crate) fn dry_run(&self, state: &StateArguments) -> Result<(), Failure> {
-        let Proved { ruleset, rules, .. } = self.compile()?;
+        let Proved { ruleset, text, rules } = self.compile()?;
         let store = state.read();
         let records = store.state()?;
         let comparison =
@@ -87,7 +87,8 @@ impl Convergence<'_> {
         let findings = self.preflight(&ruleset);
         preflight::show_filters(&preflight::other_filters(&ruleset));
         preflight::enforce(&findings, self.guard.force)?;
-        self.refuse_undone(&records, &rules)
+        let generation = self.generation(text, rules.clone(), records.next_number());
+        self.refuse_undone(&records, &Record::of(&generation.manifest, rules))
     }
 
     /// Brings the kernel to the policy.
@@ -108,15 +109,13 @@ impl Convergence<'_> {
             return Ok(());
         }
         let confirm_within = self.confirm_within(&state)?;
-        let (number, made_by) = (state.next_number(), self.made_by());
-        let (policy, path, catalog) = (self.policy, self.path(), self.catalog);
-        let compiled = Compiled { policy, path, catalog, ruleset: text, rules: rules.clone() };
-        let generation = manifest::generation(compiled, made_by, number);
+        let number = state.next_number();
+        let generation = self.generation(text, rules.clone(), number);
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {
             return self.settle(&mut rollout, &state, &generation);
         }
         if confirm_within.is_none() {
-            self.refuse_undone(&state, &rules)?;
+            self.refuse_undone(&state, &Record::of(&generation.manifest, rules))?;
         }
         preflight::enforce(&self.preflight(&ruleset), force)?;
         // The timer of `refresh` would repeat it every few minutes.
@@ -139,8 +138,11 @@ impl Convergence<'_> {
         change::print_result(&sentence, &state, outcome.watcher.as_ref())
     }
 
-    fn made_by(&self) -> MadeBy {
-        if self.base.is_some() { MadeBy::Refresh } else { MadeBy::Apply }
+    /// The generation that the policy becomes.
+    fn generation(&self, ruleset: String, rules: String, number: u64) -> Generation {
+        let (policy, path, catalog) = (self.policy, self.path(), self.catalog);
+        let made_by = if self.base.is_some() { MadeBy::Refresh } else { MadeBy::Apply };
+        manifest::generation(Compiled { policy, path, catalog, ruleset, rules }, made_by, number)
     }
 
     /// Ends a run that has nothing to change in the kernel: a pending change gets its new deadline, a refreshed generation
@@ -176,27 +178,28 @@ impl Convergence<'_> {
         }
     }
 
-    /// Refuses rules that were undone because they were not confirmed: a timer or a reboot would bring them back. A
-    /// refresh keeps the rules that it finds.
-    fn refuse_undone(&self, state: &State, rules: &str) -> Result<(), Failure> {
+    /// Refuses what was undone because it was not confirmed, and what a user went back from: a reboot, after which the
+    /// policy is applied again, would bring it back. A refresh keeps the rules that it finds.
+    fn refuse_undone(&self, state: &State, new: &Record) -> Result<(), Failure> {
         if self.base.is_some() || self.guard.force || self.guard.confirm_within.is_some() {
             return Ok(());
         }
-        let current = state.current.and_then(|number| state.generations.get(&number));
-        if current.is_some_and(|record| record.rules == rules) {
+        let is_same = |record: &Record| record.rules == new.rules || record.inputs == new.inputs;
+        if state.current.and_then(|number| state.generations.get(&number)).is_some_and(is_same) {
             return Ok(());
         }
-        // The same rules may have been applied several times; the latest result counts.
+        // The same may have been applied several times; the latest result counts.
         let has_result = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();
-        let last = state.generations.iter().rev().find(|(_, record)| record.rules == rules && has_result(record));
-        match last {
-            Some((number, Record { rolled_back: Some(at), confirmed: None, .. })) => Err(Failure::refused(anyhow!(
-                "these are the rules of generation {number}, which was undone at {at} because it was not confirmed; \
-                 nothing was changed. `edgeward apply --confirm-within 2m` tries it again and `edgeward confirm` keeps \
-                 it; `--force` applies it without a deadline"
-            ))),
-            _ => Ok(()),
-        }
+        let last = state.generations.iter().rev().find(|(_, record)| is_same(record) && has_result(record));
+        let Some((number, Record { rolled_back: Some(at), confirmed, .. })) = last else { return Ok(()) };
+        let why = match confirmed {
+            None => "was undone because it was not confirmed",
+            Some(_) => "was left by `edgeward rollback`",
+        };
+        Err(Failure::refused(anyhow!(
+            "these are the rules of generation {number}, which {why} ({at}); nothing was changed. `edgeward apply \
+             --confirm-within 2m` tries it again and `edgeward confirm` keeps it; `--force` applies it without a deadline"
+        )))
     }
 }
 

@@ -150,7 +150,9 @@ fn what_somebody_did_to_the_table_is_told_kept_and_put_right() {
     host.edgeward("history").ends(0).says(&["found"]);
     host.edgeward("rollback 2").ends(0);
     assert_eq!(host.rules(), tampered);
-    host.edgeward("apply policy.yaml").ends(0);
+    // A user went back from it.
+    host.edgeward("apply policy.yaml").ends(5).says(&["rollback", "--force"]);
+    host.edgeward("apply policy.yaml --force").ends(0);
     assert_eq!(host.rules(), whole);
     // Elements less.
     let set = whole.lines().find_map(|line| line.trim().strip_prefix("set ")?.split(' ').next()).unwrap();

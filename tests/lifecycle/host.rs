@@ -67,15 +67,19 @@ allow:
     )
 }
 
-/// The answers of two hours ago, as a lockfile; names that the catalog adds to the policy have made-up answers.
+/// The answers of two hours ago, as a lockfile that was written now; names that the catalog adds to the policy have made-up answers.
 fn lock() -> String {
-    let seen = Timestamp::now().checked_sub(2.hours()).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let text = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let (now, seen) = (text(Timestamp::now()), text(Timestamp::now().checked_sub(2.hours()).unwrap()));
     let address =
         |address: &&str| format!("  - {{address: \"{address}\", first-seen: {seen}, last-seen: {seen}, ttl: 60}}\n");
     let name = |(name, addresses): &(&str, &[&str])| {
         format!("- name: {name}\n  addresses:\n{}", addresses.iter().map(address).collect::<String>())
     };
-    let known = format!("version: 1\nnames:\n{}", NAMES.iter().map(name).collect::<String>());
+    let known = format!(
+        "version: 1\nclock: {{at: {now}, since-boot: 0}}\nnames:\n{}",
+        NAMES.iter().map(name).collect::<String>()
+    );
     completed(&Source::new("policy.yaml", policy(OFFICE)), &known, None)
 }
 

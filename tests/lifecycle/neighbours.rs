@@ -132,7 +132,8 @@ fn all_verbs_at_once_leave_one_truth() {
             let runs = verbs.map(|verb| scope.spawn(|| host.edgeward(verb)));
             for (verb, run) in verbs.iter().zip(runs) {
                 let run = run.join().unwrap();
-                assert!(matches!(run.code, Some(0..=2)) && !run.err.contains("panicked"), "{verb}: {run:?}");
+                // What was rolled back is not applied again just like that.
+                assert!(matches!(run.code, Some(0..=2 | 5)) && !run.err.contains("panicked"), "{verb}: {run:?}");
             }
         });
     }

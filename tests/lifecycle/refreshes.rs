@@ -41,8 +41,9 @@ fn new_answers_change_elements_and_no_rule() {
     let said = refresh(&host, &server).ends(0).said();
     assert!(said.contains("nothing to change"), "{said}");
     assert_eq!((host.handles(), host.generations()), before);
-    // And it can be undone.
-    host.edgeward("rollback").ends(0);
+    // And it can be undone, by its number: it is no other policy.
+    host.edgeward("rollback").ends(2);
+    host.edgeward("rollback 1").ends(0);
     assert!(host.rules().contains("203.0.113.7"));
 }
 

@@ -42,21 +42,10 @@ impl Comparison {
         lines.join("\n") + "\n"
     }
 
-    /// The flow of a difference, its packets, and an example.
+    /// The flow of a difference with its origin, its packets, and an example.
     fn difference_lines(&self, difference: &Difference, new: &BoundPolicy) -> Vec<String> {
         let origin = self.origin(difference, new).map(|place| format!(" ({place})")).unwrap_or_default();
-        let mut lines = vec![format!("  {}{origin}", difference.flow.as_deref().unwrap_or("no flow"))];
-        let sign = match difference.effect {
-            Effect::Allowed => render::green("+"),
-            Effect::Denied => render::red("-"),
-            _ => "~".to_owned(),
-        };
-        lines.extend(difference.boxes.iter().take(MAX_SHOWN_BOXES).map(|one| format!("    {sign} {one}")));
-        if let Some(more) = difference.boxes.len().checked_sub(MAX_SHOWN_BOXES).filter(|more| *more > 0) {
-            lines.push(format!("    and {more} more; `--format json` has all"));
-        }
-        lines.push(format!("      such as {}", difference.example));
-        lines
+        packet_lines(difference, &origin, MAX_SHOWN_BOXES)
     }
 
     /// Where the packets of a difference come from: the policy that permits them, or did.
@@ -111,6 +100,40 @@ fn origin_of(policy: &BoundPolicy, flow: &str, packet: &Packet) -> Option<String
     let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
     let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
     Some(place(source, written.or_else(row)?))
+}
+
+/// What becomes allowed and denied if one ruleset replaces another, with up to so many boxes of a flow.
+pub(crate) fn consequences(before: &Ruleset, after: &Ruleset, max_boxes: usize) -> String {
+    let differences = differences(&[before, after]);
+    if differences.is_empty() {
+        return "no packet is treated differently\n".to_owned();
+    }
+    let mut lines = Vec::new();
+    let mut last = None;
+    for difference in &differences {
+        if last != Some(difference.effect) {
+            lines.push(render::bold(title(difference.effect)));
+            last = Some(difference.effect);
+        }
+        lines.extend(packet_lines(difference, "", max_boxes));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The flow of a difference, its packets, and an example.
+fn packet_lines(difference: &Difference, origin: &str, max_boxes: usize) -> Vec<String> {
+    let mut lines = vec![format!("  {}{origin}", difference.flow.as_deref().unwrap_or("no flow"))];
+    let sign = match difference.effect {
+        Effect::Allowed => render::green("+"),
+        Effect::Denied => render::red("-"),
+        _ => "~".to_owned(),
+    };
+    lines.extend(difference.boxes.iter().take(max_boxes).map(|one| format!("    {sign} {one}")));
+    if let Some(more) = difference.boxes.len().checked_sub(max_boxes).filter(|more| *more > 0) {
+        lines.push(format!("    and {more} more; `edgeward diff --format json` has all"));
+    }
+    lines.push(format!("      such as {}", difference.example));
+    lines
 }
 
 /// The flows whose packets are treated differently, in a sentence.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
+use crate::cli::comparison::consequences;
 use crate::cli::context::{GuardArguments, KernelArguments, LoadedPolicy, StateArguments, kept_catalog, kept_policy};
 use crate::cli::failure::{Failure, chosen};
 use crate::cli::preflight::GuardedPolicy;
@@ -12,22 +13,29 @@ use crate::host::generations::{State, Store};
 use crate::host::rollout::{ChangeOptions, named};
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
+use crate::ruleset::Ruleset;
+
+/// A flow is shown with up to so many boxes of packets.
+const MAX_SHOWN_BOXES: usize = 10;
 
 /// Undo the change that is pending, or go back to an older generation
 ///
-/// Without GEN it undoes the pending change, and if none is pending it goes back to the generation before the one in
-/// force. A generation has its own ruleset with the addresses of its time; the policy file is not changed, so put the
-/// older policy back as well.
+/// Without GEN it undoes the pending change. If none is pending, it goes back to the last generation whose policy,
+/// catalog or lists were others, regardless of refreshes since; once more, it goes further back. What that opens and
+/// closes is printed before anything changes. A generation has its own ruleset with the addresses of its time, which the
+/// next refresh updates. The policy file is not changed, so put the older policy back as well.
 ///
 /// Root or CAP_NET_ADMIN is required.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
+  edgeward rollback --dry-run
   edgeward rollback
   edgeward history
   edgeward rollback 7 --confirm-within 2m")]
 pub(crate) struct Arguments {
-    /// The generation to go back to [default: the one before the pending change, else the one before the present one]
+    /// The generation to go back to [default: the one before the pending change, else the last one with another policy,
+    /// catalog or list]
     #[arg(value_name = "GEN")]
     generation: Option<u64>,
     #[command(flatten)]
@@ -36,33 +44,111 @@ pub(crate) struct Arguments {
     kernel: KernelArguments,
     #[command(flatten)]
     guard: GuardArguments,
+    /// Print what would open and close, and what would refuse it; change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Where a rollback leads.
+enum Destination {
+    /// The pending change is undone: what was in force before it, or no table.
+    Undo(Option<u64>),
+    /// A generation that is kept.
+    Generation(u64),
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
-    let Some(store) = arguments.state.lock_if_exists()? else {
+    let store = match arguments.dry_run {
+        true => Some(arguments.state.read()).filter(|store| store.folder().is_dir()),
+        false => arguments.state.lock_if_exists()?,
+    };
+    let Some(store) = store else {
         let folder = arguments.state.state_dir.display();
         return Err(Failure::usage(anyhow!("`{folder}` does not exist: nothing was applied from it")));
     };
     if let Some(number) = arguments.generation {
         chosen(store.ruleset(number))?;
     }
-    let mut kernel = arguments.kernel.kernel();
-    let force = arguments.guard.force;
-    let mut rollout = change::rollout(&store, &mut kernel);
-    let state = change::recover(&mut rollout, force)?;
-    // No preflight: the deadline would do the same.
-    if let (Some(pending), None) = (&state.pending, arguments.generation) {
-        let undone = named(Some(pending.generation));
-        let (state, outcome) = rollout.undo(&state, "by hand")?;
-        change::show_notices(&outcome);
-        return render::output(&format!("{undone} is undone: {} is in force\n", in_force(&state)));
+    if arguments.dry_run {
+        let state = store.state()?;
+        let destination = destination(&state, arguments.generation)?;
+        show(&store, &state, &destination)?;
+        return match destination {
+            Destination::Undo(_) => Ok(()),
+            Destination::Generation(number) => check(&store, number, arguments, folder).map(drop),
+        };
     }
-    let number = arguments.generation.map_or_else(|| previous(&state), Ok)?;
-    if state.current == Some(number) && state.pending.is_none() && !rollout.is_unreadable {
+    let mut kernel = arguments.kernel.kernel();
+    let mut rollout = change::rollout(&store, &mut kernel);
+    let state = change::recover(&mut rollout, arguments.guard.force)?;
+    let destination = destination(&state, arguments.generation)?;
+    if let Destination::Generation(number) = destination
+        && state.current == Some(number)
+        && state.pending.is_none()
+        && !rollout.is_unreadable
+    {
         return render::output(&format!("nothing to change: generation {number} is in force\n"));
     }
+    // The terminal may be gone already: that does not stop a rollback.
+    let shown = show(&store, &state, &destination);
+    match destination {
+        // No preflight: the deadline would do the same.
+        Destination::Undo(_) => {
+            let undone = named(state.pending.as_ref().map(|pending| pending.generation));
+            let (state, outcome) = rollout.undo(&state, "by hand")?;
+            change::show_notices(&outcome);
+            render::output(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
+        }
+        Destination::Generation(number) => {
+            let options = check(&store, number, arguments, folder)?;
+            let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
+            change::show_notices(&outcome);
+            change::print_result(&format!("generation {number} is in force again"), &state, outcome.watcher.as_ref())?;
+        }
+    }
+    shown
+}
+
+/// Where the rollback leads that was asked for.
+fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failure> {
+    if let Some(number) = number {
+        return Ok(Destination::Generation(number));
+    }
+    if let Some(pending) = &state.pending {
+        return Ok(Destination::Undo(pending.back_to));
+    }
+    state.previous().map(Destination::Generation).ok_or_else(|| {
+        let what = match state.current {
+            None => "no generation is in force, so there is none before it".to_owned(),
+            current => format!("there is no generation with another policy, catalog or list before {}", named(current)),
+        };
+        Failure::usage(anyhow!("{what}; `edgeward history` lists the generations that are kept"))
+    })
+}
+
+/// Shows what the rollback opens and closes, compared with the generation in force.
+fn show(store: &Store, state: &State, destination: &Destination) -> Result<(), Failure> {
+    let to = match *destination {
+        Destination::Undo(back_to) => back_to,
+        Destination::Generation(number) => Some(number),
+    };
+    let title = format!("from {} to {}", named(state.current), named(to));
+    let ruleset = |number: Option<u64>| number.map_or_else(|| Ok(Ruleset::default()), |number| store.ruleset(number));
+    let consequences = match (to, ruleset(state.current), ruleset(to)) {
+        (None, ..) => "every packet is accepted\n".to_owned(),
+        (_, Ok(before), Ok(after)) => consequences(&before, &after, MAX_SHOWN_BOXES),
+        // Damage of the generation in force is no reason to stay there.
+        (_, Err(error), _) => format!("what changes is not known: {error}\n"),
+        (.., Err(error)) => return Err(error.into()),
+    };
+    render::output(&format!("{title}:\n{consequences}"))
+}
+
+/// Checks whether a generation would cut off connections that must not be; returns how to go back to it.
+fn check(store: &Store, number: u64, arguments: &Arguments, folder: Option<&Path>) -> Result<ChangeOptions, Failure> {
+    let GuardArguments { confirm_within, force } = arguments.guard;
     let ruleset = store.ruleset(number)?;
-    let kept = policy_of(&store, number, folder)?;
+    let kept = policy_of(store, number, folder)?;
     let guarded = kept.as_ref().map(|(loaded, resolution)| GuardedPolicy {
         policy: &loaded.policy,
         intent: &loaded.intent,
@@ -70,10 +156,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     });
     preflight::enforce(&preflight::check(&ruleset, guarded.as_ref()), force)?;
     let ssh_port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
-    let options = ChangeOptions { confirm_within: arguments.guard.confirm_within, force, ssh_port };
-    let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
-    change::show_notices(&outcome);
-    change::print_result(&format!("generation {number} is in force again"), &state, outcome.watcher.as_ref())
+    Ok(ChangeOptions { confirm_within, force, ssh_port })
 }
 
 fn in_force(state: &State) -> String {
@@ -81,19 +164,6 @@ fn in_force(state: &State) -> String {
         None => "no table, as before; every packet is accepted".to_owned(),
         current => named(current),
     }
-}
-
-/// The newest generation before the one in force that was not undone.
-fn previous(state: &State) -> Result<u64, Failure> {
-    let mut before = state.generations.range(..state.current.unwrap_or(0)).rev();
-    let found = before.find(|(_, record)| record.rolled_back.is_none()).map(|(number, _)| *number);
-    found.ok_or_else(|| {
-        let what = match state.current {
-            None => "no generation is in force, so there is none before it".to_owned(),
-            current => format!("there is no generation before {}", named(current)),
-        };
-        Failure::usage(anyhow!("{what}; `edgeward history` lists the generations that are kept"))
-    })
 }
 
 /// The policy of a generation, for the preflight; `None` if it has no policy, or one that this version does not accept.

@@ -61,6 +61,10 @@ impl State {
         for (_, record) in unconfirmed {
             record.rolled_back.get_or_insert(stamp.now.time);
         }
+        // A rollback on trial had rejected it.
+        if let Some(back_to) = back_to {
+            after.accept(back_to);
+        }
         after.log(stamp, format!("rollback from {} to {}: {why}", named(Some(generation)), named(back_to)));
         after
     }
@@ -196,11 +200,14 @@ impl State {
         self.settle_on(to, stamp);
     }
 
-    /// Records that the kernel goes from one generation to another. Going back rejects the newer one: a timer must not
-    /// bring it back.
+    /// Records that the kernel goes from one generation to another. Going back to an older policy rejects the newer one,
+    /// with its refreshes: the unit that applies the policy at boot must not bring it back.
     fn leave(&mut self, from: Option<u64>, to: Option<u64>, stamp: Stamp<'_>) {
-        if let Some(record) = from.filter(|from| Some(*from) > to).and_then(|from| self.generations.get_mut(&from)) {
-            record.rolled_back.get_or_insert(stamp.now.time);
+        let is_older = |from: &u64| to.is_none_or(|to| self.applied(to) < self.applied(*from));
+        if let Some(from) = from.filter(is_older) {
+            for (_, record) in self.siblings(from) {
+                record.rolled_back.get_or_insert(stamp.now.time);
+            }
         }
     }
 
@@ -227,8 +234,16 @@ impl State {
     /// Has boot load a generation, or nothing.
     fn confirm(&mut self, to: Option<u64>, stamp: Stamp<'_>) {
         self.confirmed = to;
-        if let Some(record) = to.and_then(|number| self.generations.get_mut(&number)) {
+        let Some(number) = to else { return };
+        self.accept(number);
+        if let Some(record) = self.generations.get_mut(&number) {
             record.confirmed.get_or_insert(stamp.now.time);
+        }
+    }
+
+    /// Records that a generation, with its refreshes, is not rejected any more.
+    fn accept(&mut self, number: u64) {
+        for (_, record) in self.siblings(number) {
             record.rolled_back = None;
         }
     }
