@@ -86,7 +86,7 @@ fn answers_are_written_compiled_and_kept_when_the_server_is_gone() {
     // With the server stopped nothing changes, and the message says how long the addresses stay valid.
     server.stop();
     let said = ends(site.resolve(&server, &[]), 3);
-    assert!(said.contains("addresses stay, seen") && said.contains("stale at "), "{said}");
+    assert!(said.contains("the addresses of 2 names in ") && said.contains("stale at "), "{said}");
     assert_eq!(site.lock(), lock);
     assert_eq!(ends(site.run("compile", &[]), 0), compiled);
     let said = ends(site.run("resolve", &["--offline"]), 0);
@@ -192,6 +192,11 @@ fn libfaketime() -> Option<PathBuf> {
     found
 }
 
+/// Some days ago, and half a minute, which no rounding changes.
+fn ago(days: i64) -> jiff::Timestamp {
+    jiff::Timestamp::now() - jiff::SignedDuration::from_secs(days * 24 * 3600 + 30)
+}
+
 /// The lines of a lockfile that are addresses of a name.
 fn addresses(lock: &str, name: &str) -> Vec<String> {
     let rows = lock.split("- name: ").find(|row| row.starts_with(name)).unwrap();
@@ -269,11 +274,71 @@ fn a_run_without_an_answer_writes_nothing() {
     ends(site.resolve(&server, &[]), 3);
     assert!(!site.folder.path().join("site.lock.yaml").exists());
     // By hand, with a row for one of three names, in another form than edgeward's.
-    let lock = "version: 1\nnames:\n- {name: mirror.example.com, addresses: [{address: 203.0.113.7, \
-                first-seen: 2026-11-21T00:00:00Z, last-seen: 2026-11-21T00:00:00Z}]}\n";
+    let seen = ago(6);
+    let lock = format!(
+        "version: 1\nnames:\n- {{name: mirror.example.com, addresses: [{{address: 203.0.113.7, first-seen: {seen}, \
+         last-seen: {seen}}}]}}\n"
+    );
     let path = site.folder.path().join("site.lock.yaml");
-    fs::write(&path, lock).unwrap();
+    fs::write(&path, &lock).unwrap();
     let written = fs::metadata(&path).unwrap().modified().unwrap();
     ends(site.resolve(&server, &[]), 3);
-    assert_eq!((site.lock().as_str(), fs::metadata(&path).unwrap().modified().unwrap()), (lock, written));
+    assert_eq!((site.lock(), fs::metadata(&path).unwrap().modified().unwrap()), (lock, written));
+}
+
+#[test]
+fn where_dns_cannot_be_reached_each_server_has_one_line() {
+    let site = Site::new();
+    let mut servers = [good().serve(), good().serve()];
+    ends(site.resolve(&servers[0], &[]), 0);
+    servers.iter_mut().for_each(DnsServer::stop);
+    let [first, second] = servers.map(|server| server.address().to_string());
+    let output = site.run("resolve", &["--server", &first, "--server", &second]);
+    assert_eq!(text(&output.stdout), "");
+    let said = text(&output.stderr);
+    assert!(said.starts_with("error: no DNS server answered:\n"), "{said}");
+    for server in [first, second] {
+        assert_eq!(said.matches(&server).count(), 1, "{said}");
+    }
+    assert!(said.contains(": Connection refused (os error 111)"), "{said}");
+    assert_eq!(said.lines().count(), 4, "{said}");
+    fs::remove_file(site.folder.path().join("site.lock.yaml")).unwrap();
+    let said = ends(site.run("resolve", &["--server", "127.0.0.1:1"]), 3);
+    assert!(said.contains("backup.example.com and 1 other name have no known address"), "{said}");
+}
+
+#[test]
+fn old_answers_are_said_before_they_are_used() {
+    let site = Site::new();
+    let lock = |days: i64| {
+        let seen = ago(days);
+        let row = |name| {
+            format!(
+                "- {{name: {name}, addresses: [{{address: 203.0.113.7, first-seen: {seen}, last-seen: {seen}}}]}}\n"
+            )
+        };
+        let rows = row("backup.example.com") + &row("mirror.example.com");
+        fs::write(site.folder.path().join("site.lock.yaml"), format!("version: 1\nnames:\n{rows}")).unwrap();
+    };
+    lock(5);
+    let compiled = text(&site.run("compile", &[]).stdout);
+    for (days, expected) in [
+        (5, None),
+        (6, Some("nearly as old as `resolve.max-stale` (7 d): those of mirror.example.com were seen 6 d ago;")),
+        (9, Some("older than `resolve.max-stale` (7 d): those of mirror.example.com were seen 9 d ago;")),
+    ] {
+        lock(days);
+        for verb in ["check", "compile"] {
+            let output = site.run(verb, &[]);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(0), "{said}");
+            match expected {
+                None => assert!(!said.contains("max-stale"), "{said}"),
+                Some(expected) => {
+                    assert!(said.contains("the addresses of 2 names") && said.contains(expected), "{said}")
+                }
+            }
+            assert!(verb == "check" || text(&output.stdout) == compiled, "the age changes no byte of the ruleset");
+        }
+    }
 }

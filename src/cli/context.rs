@@ -1,5 +1,6 @@
 //! What verbs work on: catalog, policy and lockfile, loaded and checked.
 
+mod age;
 mod kept;
 mod lockfile;
 mod options;
@@ -19,6 +20,7 @@ use crate::report::Evidence;
 use crate::site::Target;
 use crate::source::Source;
 
+pub(crate) use age::warn_of_age;
 pub(crate) use kept::{kept_catalog, kept_policy};
 pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists};
 pub(crate) use options::{GuardArguments, KernelArguments, ListFormat, PolicyTarget, StateArguments};

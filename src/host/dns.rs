@@ -135,6 +135,34 @@ impl Hickory {
     }
 }
 
+/// A server that answered no question, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SilentServer {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// The last error; `None` if it did not answer in time.
+    pub error: Option<String>,
+}
+
+impl Hickory {
+    /// As [`Resolver::ask`], with the servers if none of them answered any question.
+    ///
+    /// # Panics
+    /// Inside of another async runtime.
+    pub fn ask_noting(
+        &self,
+        questions: &[Question],
+        progress: &mut dyn FnMut(usize),
+    ) -> (Vec<Answer>, Option<Vec<SilentServer>>) {
+        let servers: Vec<ServerState> = self.settings.servers.iter().copied().map(ServerState::new).collect();
+        let answers = self.ask_servers(&servers, questions, progress);
+        let is_silent = !questions.is_empty() && !servers.iter().any(|server| server.answered.get());
+        let silent =
+            servers.into_iter().map(|server| SilentServer { address: server.address, error: server.error.take() });
+        (answers, is_silent.then(|| silent.collect()))
+    }
+}
+
 impl Resolver for Hickory {
     /// A question takes at most `timeout` × `attempts` × servers, and `concurrency` of them run in parallel. Where no server
     /// answers anything, later questions take an eighth.
@@ -142,9 +170,19 @@ impl Resolver for Hickory {
     /// # Panics
     /// Inside of another async runtime.
     fn ask(&self, questions: &[Question], progress: &mut dyn FnMut(usize)) -> Vec<Answer> {
-        let servers: Vec<ServerState> = self.settings.servers.iter().copied().map(ServerState::new).collect();
+        self.ask_noting(questions, progress).0
+    }
+}
+
+impl Hickory {
+    fn ask_servers(
+        &self,
+        servers: &[ServerState],
+        questions: &[Question],
+        progress: &mut dyn FnMut(usize),
+    ) -> Vec<Answer> {
         let answers = stream::iter(questions.iter().enumerate())
-            .map(async |(index, question)| (index, self.settings.answer(question, &servers).await))
+            .map(async |(index, question)| (index, self.settings.answer(question, servers).await))
             .buffer_unordered(self.settings.concurrency)
             .inspect({
                 let mut answered = 0;
@@ -166,22 +204,35 @@ struct ServerState {
     timeouts: Cell<u32>,
     /// When the first of these questions was sent.
     since: Cell<Instant>,
+    /// Whether it answered any question.
+    answered: Cell<bool>,
+    /// Why it could not be reached, the last time.
+    error: Cell<Option<String>>,
 }
 
 impl ServerState {
     fn new(address: SocketAddr) -> Self {
-        Self { address, timeouts: Cell::new(0), since: Cell::new(Instant::now()) }
+        Self {
+            address,
+            timeouts: Cell::new(0),
+            since: Cell::new(Instant::now()),
+            answered: Cell::new(false),
+            error: Cell::new(None),
+        }
     }
 
     /// Counts timeouts. An error such as an unreachable server is not one.
     fn note(&self, answer: &Answer, asked: Instant) {
         if answer.server.is_some() {
+            self.answered.set(true);
             self.timeouts.set(0);
         } else if answer.reply == Reply::Timeout {
             if self.timeouts.get() == 0 {
                 self.since.set(asked);
             }
             self.timeouts.set(self.timeouts.get().saturating_add(1));
+        } else if let Reply::Broken(error) = &answer.reply {
+            self.error.set(Some(error.clone()));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use super::{LoadedPolicy, PolicyTarget, at_least, load_policy};
+use super::{LoadedPolicy, PolicyTarget, at_least, load_policy, warn_of_age};
 use crate::catalog::Catalog;
 use crate::cli::failure::Failure;
 use crate::cli::render;
@@ -97,6 +97,13 @@ impl BoundArguments {
     pub(crate) fn load(&self, catalog: &Catalog) -> Result<BoundPolicy, Failure> {
         let (loaded, resolution) = self.load_unbound(catalog)?;
         self.bind(loaded, resolution)
+    }
+
+    /// As [`load`](Self::load); answers that are stale or nearly so are a warning.
+    pub(crate) fn load_with_age(&self, catalog: &Catalog) -> Result<BoundPolicy, Failure> {
+        let policy = self.load(catalog)?;
+        warn_of_age(&self.policy, &self.lock.path(&self.policy), &policy.loaded, &policy.resolution);
+        Ok(policy)
     }
 
     /// Reads and checks the policy, and reads its lockfile. Names may be without an address.

@@ -59,7 +59,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     let catalog = load_catalog(folder)?;
     let (policy, unresolved) = match arguments.resolve {
         true => resolved(arguments, &catalog)?,
-        false => (policy.load(&catalog)?, None),
+        false => (policy.load_with_age(&catalog)?, None),
     };
     let convergence = Convergence { policy: &policy, catalog: &catalog, base: None, guard, kernel };
     let done = match dry_run {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
-use crate::cli::context::{LoadedPolicy, PolicyTarget, at_least, load_catalog, load_policy};
+use crate::cli::context::{
+    LoadedPolicy, LockArguments, PolicyTarget, at_least, load_catalog, load_if_exists, load_policy, warn_of_age,
+};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Problems, Severity};
@@ -11,7 +13,7 @@ use crate::lint::lint;
 
 /// Check policies and report all problems in them
 ///
-/// Reads the policies and the lists of peers that they name, and nothing else: no lockfile, no DNS, no kernel. Problems
+/// Reads the policies, the lists of peers that they name, and the age of their lockfiles: no DNS, no kernel. Problems
 /// have a file, a line and a code that docs/diagnostics.md explains. The exit code is 2 if a policy has an error;
 /// warnings and notes do not change it.
 #[derive(Debug, clap::Args)]
@@ -43,7 +45,12 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
 }
 
 fn check(path: &Path, catalog: &Catalog, target: &PolicyTarget) -> Result<(), Failure> {
-    let LoadedPolicy { source, intent, .. } = load_policy(path, catalog, target.target, Severity::Note)?;
+    let loaded = load_policy(path, catalog, target.target, Severity::Note)?;
+    let lock = LockArguments { lock: None }.path(path);
+    if let Some(resolution) = load_if_exists(&lock, &loaded.cloud.metadata())? {
+        warn_of_age(path, &lock, &loaded, &resolution);
+    }
+    let LoadedPolicy { source, intent, .. } = loaded;
     let mut problems = Problems::default();
     lint(&intent, &catalog.cloud.services(), &mut problems);
     render::diagnostics(&source, &at_least(Severity::Note, problems));

@@ -46,7 +46,7 @@ enum RulesetFormat {
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
-    let resolved = arguments.policy.load(&catalog)?.resolved;
+    let resolved = arguments.policy.load_with_age(&catalog)?.resolved;
     let ruleset = lower(&resolved);
     let text = match arguments.format {
         RulesetFormat::Nft => emit::nft(&ruleset),

@@ -1,5 +1,7 @@
 //! `edgeward resolve`.
 
+mod unreachable;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +18,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::Severity;
 use crate::host::clock::Moment;
-use crate::host::dns::{Hickory, Resolver, Settings, system_servers};
+use crate::host::dns::{Hickory, Settings, SilentServer, system_servers};
 use crate::host::files;
 use crate::net::{DomainName, Family, parse_address};
 use crate::report::duration;
@@ -81,8 +83,10 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let mode = if arguments.offline { LockfileMode::Offline } else { LockfileMode::Write };
     let lock = arguments.lock.path(&arguments.policy);
     let update = update_lockfile(lock, &loaded, &Resolution::default(), &arguments.servers, mode)?;
-    let LockfileUpdate { summary, new, now, .. } = &update;
+    let LockfileUpdate { summary, new, now, silent, .. } = &update;
     let shown = match arguments.format {
+        // One line for each server says it all.
+        ListFormat::Text if silent.is_some() => update.changes(),
         ListFormat::Text => text(summary, new, *now, arguments.offline),
         ListFormat::Json => json_text(summary, new)?,
     };
@@ -97,6 +101,8 @@ pub(crate) struct LockfileUpdate {
     now: Timestamp,
     offline: bool,
     path: PathBuf,
+    /// The servers, if none of them answered.
+    silent: Option<Vec<SilentServer>>,
 }
 
 /// What happens to a lockfile.
@@ -141,13 +147,12 @@ pub(crate) fn update_known(
     let questions: Vec<Question> =
         names.keys().flat_map(|&name| Family::BOTH.map(|family| Question { name: name.clone(), family })).collect();
     let rules = loaded.policy.resolution_rules(&loaded.cloud);
-    let answers: Vec<(Question, Answer)> = if offline || questions.is_empty() {
-        let silent = |question| (question, Answer { reply: Reply::Timeout, server: None });
-        questions.into_iter().map(silent).collect()
+    let (answers, silent) = if offline || questions.is_empty() {
+        (vec![Answer { reply: Reply::Timeout, server: None }; questions.len()], None)
     } else {
-        let answers = ask(servers, loaded, &questions)?;
-        questions.into_iter().zip(answers).collect()
+        ask(servers, loaded, &questions)?
     };
+    let answers: Vec<(Question, Answer)> = questions.into_iter().zip(answers).collect();
     let now = known.time(&moment, rules.linger);
     let (new, summary) = resolution::update(known, &answers, &moment, &rules);
     warn_of_bounds(&summary, rules.max_gathered);
@@ -159,7 +164,7 @@ pub(crate) fn update_known(
             path.display()
         ));
     }
-    Ok(LockfileUpdate { summary, new, now, offline, path })
+    Ok(LockfileUpdate { summary, new, now, offline, path, silent })
 }
 
 /// Warns of names that gathered more addresses than a policy permits.
@@ -177,7 +182,12 @@ fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
     Failure::system(anyhow::Error::from(error).context(format!("cannot {what} `{}`", path.display())))
 }
 
-fn ask(chosen: &ServerArguments, loaded: &LoadedPolicy, questions: &[Question]) -> Result<Vec<Answer>, Failure> {
+/// The answers, and the servers if none of them answered.
+fn ask(
+    chosen: &ServerArguments,
+    loaded: &LoadedPolicy,
+    questions: &[Question],
+) -> Result<(Vec<Answer>, Option<Vec<SilentServer>>), Failure> {
     let written = loaded.policy.dns.iter().flat_map(|dns| &dns.value.servers);
     let mut servers: Vec<SocketAddr> = chosen.servers.clone();
     if servers.is_empty() {
@@ -195,7 +205,7 @@ fn ask(chosen: &ServerArguments, loaded: &LoadedPolicy, questions: &[Question]) 
     let resolver = Hickory::new(settings).map_err(Failure::system)?;
     let on_terminal = std::io::stderr().is_terminal();
     let total = questions.len();
-    let answers = resolver.ask(questions, &mut |done| {
+    let answers = resolver.ask_noting(questions, &mut |done| {
         if on_terminal {
             anstream::eprint!("\r{done} of {total} questions answered");
         }
@@ -250,7 +260,7 @@ impl LockfileUpdate {
 
     /// Fails if DNS gave no address in this run for a name that a flow requires.
     pub(crate) fn check_required(&self, loaded: &LoadedPolicy) -> Result<(), Failure> {
-        let Self { summary, new, now, offline, path } = self;
+        let Self { summary, new, now, offline, path, silent } = self;
         let names = loaded.intent.names();
         let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);
         let without = |name: &DomainName| match offline {
@@ -260,6 +270,9 @@ impl LockfileUpdate {
         let missing: Vec<&DomainName> = required.filter(|name| without(name)).collect();
         if missing.is_empty() {
             return Ok(());
+        }
+        if let Some(servers) = silent {
+            return Err(Failure::unresolved(anyhow!("{}", unreachable::message(servers, &missing, self))));
         }
         let lines: Vec<String> = missing
             .iter()

@@ -1,0 +1,58 @@
+//! The age of the answers in a lockfile.
+
+use std::path::Path;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::LoadedPolicy;
+use crate::cli::render;
+use crate::host::clock;
+use crate::net::DomainName;
+use crate::report::duration;
+use crate::resolution::Resolution;
+
+/// Warns if answers are stale or nearly so: older than three quarters of `resolve.max-stale`.
+///
+/// What is printed or loaded does not depend on it: the same policy, catalog and lockfile give the same bytes.
+pub(crate) fn warn_of_age(policy: &Path, lock: &Path, loaded: &LoadedPolicy, resolution: &Resolution) {
+    if let Some(warning) = warning(policy, lock, loaded, resolution, clock::now()) {
+        render::warning(&warning);
+    }
+}
+
+fn warning(
+    policy: &Path,
+    lock: &Path,
+    loaded: &LoadedPolicy,
+    resolution: &Resolution,
+    now: Timestamp,
+) -> Option<String> {
+    let limit = SignedDuration::try_from(loaded.policy.resolve.max_stale.value.0).ok()?;
+    let old = old_names(loaded, resolution, limit.checked_mul(3)? / 4, now);
+    let (age, name) = old.iter().max()?;
+    let than = if *age > limit { "older than" } else { "nearly as old as" };
+    Some(format!(
+        "the addresses of {} in `{}` are {than} `resolve.max-stale` ({}): those of {name} were seen {} ago; \
+         `edgeward resolve {}` asks DNS",
+        render::count(old.len(), "name"),
+        lock.display(),
+        duration(limit),
+        duration(*age),
+        policy.display(),
+    ))
+}
+
+/// The names whose newest address is older than this, and how old it is.
+fn old_names<'a>(
+    loaded: &'a LoadedPolicy,
+    resolution: &Resolution,
+    limit: SignedDuration,
+    now: Timestamp,
+) -> Vec<(SignedDuration, &'a DomainName)> {
+    let age = |name: &DomainName| -> Option<SignedDuration> {
+        let newest = resolution.names.get(name)?.addresses.values().map(|seen| seen.last).max()?;
+        Some(now.duration_since(newest))
+    };
+    let names = loaded.intent.names().into_keys();
+    names.filter_map(|name| Some((age(name).filter(|age| *age > limit)?, name))).collect()
+}
