@@ -87,8 +87,8 @@ install: build ## Installs program, manual pages, completions, units and example
 	done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies policies/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies/catalog policies/catalog/*.yaml
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
-		docs/operations.md
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/docs docs/*.md
 
 clean: ## Removes build results
 	$(CARGO) clean

@@ -68,7 +68,7 @@ fn compare(
 ) {
     let (id, own) = (&intent.flows[index].id, regions[index]);
     if own.is_empty() {
-        let message = format!("no packet can be of the flow `{id}`");
+        let message = format!("no packet can match the flow `{id}`");
         let help = "an IDC gateway filters what crosses it: remove the row, or list peers outside of the data centre, \
                     of a family that its hosts have";
         problems.push_with_help(Code::DeadFlow, span, message, help);

@@ -181,7 +181,7 @@ pub enum ProbeError {
     #[error("protocol {0} has no ICMP type")]
     Typeless(u8),
     /// ICMP of the other family.
-    #[error("these addresses go with {1}, not {0}")]
+    #[error("these addresses need `{1}`, not `{0}`")]
     WrongIcmp(&'static str, &'static str),
     /// Both ends could be this host.
     #[error("both `{0}` and `{1}` could be this host (`networks.hosts`): give the hook, input or output")]

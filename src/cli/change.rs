@@ -60,10 +60,13 @@ pub(crate) fn pending_sentence(pending: &Pending) -> String {
     // Rounded up to whole seconds: after `--confirm-within 2s`, `1 s` would look wrong.
     let left = time_left(pending).saturating_add(Duration::from_millis(999));
     let left = SignedDuration::try_from(left).unwrap_or(SignedDuration::MAX);
+    let undone = match pending.back_to {
+        Some(number) => format!("{} comes back", named(Some(number))),
+        None => "the rules are removed and every packet is accepted".to_owned(),
+    };
     format!(
-        "{} is pending: {} comes back in {} ({}) unless `edgeward confirm` keeps it",
+        "{} is pending: {undone} in {} ({}) unless `edgeward confirm` keeps it",
         named(Some(pending.generation)),
-        named(pending.back_to),
         duration(left),
         pending.deadline,
     )

@@ -27,6 +27,29 @@ fn without_confirmation_the_former_generation_comes_back() {
 }
 
 #[test]
+fn a_change_after_the_table_was_removed_falls_back_to_what_was_confirmed() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let confirmed = host.rules();
+    host.nft("flush ruleset");
+    host.edgeward("apply other.yaml --confirm-within 3s").ends(0).says(&["generation 1 comes back"]);
+    assert!(host.lets_in(ELSEWHERE));
+    assert!(soon(|| host.rules() == confirmed));
+}
+
+#[test]
+fn a_rollback_to_the_pending_generation_does_not_confirm_it() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("apply other.yaml --confirm-within 60s").ends(0);
+    host.edgeward("rollback 2").ends(5).says(&["generation 2", "edgeward confirm"]);
+    host.edgeward("status").ends(0).says(&["pending"]);
+    host.edgeward("rollback").ends(0).says(&["generation 1 is in force"]);
+}
+
+#[test]
 fn what_is_confirmed_from_anywhere_stays() {
     need_namespaces!();
     let host = Host::new();

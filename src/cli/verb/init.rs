@@ -21,7 +21,7 @@ Examples:
   edgeward init --region cn-hangzhou --connection express-connect --cni flannel > policy.yaml
   edgeward check policy.yaml")]
 pub(crate) struct Arguments {
-    /// A region id of the catalog, `cn-hangzhou`
+    /// A region id of the catalog, such as `cn-hangzhou`
     #[arg(long)]
     region: String,
     /// express-connect or public

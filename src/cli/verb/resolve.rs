@@ -299,7 +299,8 @@ impl LockfileUpdate {
 fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> String {
     let newest =
         new.names.get(name).into_iter().flat_map(|record| record.addresses.values()).map(|seen| seen.last).max();
-    let age = newest.map_or_else(|| "never".to_owned(), |newest| duration(now.duration_since(newest)));
+    let Some(newest) = newest else { return "no address is known".to_owned() };
+    let age = duration(now.duration_since(newest));
     let stale = change
         .stale_at
         .map_or_else(String::new, |stale| format!(", stale at {stale} (in {})", duration(stale.duration_since(now))));

@@ -112,6 +112,12 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
 /// Where the rollback leads that was asked for.
 fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failure> {
     if let Some(number) = number {
+        // To go back to it would confirm it.
+        if state.pending.as_ref().is_some_and(|pending| pending.generation == number) {
+            return Err(Failure::refused(anyhow!(
+                "generation {number} is the pending change; `edgeward confirm` keeps it, `edgeward rollback` undoes it"
+            )));
+        }
         return Ok(Destination::Generation(number));
     }
     if let Some(pending) = &state.pending {

@@ -51,7 +51,7 @@ impl TryFrom<u32> for StateVersion {
         match number {
             1 => Ok(StateVersion::One),
             2 => Ok(StateVersion::Two),
-            number => Err(format!("version {number} is not known to this edgeward")),
+            number => Err(format!("version {number} is not known: a newer edgeward wrote it")),
         }
     }
 }

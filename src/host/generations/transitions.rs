@@ -187,14 +187,15 @@ impl State {
 
     /// Puts a generation in force, for good or until its deadline.
     ///
-    /// A change on top of a pending one falls back to where that one falls back to. No table needs no deadline: it
-    /// accepts every packet.
+    /// A change on top of a pending one falls back to where that one falls back to. Where another program has removed the
+    /// table, it falls back to what boot would load. No table needs no deadline: it accepts every packet.
     fn bring_into_force(&mut self, before: &Self, to: Option<u64>, confirm_within: Option<Duration>, stamp: Stamp<'_>) {
         self.switching = None;
         self.undone = None;
         self.pending = confirm_within.zip(to).map(|(delay, generation)| {
             self.armed += 1;
-            let back_to = before.pending.as_ref().map_or(before.current, |pending| pending.back_to);
+            let in_force = before.current.or(before.confirmed);
+            let back_to = before.pending.as_ref().map_or(in_force, |pending| pending.back_to);
             Pending::new(self.armed, generation, back_to, delay, stamp.now)
         });
         self.settle_on(to, stamp);

@@ -88,6 +88,15 @@ fn an_applied_generation_with_a_deadline_is_in_force_and_not_loaded_at_boot() {
 }
 
 #[test]
+fn a_change_after_the_table_is_gone_falls_back_to_what_boot_loads() {
+    let confirmed = with(&State::default(), MadeBy::Apply, None, 0);
+    let gone = State { current: None, ..confirmed };
+    let tried = with(&gone, MadeBy::Apply, MINUTE, 10);
+    assert_eq!(tried.pending.as_ref().unwrap().back_to, Some(1));
+    assert_eq!(then(80, |stamp| tried.after_undo(EXPIRED, stamp)).current, Some(1));
+}
+
+#[test]
 fn a_change_on_top_of_a_pending_one_falls_back_to_where_that_one_does() {
     let state = with(&pending(), MadeBy::Refresh, MINUTE, 40);
     assert_eq!(state.pending, Some(Pending::new(2, 4, Some(2), Duration::from_secs(60), &at(40))));
