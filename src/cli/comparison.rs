@@ -175,6 +175,14 @@ impl Comparison {
         Self { name: other.loaded.source.name.clone(), texts, first, policy: Some(other), steps }
     }
 
+    /// The comparison with the stored text of the new ruleset, which has comments that the ruleset itself has not.
+    pub(crate) fn with_stored_text(mut self, emitted: &str, stored: String) -> Self {
+        if self.texts[1] == emitted {
+            self.texts[1] = stored;
+        }
+        self
+    }
+
     /// The packets that are treated differently, for each step.
     pub(crate) fn differences(&self) -> Vec<Difference> {
         let versions: Vec<&Ruleset> =

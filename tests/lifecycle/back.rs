@@ -76,3 +76,41 @@ fn a_pending_change_is_undone_after_it_was_shown() {
     assert!(host.lets_in(OFFICE));
     host.edgeward("rollback --dry-run 99").ends(2);
 }
+
+#[test]
+fn two_generations_are_compared_as_they_were() {
+    need_namespaces!();
+    let host = Host::new();
+    let row = "- {id: sites, direction: inbound, peers-file: sites.txt, ports: [tcp/443], purpose: sites}\n";
+    let with_list = |management| policy(management) + row;
+    host.write("policy.yaml", &with_list(OFFICE));
+    host.write("sites.txt", "198.51.100.0/24\n");
+    host.write_catalog("newer", "vips: [100.118.28.0/24, ", "vips: [100.118.28.0/24, 100.99.77.0/24, ");
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("apply policy.yaml --catalog newer").ends(0);
+    host.write("policy.yaml", &with_list(ELSEWHERE));
+    host.edgeward("apply policy.yaml --catalog newer").ends(0);
+    refresh(&host, &serve(&host, zone(&["203.0.113.8"]))).ends(0);
+    // Nothing of what is on disk matters.
+    for gone in ["newer", "sites.txt", "policy.yaml", "policy.lock.yaml"] {
+        let path = host.path(gone);
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+    }
+    host.edgeward("diff 2 --against 1").ends(1).says(&["the catalog changed", "newly allowed", "100.99.77.0/24"]);
+    host.edgeward("diff 1 --against 2").ends(1).says(&["the catalog changed", "newly denied", "100.99.77.0/24"]);
+    let said = host.edgeward("diff 3 --against 2").ends(1).says(&["the policy changed", OFFICE, ELSEWHERE]).said();
+    assert!(!said.contains("100.99.77.0/24") && !said.contains("198.51.100.0/24"), "{said}");
+    host.edgeward("diff 4 --against 3").ends(1).says(&["DNS gave other addresses", "203.0.113.8"]);
+    host.edgeward("diff 4 --against 4").ends(0).says(&["no difference"]);
+    host.edgeward("diff 4").ends(0).says(&["no difference"]);
+    let json = host.edgeward("diff 4 --against 1 --format json").ends(1).out;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["policy"], &json["against"]), (&"generation 4: policy.yaml".into(), &"generation 1".into()));
+    host.edgeward("diff 9 --against 1").ends(2).says(&["there is no generation 9"]);
+    host.edgeward("diff 1 --against 2 --target idc-gateway").ends(2);
+    // What was found in the kernel has no policy.
+    host.nft("insert rule inet edgeward input tcp dport 4444 accept");
+    host.edgeward("boot").ends(0);
+    host.edgeward("diff 5 --against 4").ends(2).says(&["the other way round"]);
+    host.edgeward("diff 4 --against 5").ends(1).says(&["4444"]);
+}

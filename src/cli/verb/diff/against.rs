@@ -24,7 +24,7 @@ pub(super) fn compare(
     new: Ruleset,
 ) -> Result<Comparison, Failure> {
     let (against, store) = (&arguments.against, arguments.state.read());
-    let number = against.to_str().and_then(|text| text.parse::<u64>().ok());
+    let number = super::generation(against);
     let is_kernel = against == Path::new("kernel");
     if is_kernel || number.is_some() {
         refuse_policy_options(arguments)?;
