@@ -195,6 +195,12 @@ fn a_state_directory_without_catalogs_is_taken_over() {
     }
     host.edgeward("rollback 1").ends(0);
     write_newer_catalog(&host);
+    // One that gives the same rules serves as well.
+    host.write_catalog("same", "regions:\n", "# Another text.\nregions:\n");
+    forget();
+    refresh_with(&host, &serve(&host, zone(&["203.0.113.10"])), "--catalog same").ends(0);
+    assert!(host.rules().contains("203.0.113.10"));
+    host.edgeward("rollback 1").ends(0);
     forget();
     let before = (host.handles(), host.records());
     let server = serve(&host, zone(&["203.0.113.9"]));

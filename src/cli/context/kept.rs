@@ -42,6 +42,20 @@ pub(crate) fn kept_catalog(
     }
 }
 
+/// As [`kept_catalog`]; where an earlier version did not store the catalog, the chosen one. For those who ask only what
+/// must not be denied.
+pub(crate) fn kept_or_chosen_catalog(
+    store: &Store,
+    number: u64,
+    facts: &PolicyFacts,
+    chosen: Option<&Path>,
+) -> Result<Catalog, Failure> {
+    match store.catalog_files(&facts.catalog, FILES)? {
+        Some(_) => kept_catalog(store, number, facts, chosen),
+        None => load_catalog(chosen),
+    }
+}
+
 /// The policy of a generation with its answers and its lists, checked with a catalog.
 ///
 /// `None` if the generation has no usable policy. Problems that this version or this catalog finds in it are a failure.
