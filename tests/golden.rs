@@ -42,6 +42,8 @@ fn compile(policy: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeward"));
     let output = command.arg("compile").arg(policy).args(arguments).env("NO_COLOR", "1").output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
+    // The lockfiles of cases get old: what is said of that is no part of a golden.
+    let errors: String = errors.lines().filter(|line| !line.contains("`resolve.max-stale`")).collect();
     assert!(output.status.success() && errors.is_empty(), "{}: {}\n{errors}", policy.display(), output.status);
     String::from_utf8(output.stdout).unwrap()
 }

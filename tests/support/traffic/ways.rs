@@ -195,12 +195,13 @@ impl Way for Program<'_> {
     fn take(&mut self, step: Step) {
         let state = self.file("state");
         match step {
-            Step::Apply(policy) => self.run("apply", policy, &["--state-dir", &state]),
+            // Also a policy that a rollback has left.
+            Step::Apply(policy) => self.run("apply", policy, &["--force", "--state-dir", &state]),
             Step::Refresh(policy, server) => {
                 self.refreshed += 1;
                 self.write_lists();
                 // A list that has changed comes with `apply` only.
-                let verb: &[&str] = if self.more.is_some() { &["apply", "--resolve"] } else { &["refresh"] };
+                let verb: &[&str] = if self.more.is_some() { &["apply", "--resolve", "--force"] } else { &["refresh"] };
                 let more = ["--state-dir", &state, "--server", &self.server(server)];
                 self.run(verb[0], policy, &[&verb[1..], &more].concat());
             }
