@@ -44,10 +44,22 @@ pub struct Source {
     /// The path as the user wrote it.
     pub name: String,
     text: String,
-    /// Offsets of the first byte of each line. Computed at the first question and kept: a policy may have a hundred
-    /// thousand prefixes, and each has its line.
-    line_starts: OnceLock<Vec<usize>>,
+    /// Computed at the first question and kept: a policy may have a hundred thousand prefixes, and each has its
+    /// position, possibly all in one line.
+    index: OnceLock<Index>,
 }
+
+/// What positions are computed from.
+#[derive(Clone, Debug)]
+struct Index {
+    /// Offsets of the first byte of each line.
+    line_starts: Vec<usize>,
+    /// How many characters begin before each block of [`BLOCK`] bytes.
+    characters: Vec<usize>,
+}
+
+/// The bytes between two counts of characters.
+const BLOCK: usize = 256;
 
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
@@ -80,7 +92,7 @@ impl Source {
         if text.starts_with(MARK) {
             text.drain(..MARK.len());
         }
-        Self { name: name.into(), text, line_starts: OnceLock::new() }
+        Self { name: name.into(), text, index: OnceLock::new() }
     }
 
     /// The text, without a byte order mark.
@@ -110,14 +122,34 @@ impl Source {
     /// The position of a byte offset. Offsets beyond the end count as the end.
     pub fn position(&self, offset: usize) -> Position {
         let line = self.line(offset);
-        let before = &self.text.as_bytes()[self.line_start(line)..offset.min(self.text.len())];
-        Position { line, column: String::from_utf8_lossy(before).chars().count() + 1 }
+        Position { line, column: self.characters(offset) - self.characters(self.line_start(line)) + 1 }
+    }
+
+    /// How many characters begin before an offset.
+    fn characters(&self, offset: usize) -> usize {
+        let (before, rest) = self.block(offset.min(self.text.len()));
+        before + characters(rest)
+    }
+
+    /// How many characters begin before the block of an offset, and the bytes between the two: fewer than a block.
+    fn block(&self, offset: usize) -> (usize, &[u8]) {
+        let block = offset / BLOCK;
+        (self.index().characters[block], &self.text.as_bytes()[block * BLOCK..offset])
     }
 
     fn line_starts(&self) -> &[usize] {
-        self.line_starts.get_or_init(|| {
+        &self.index().line_starts
+    }
+
+    fn index(&self) -> &Index {
+        self.index.get_or_init(|| {
             let newlines = self.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-            std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect()
+            let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
+            let counts = self.text.as_bytes().chunks_exact(BLOCK).scan(0, |sum, block| {
+                *sum += characters(block);
+                Some(*sum)
+            });
+            Index { line_starts, characters: std::iter::once(0).chain(counts).collect() }
         })
     }
 
@@ -125,6 +157,11 @@ impl Source {
     fn line_start(&self, line: usize) -> usize {
         self.line_starts()[line - 1]
     }
+}
+
+/// How many characters begin in some bytes of UTF-8.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|byte| !matches!(byte, 0x80..=0xbf)).count()
 }
 
 #[cfg(test)]
@@ -138,6 +175,25 @@ mod tests {
         assert_eq!(source.position("ä".len()), Position { line: 1, column: 2 });
         assert_eq!(source.position("ä: 1\r\nb: é".len()), Position { line: 2, column: 5 });
         assert_eq!(source.position(1000), Position { line: 2, column: 6 });
+    }
+
+    /// A flow of a hundred thousand peers may be one line: what a position reads must not grow with it.
+    #[test]
+    fn a_position_in_a_long_line_reads_less_than_a_block() {
+        let text = "first\n".to_owned() + &"äb, 漢🙂".repeat(1000) + "\nlast";
+        let source = Source::new("x", &text);
+        for offset in 0..=text.len() {
+            assert!(source.block(offset).1.len() < BLOCK, "{offset}");
+            if text.is_char_boundary(offset) {
+                let before = &text[..offset];
+                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                let line = before.matches('\n').count() + 1;
+                assert_eq!(source.position(offset), Position { line, column }, "{offset}");
+            }
+        }
+        for bytes in [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK] {
+            assert_eq!(Source::new("x", "a".repeat(bytes)).position(bytes).column, bytes + 1);
+        }
     }
 
     #[test]

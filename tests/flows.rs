@@ -6,6 +6,8 @@
 #[macro_use]
 mod support;
 
+#[path = "flows/families.rs"]
+mod families;
 #[path = "flows/formats.rs"]
 mod formats;
 #[path = "flows/packets.rs"]

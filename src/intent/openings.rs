@@ -23,10 +23,11 @@ pub struct Opening<'a> {
     /// The other end.
     pub peers: Extent<'a>,
     /// Protocols and destination ports.
-    pub traffic: &'a Traffic,
+    pub traffic: Traffic,
     /// Source ports, where they are fixed.
     pub from_ports: Option<&'a PortSet>,
-    /// The family, where the conversation exists in one only; the ends have no addresses of the other.
+    /// The family, where the conversation exists in one only; ends and traffic have nothing of the other. A name may
+    /// have addresses of both, regardless of its answers.
     pub family: Option<Family>,
     /// Whether replies belong to a connection. The packets of an untracked flow are permitted regardless of what
     /// conntrack says, and each direction has an opening of its own.
@@ -110,50 +111,53 @@ impl Intent<Declared> {
             addresses: Addresses::of(&gateway.covered, resolution).all(),
         });
         self.flows.iter().flat_map(move |flow| {
-            let families = flow.families();
-            let family = families.first().copied().filter(|_| families.len() == 1);
-            let ends = Ends { intent: self, flow, resolution, family };
+            let ends = Ends { intent: self, flow, resolution };
             let pairs = match &crossed {
-                _ if families.is_empty() => Vec::new(),
                 None => vec![(ends.local(), ends.peers())],
                 Some(covered) => vec![
                     (ends.local().inside(covered, true), ends.peers().outside(covered, true)),
                     (ends.local().outside(covered, false), ends.peers().inside(covered, false)),
                 ],
             };
-            pairs.into_iter().filter(|(local, peers)| !local.is_void() && !peers.is_void()).map(
-                move |(local, peers)| Opening {
-                    flow: &flow.id,
-                    purpose: &flow.purpose,
-                    side: flow.side,
-                    local,
-                    peers,
-                    traffic: &flow.traffic,
-                    from_ports: flow.from_ports.as_ref(),
-                    family: ends.family,
-                    tracked: !flow.untracked,
-                    origin: &flow.origin,
-                },
-            )
+            let openings: Vec<Opening<'a>> =
+                pairs.into_iter().filter_map(|pair| flow.opening(pair, crossed.as_ref())).collect();
+            openings
         })
     }
 }
 
 impl Flow<Declared> {
-    /// The families that both ends and the traffic have. What a name answers may be of either.
-    fn families(&self) -> Vec<Family> {
-        let has = |end: &End<Declared>, family| match end {
-            End::Any => true,
-            End::Ends(parts) => parts.iter().any(|part| match &part.kind {
-                PartKind::Prefixes(set) => !set.only(family).is_empty(),
-                PartKind::Name { .. } => true,
-            }),
-        };
-        let only = [self.family, self.traffic.family()];
+    /// The flow between two ends; none if no packet can go from one to the other.
+    fn opening<'a>(
+        &'a self,
+        (local, peers): (Extent<'a>, Extent<'a>),
+        crossed: Option<&Covered<'_>>,
+    ) -> Option<Opening<'a>> {
         let exists = |family: &Family| {
-            only.iter().flatten().all(|only| only == family) && has(&self.local, *family) && has(&self.peers, *family)
+            self.family.is_none_or(|only| only == *family)
+                && !self.traffic.only(*family).is_none()
+                && crossed.is_none_or(|covered| covered.is_crossed(*family))
+                && local.may_be(*family)
+                && peers.may_be(*family)
         };
-        Family::BOTH.into_iter().filter(exists).collect()
+        let families: Vec<Family> = Family::BOTH.into_iter().filter(exists).collect();
+        let (local, peers, traffic, family) = match families[..] {
+            [] => return None,
+            [family] => (local.only(family), peers.only(family), self.traffic.only(family), Some(family)),
+            _ => (local, peers, self.traffic.clone(), None),
+        };
+        (!local.is_void() && !peers.is_void()).then_some(Opening {
+            flow: &self.id,
+            purpose: &self.purpose,
+            side: self.side,
+            local,
+            peers,
+            traffic,
+            from_ports: self.from_ports.as_ref(),
+            family,
+            tracked: !self.untracked,
+            origin: &self.origin,
+        })
     }
 }
 
@@ -163,12 +167,18 @@ struct Covered<'a> {
     addresses: PrefixSet,
 }
 
+impl Covered<'_> {
+    /// Whether packets of a family may have one end inside and one outside.
+    fn is_crossed(&self, family: Family) -> bool {
+        !self.addresses.only(family).is_empty() && !self.addresses.has_every_address(family)
+    }
+}
+
 /// The ends of a flow as extents.
 struct Ends<'a> {
     intent: &'a Intent<Declared>,
     flow: &'a Flow<Declared>,
     resolution: &'a Resolution,
-    family: Option<Family>,
 }
 
 impl<'a> Ends<'a> {
@@ -191,17 +201,13 @@ impl<'a> Ends<'a> {
     }
 
     fn members(&self, parts: &'a [Part]) -> Vec<Member<'a>> {
-        let of_family = |address: &IpAddr| self.family.is_none_or(|family| family == Family::of(*address));
         let member = |part: &'a Part| {
             let kind = match &part.kind {
-                PartKind::Prefixes(set) => {
-                    MemberKind::Prefixes(self.family.map_or_else(|| set.clone(), |family| set.only(family)))
-                }
+                PartKind::Prefixes(set) => MemberKind::Prefixes(set.clone()),
                 PartKind::Name { name, optional } => {
                     let record = self.resolution.names.get(name);
                     let known = record.into_iter().flat_map(|record| &record.addresses);
-                    let addresses = known.map(|(address, seen)| (*address, *seen));
-                    let addresses = addresses.filter(|(address, _)| of_family(address)).collect();
+                    let addresses = known.map(|(address, seen)| (*address, *seen)).collect();
                     MemberKind::Name { name, optional: *optional, record, addresses }
                 }
             };
@@ -217,6 +223,26 @@ impl<'a> Member<'a> {
         match &self.kind {
             MemberKind::Prefixes(set) => !set.is_empty(),
             MemberKind::Name { addresses, .. } => keep_names || !addresses.is_empty(),
+        }
+    }
+
+    /// The part with its addresses of one family only.
+    fn only(self, family: Family) -> Self {
+        let kind = match self.kind {
+            MemberKind::Prefixes(set) => MemberKind::Prefixes(set.only(family)),
+            MemberKind::Name { name, optional, record, addresses } => {
+                let addresses = addresses.into_iter().filter(|(address, _)| Family::of(*address) == family).collect();
+                MemberKind::Name { name, optional, record, addresses }
+            }
+        };
+        Self { kind, ..self }
+    }
+
+    /// Whether it may have addresses of a family. A name may, regardless of its answers.
+    fn may_be(&self, family: Family) -> bool {
+        match &self.kind {
+            MemberKind::Prefixes(set) => !set.only(family).is_empty(),
+            MemberKind::Name { .. } => true,
         }
     }
 
@@ -238,6 +264,28 @@ impl<'a> Member<'a> {
 }
 
 impl<'a> Extent<'a> {
+    /// Whether it may have addresses of a family. The host may, regardless of the addresses that the policy lists.
+    fn may_be(&self, family: Family) -> bool {
+        match self {
+            Extent::Host(_) => true,
+            Extent::AllBut(except) => !except.has_every_address(family),
+            Extent::Members(members) => members.iter().any(|member| member.may_be(family)),
+        }
+    }
+
+    /// What of it is of a family. Names stay, also without such an address.
+    fn only(self, family: Family) -> Self {
+        let members = |members: Vec<Member<'a>>| {
+            let members = members.into_iter().map(|member| member.only(family));
+            members.filter(|member| member.is_listed(true)).collect()
+        };
+        match self {
+            Extent::Host(hosts) => Extent::Host(members(hosts)),
+            Extent::AllBut(except) => Extent::AllBut(except.only(family)),
+            Extent::Members(parts) => Extent::Members(members(parts)),
+        }
+    }
+
     /// What of it a gateway covers. Names without such an address stay where they are to be kept.
     fn inside(self, covered: &Covered<'a>, keep_names: bool) -> Self {
         match self {

@@ -98,6 +98,14 @@ impl PrefixSet {
         }
     }
 
+    /// Whether it is every address of a family.
+    pub fn has_every_address(&self, family: Family) -> bool {
+        match family {
+            Family::V4 => self.v4 == Ranges::all(),
+            Family::V6 => self.v6 == Ranges::all(),
+        }
+    }
+
     /// The IPv4 addresses, as numbers.
     pub fn v4(&self) -> &Ranges<u32> {
         &self.v4

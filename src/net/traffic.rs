@@ -193,6 +193,24 @@ impl Traffic {
         words
     }
 
+    /// Whether no packet is of it.
+    pub fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
+
+    /// What of it exists in a family: messages of ICMP belong to IPv4, those of ICMPv6 to IPv6.
+    #[must_use]
+    pub fn only(&self, family: Family) -> Self {
+        let mut traffic = self.clone();
+        if let Traffic::Some { icmp, icmpv6, .. } = &mut traffic {
+            match family {
+                Family::V4 => *icmpv6 = IcmpTypes::default(),
+                Family::V6 => *icmp = IcmpTypes::default(),
+            }
+        }
+        traffic
+    }
+
     /// The only family that has such packets: messages of ICMP belong to IPv4, those of ICMPv6 to IPv6.
     pub fn family(&self) -> Option<Family> {
         let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return None };
@@ -238,6 +256,17 @@ mod tests {
             assert_eq!(Traffic::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Traffic::parse("icmp").unwrap().to_string(), "icmp, icmpv6");
+    }
+
+    #[test]
+    fn a_family_has_its_own_messages() {
+        let icmp = Traffic::parse("icmp").unwrap();
+        assert_eq!(icmp.only(Family::V4).to_string(), "icmp");
+        assert_eq!(icmp.only(Family::V6).to_string(), "icmpv6");
+        assert!(icmp.only(Family::V4).only(Family::V6).is_none());
+        let tcp = Traffic::parse("tcp/443").unwrap();
+        assert_eq!((tcp.only(Family::V6), tcp.is_none()), (tcp.clone(), false));
+        assert_eq!(Traffic::Any.only(Family::V4), Traffic::Any);
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl<'a> Builder<'a> {
 
     /// The flows of a row; none if it permits nothing.
     pub(super) fn flows(&mut self, row: &FlowRow, problems: &mut Problems) -> Vec<Flow<Declared>> {
+        let traffic = row.traffic(self.site.version, self.policy.ssh_port());
+        if traffic.is_none() {
+            // None of its ports is used in this version of the cluster.
+            return Vec::new();
+        }
         let peers = self.end(row, &row.peers, problems);
         let local = self.local(row, problems);
         if [&peers, &local].into_iter().any(|end| matches!(end, End::Ends(parts) if parts.is_empty())) {
@@ -116,7 +121,6 @@ impl<'a> Builder<'a> {
             Direction::Outbound => &[Side::Outbound],
             Direction::Both => &[Side::Inbound, Side::Outbound],
         };
-        let traffic = row.traffic(self.site.version, self.policy.ssh_port());
         let from_ports = (!row.from_ports.is_empty()).then(|| {
             row.from_ports.iter().fold(PortSet::default(), |all, ports| match &ports.traffic {
                 PortTraffic::Fixed(Traffic::Some { tcp, udp, .. }) => all.union(tcp).union(udp),

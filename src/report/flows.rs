@@ -35,7 +35,7 @@ impl<'a> FlowList<'a> {
 
 /// Source ports with their protocols, as ports are written: `udp/68`.
 fn source_ports(opening: &Opening<'_>) -> Option<Vec<String>> {
-    let (from, Traffic::Some { tcp, udp, .. }) = (opening.from_ports?, opening.traffic) else { return None };
+    let (from, Traffic::Some { tcp, udp, .. }) = (opening.from_ports?, &opening.traffic) else { return None };
     let used = [("tcp", tcp), ("udp", udp)].into_iter().filter(|(_, ports)| !ports.is_empty());
     Some(used.flat_map(|(name, _)| from.words().into_iter().map(move |ports| format!("{name}/{ports}"))).collect())
 }

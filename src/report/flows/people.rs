@@ -176,7 +176,9 @@ impl<'a> FlowList<'a> {
             .to_owned(),
         ];
         notes.push(match self.is_stateless() {
-            true => "Replies are permitted by their source ports: the gateway is stateless.".to_owned(),
+            true => {
+                "The gateway is stateless: replies are permitted by their source ports, and protocols without ports are open in both directions. A row with `any` is open in its own direction only.".to_owned()
+            }
             false => "Replies need no row of their own, except where a row is not tracked.".to_owned(),
         });
         if items().any(|item| matches!(item, Item::Address(..))) {
