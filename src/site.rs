@@ -56,6 +56,13 @@ words! {
     }
 }
 
+impl Scope {
+    /// Whether a site can have the scope: the broad one is that of an IDC gateway over a leased line.
+    pub fn is_offered(self, target: Target, connection: Connection) -> bool {
+        self == Scope::Fine || (target == Target::IdcGateway && connection == Connection::ExpressConnect)
+    }
+}
+
 words! {
     /// Which packets a gateway filters.
     pub enum Covers {

@@ -114,6 +114,136 @@ fn ends_have_exactly_one_kind_and_conditions_name_rows() {
     }
 }
 
+/// Checks that a row of the flow `test` with a text replaced is refused in its file.
+fn refused(from: &str, to: &str, expected: &str) {
+    let row = row("test", "{}", "outbound", "[{prefix: 203.0.113.0/24}]");
+    assert!(row.contains(from), "{from}");
+    let folder = with("flows.yaml", &row.replace(from, to));
+    for verb in ["check", "compile"] {
+        let (message, code) = run(verb, folder.path());
+        assert_eq!(code, Some(2), "{to}:\n{message}");
+        assert!(message.contains(expected) && message.contains("flows.yaml:"), "{expected}:\n{message}");
+    }
+}
+
+#[test]
+fn source_ports_apply_to_all_ports_of_a_row() {
+    let both = "the source ports of the flow `test` differ between TCP and UDP";
+    for (ports, from, expected) in [
+        ("any", "tcp/5", "`from-ports` needs ports of TCP or UDP, and the flow `test` has others"),
+        ("tcp/1, icmp-echo", "tcp/5", "`from-ports` needs ports of TCP or UDP, and the flow `test` has others"),
+        ("tcp/1", "ssh", "`ssh` is not a source port of TCP or UDP"),
+        ("tcp/1", "icmp-echo", "`icmp-echo` is not a source port of TCP or UDP"),
+        ("tcp/1", "any", "`any` is not a source port of TCP or UDP"),
+        ("tcp/1", "tcp/0", "`0` is not a port from 1 to 65535"),
+        ("tcp/1, udp/1", "udp/5, tcp/7", both),
+        ("ssh, udp/1", "udp/5, tcp/5-6", both),
+        ("tcp/1", "udp/5", "`ports` of the flow `test` has `tcp/…`, and `from-ports` does not"),
+        ("tcp/1", "tcp/5, udp/5", "`from-ports` has `udp/…`, and `ports` of the flow `test` does not"),
+        ("tcp/1, udp/1", "udp/5", "`ports` of the flow `test` has `tcp/…`, and `from-ports` does not"),
+        ("tcp/1", "tcp/5 before 1.0", "`tcp/5 before 1.0`: source ports cannot be limited to versions"),
+    ] {
+        refused("ports: [tcp/443]", &format!("ports: [{ports}]\n  from-ports: [{from}]"), expected);
+    }
+    for (ports, from) in [("tcp/1, udp/1", "udp/5, tcp/5"), ("ssh, tcp/1", "tcp/5, tcp/7-9")] {
+        let row = row("test", "{}", "outbound", "[{prefix: 203.0.113.0/24}]");
+        let ports = format!("ports: [{ports}]\n  from-ports: [{from}]");
+        let folder = with("flows.yaml", &row.replace("ports: [tcp/443]", &ports));
+        assert_eq!(run("compile", folder.path()), (String::new(), Some(0)), "{ports}");
+    }
+}
+
+#[test]
+fn names_have_known_placeholders() {
+    let placeholders = "the placeholders are `{region}`, `{oss-internal}` and `{oss-public}`";
+    for (name, expected) in [
+        ("x.{foo}.example.com", "unknown placeholder in `x.{foo}.example.com`"),
+        ("x.{foo}.example.com", placeholders),
+        ("x.{region.example.com", "unknown placeholder in `x.{region.example.com`"),
+        ("x.region}.example.com", placeholders),
+        ("{oss-internal}.{oss-public}", "has both OSS placeholders"),
+        ("x..example.com", "x..example.com"),
+        ("{region}", "{region}"),
+    ] {
+        refused("{prefix: 203.0.113.0/24}", &format!("{{name: \"{name}\"}}"), expected);
+    }
+}
+
+#[test]
+fn rows_without_effect_and_dates_that_are_none_are_refused() {
+    let never = "a condition of the flow `test` never holds: no version is 1.30 or later and before 1.26";
+    let versions = "{version-from: \"1.30\", version-before: \"1.26\"}";
+    refused("when: {}", &format!("when: {versions}"), never);
+    refused("203.0.113.0/24}", &format!("203.0.113.0/24, when: {versions}}}"), never);
+    let families = "the flow `test` has no addresses of one family at both ends";
+    refused("ports:", "family: v6\n  ports:", families);
+    refused("ports:", "local: [{prefix: \"2001:db8::/32\"}]\n  ports:", families);
+    for date in ["yesterday", "2026-02-30", "20261125", "2026-1-5"] {
+        refused("2026-11-25", date, &format!("expected a date, found `{date}`"));
+    }
+}
+
+#[test]
+fn broad_rows_meet_only_rows_of_gateways_over_a_leased_line() {
+    for (when, code) in [
+        ("{target: edge-host}", 0),
+        ("{connection: public}", 0),
+        ("{target: idc-gateway, connection: express-connect}", 2),
+    ] {
+        let flow = |when| row("test", when, "outbound", "[{prefix: 203.0.113.0/24}]");
+        let folder = with("flows.yaml", &(flow("{scope: broad}") + &flow(when)));
+        let (message, actual) = run("check", folder.path());
+        assert_eq!(actual, Some(code), "{when}:\n{message}");
+    }
+}
+
+#[test]
+fn a_cni_is_offered_somewhere() {
+    let flows = fs::read_to_string(root("policies/catalog/flows.yaml")).unwrap();
+    let (head, rest) = flows.split_once("cnis:\n").unwrap();
+    let none = format!("{head}cnis: []\n\nflows:{}", rest.split_once("flows:").unwrap().1);
+    let nowhere = flows.replacen("connections: [express-connect, public]", "connections: []", 1);
+    for (text, expected) in [(none, "`cnis` is empty"), (nowhere, "the CNI `flannel` has no connections")] {
+        let folder = with("flows.yaml", "");
+        fs::write(folder.path().join("flows.yaml"), text).unwrap();
+        let (message, code) = run("check", folder.path());
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains(expected), "{expected}:\n{message}");
+    }
+    let elsewhere = flows.replace(", cluster: ack-edge, connections", ", cluster: registered, connections");
+    let folder = with("flows.yaml", "");
+    fs::write(folder.path().join("flows.yaml"), elsewhere).unwrap();
+    let (message, _) = run("check", folder.path());
+    assert!(message.contains("the catalog has no CNI of `ack-edge` clusters over `express-connect`"), "{message}");
+    assert!(!message.contains("one of \n"), "{message}");
+}
+
+#[test]
+fn a_catalog_that_is_too_large_is_called_a_catalog() {
+    let folder = with("flows.yaml", "");
+    for text in ["a: 1\n".repeat(14 << 20), format!("- [{}]\n", "1, ".repeat(3_000_000))] {
+        fs::write(folder.path().join("sources.yaml"), text).unwrap();
+        let (message, code) = run("check", folder.path());
+        assert_eq!(code, Some(2), "{message}");
+        assert!(message.contains("too-large") && message.contains("catalog"), "{message}");
+        assert!(!message.contains("peers-file"), "{message}");
+    }
+}
+
+#[test]
+fn a_catalog_that_is_no_folder_is_one_message() {
+    let folder = with("sources.yaml", "");
+    for (path, expected) in [
+        (folder.path().join("missing"), "cannot read the catalog folder"),
+        (folder.path().join("sources.yaml"), "`--catalog` expects a folder"),
+    ] {
+        let (message, code) = run("check", &path);
+        assert_eq!(code, Some(4), "{message}");
+        assert!(message.contains(expected) && message.contains(&format!("`{}`", path.display())), "{message}");
+        assert_eq!((message.lines().count(), message.matches("error: ").count()), (1, 1), "{message}");
+    }
+}
+
 /// A new CNI needs a row, and no code.
 #[test]
 fn a_cni_is_a_row() {

@@ -7,6 +7,7 @@ use crate::net::{Prefix, PrefixSet};
 use crate::source::Spanned;
 use crate::yaml::record;
 
+use super::date::Date;
 use super::regions::{Document, check_source};
 
 record! {
@@ -31,7 +32,7 @@ record! {
         /// The document.
         pub source: Spanned<String>,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 
@@ -47,7 +48,7 @@ record! {
         /// Whether the document does not say it explicitly.
         pub inferred: bool = false,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 
@@ -61,7 +62,7 @@ record! {
         /// The section of the document.
         pub section: Option<String>,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 
@@ -73,7 +74,7 @@ record! {
         /// The document.
         pub source: Spanned<String>,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 

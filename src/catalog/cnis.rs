@@ -12,7 +12,7 @@ record! {
         /// The cluster kind that offers it.
         pub cluster: ClusterKind,
         /// The connections over which it is offered.
-        pub connections: Vec<Connection>,
+        pub connections: Spanned<Vec<Connection>>,
         /// Whether pod addresses are routed beyond the hosts.
         pub routed: bool,
         /// The document.

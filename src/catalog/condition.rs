@@ -1,5 +1,6 @@
 //! The conditions of rows, and whether one site can meet two of them.
 
+use crate::diag::{Code, Problems};
 use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::record;
@@ -37,6 +38,8 @@ record! {
     }
 }
 
+const FIRST_VERSION: ClusterVersion = ClusterVersion { major: 0, minor: 0 };
+
 /// The part of a site that the rows of the CNIs tie together.
 #[derive(Clone, Copy)]
 struct Network<'a> {
@@ -44,6 +47,8 @@ struct Network<'a> {
     connection: Connection,
     cni: &'a str,
     routed: bool,
+    target: Target,
+    scope: Scope,
 }
 
 fn is<T: PartialEq>(required: Option<T>, actual: T) -> bool {
@@ -58,17 +63,33 @@ fn lists(ids: &[Spanned<String>], id: &str) -> bool {
     ids.iter().any(|listed| listed.value == id)
 }
 
+/// Every target with every scope.
+fn offers() -> impl Iterator<Item = (Target, Scope)> {
+    Target::ALL.iter().flat_map(|target| Scope::ALL.iter().map(|scope| (*target, *scope)))
+}
+
 impl SiteCondition {
+    /// Checks that a version can meet the condition of a flow.
+    pub(super) fn check_versions(&self, flow: &Spanned<String>, problems: &mut Problems) {
+        let from = self.version_from.unwrap_or(FIRST_VERSION);
+        if let Some(before) = self.version_before.filter(|before| *before <= from) {
+            let message = format!(
+                "a condition of the flow `{}` never holds: no version is {from} or later and before {before}",
+                flow.value
+            );
+            let help = "`version-before` must be later than `version-from`";
+            problems.push_with_help(Code::InvalidVersion, flow.span, message, help);
+        }
+    }
+
     /// Whether a site meets the condition.
     pub fn holds(&self, site: &Site) -> bool {
-        let Site { cluster, connection, ref cni, routed, .. } = *site;
-        self.holds_of_network(Network { cluster, connection, cni, routed })
+        let Site { cluster, connection, ref cni, routed, target, scope, .. } = *site;
+        self.holds_of_network(Network { cluster, connection, cni, routed, target, scope })
             && self.holds_of_region(&site.region)
             && self.version_from.is_none_or(|from| from <= site.version)
             && self.version_before.is_none_or(|before| site.version < before)
-            && is(self.target, site.target)
             && is(self.phase, site.phase)
-            && is(self.scope, site.scope)
             && is(self.self_host_ntp, site.self_host_ntp)
     }
 
@@ -77,6 +98,8 @@ impl SiteCondition {
             && is(self.connection, network.connection)
             && is(self.routed, network.routed)
             && (self.cni.is_empty() || lists(&self.cni, network.cni))
+            && is(self.target, network.target)
+            && is(self.scope, network.scope)
     }
 
     fn holds_of_region(&self, region: &str) -> bool {
@@ -86,26 +109,29 @@ impl SiteCondition {
     /// Whether there is a site that meets both conditions.
     ///
     /// Conditions are products of sets, so two of them intersect exactly if they do on every axis. Cluster, connection,
-    /// CNI and routing are one axis, because a row of the CNIs gives all four; its values are those rows. Regions are
-    /// those of the catalog, versions are intervals. Target, phase and scope are independent, even where a policy with
-    /// the combination would be refused for another reason.
+    /// CNI and routing are one axis, because a row of the CNIs gives all four; its values are those rows. Target and
+    /// scope belong to it too, because the broad scope depends on target and connection. Regions are those of the
+    /// catalog, versions are intervals.
     pub(super) fn meets(&self, other: &Self, regions: &[RegionRow], cnis: &[CniRow]) -> bool {
         let both = [self, other];
         let networks = cnis.iter().flat_map(|row| {
-            let network = |&connection: &Connection| Network {
+            let connections = row.connections.value.iter().copied();
+            let offers =
+                connections.flat_map(|connection| offers().map(move |(target, scope)| (connection, target, scope)));
+            let offered = offers.filter(|&(connection, target, scope)| scope.is_offered(target, connection));
+            offered.map(|(connection, target, scope)| Network {
                 cluster: row.cluster,
                 connection,
                 cni: &row.id.value,
                 routed: row.routed,
-            };
-            row.connections.iter().map(network)
+                target,
+                scope,
+            })
         });
         let first = both.iter().filter_map(|condition| condition.version_from).max();
-        let first = first.unwrap_or(ClusterVersion { major: 0, minor: 0 });
+        let first = first.unwrap_or(FIRST_VERSION);
         both.iter().all(|condition| condition.version_before.is_none_or(|before| first < before))
-            && agree(self.target, other.target)
             && agree(self.phase, other.phase)
-            && agree(self.scope, other.scope)
             && agree(self.self_host_ntp, other.self_host_ntp)
             && regions.iter().any(|row| both.iter().all(|condition| condition.holds_of_region(&row.id.value)))
             && networks.into_iter().any(|network| both.iter().all(|condition| condition.holds_of_network(network)))
@@ -116,7 +142,6 @@ impl SiteCondition {
 mod tests {
     use super::super::Catalog;
     use super::*;
-    use crate::diag::Problems;
     use crate::source::Source;
     use crate::yaml::{Decode, read};
 
@@ -151,6 +176,9 @@ mod tests {
             ("{version-before: \"0.0\"}", "{}", false),
             ("{scope: broad}", "{scope: fine}", false),
             ("{scope: broad}", "{self-host-ntp: true}", true),
+            ("{scope: broad}", "{target: idc-gateway, connection: express-connect}", true),
+            ("{scope: broad}", "{target: edge-host}", false),
+            ("{scope: broad}", "{connection: public}", false),
         ] {
             let (left, right) = (condition(one), condition(other));
             assert_eq!(left.meets(&right, &catalog.regions, &catalog.cnis), meet, "{one} and {other}");
@@ -163,12 +191,17 @@ mod tests {
         let mut sites = Vec::new();
         for row in &catalog.cnis {
             for (&connection, region) in
-                row.connections.iter().flat_map(|word| catalog.regions.iter().map(move |r| (word, r)))
+                row.connections.value.iter().flat_map(|word| catalog.regions.iter().map(move |r| (word, r)))
             {
                 for bits in 0..64 {
                     let bit = |at: u32| bits >> at & 1 == 1;
+                    let target = if bit(0) { Target::EdgeHost } else { Target::IdcGateway };
+                    let scope = if bit(2) { Scope::Fine } else { Scope::Broad };
+                    if !scope.is_offered(target, connection) {
+                        continue;
+                    }
                     sites.push(Site {
-                        target: if bit(0) { Target::EdgeHost } else { Target::IdcGateway },
+                        target,
                         region: region.id.value.clone(),
                         connection,
                         cluster: row.cluster,
@@ -176,7 +209,7 @@ mod tests {
                         cni: row.id.value.clone(),
                         routed: row.routed,
                         phase: if bit(1) { Phase::Steady } else { Phase::Install },
-                        scope: if bit(2) { Scope::Fine } else { Scope::Broad },
+                        scope,
                         self_host_ntp: bit(3),
                     });
                 }

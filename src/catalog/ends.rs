@@ -1,7 +1,8 @@
 //! The ends of flows: whom a row permits.
 
 use crate::diag::{Code, Problems};
-use crate::net::Prefix;
+use crate::net::{DomainName, Prefix};
+use crate::source::Spanned;
 use crate::yaml::{Node, record, refined, words};
 
 use super::condition::SiteCondition;
@@ -96,7 +97,7 @@ record! {
         /// A zone of the policy.
         pub zone: Option<Zone>,
         /// A name, possibly with placeholders.
-        pub name: Option<String>,
+        pub name: Option<Spanned<String>>,
         /// Prefixes of the region.
         pub prefixes: Option<RegionPrefixes>,
         /// Hosts of the policy.
@@ -116,11 +117,34 @@ record! {
 
 refined!(EndRow, WrittenEnd, decode_end);
 
+/// Checks that a name is one when its placeholders are replaced.
+fn check_name(template: &Spanned<String>, problems: &mut Problems) {
+    const OSS: [&str; 2] = ["{oss-internal}", "{oss-public}"];
+    let text = &template.value;
+    let replaced = text.replace("{region}", "region");
+    let [internal, public] = OSS.map(|placeholder| replaced.contains(placeholder));
+    let name = OSS.iter().fold(replaced, |name, placeholder| name.replace(placeholder, "oss.example"));
+    let (message, help) = if name.contains(['{', '}']) {
+        let help = "the placeholders are `{region}`, `{oss-internal}` and `{oss-public}`";
+        (format!("unknown placeholder in `{text}`"), help)
+    } else if internal && public {
+        (format!("`{text}` has both OSS placeholders"), "write two names")
+    } else if let Err(error) = name.parse::<DomainName>() {
+        (error.to_string(), "write an absolute name, such as `registry.{region}.example.com`")
+    } else {
+        return;
+    };
+    problems.push_with_help(Code::InvalidName, template.span, message, help);
+}
+
 fn decode_end(written: WrittenEnd, node: &Node, problems: &mut Problems) -> Option<EndRow> {
     let WrittenEnd { zone, name, prefixes, endpoint, prefix, any, r#else: fallback, optional, when } = written;
+    if let Some(name) = &name {
+        check_name(name, problems);
+    }
     let fields = [
         ("zone", zone.map(|zone| EndKind::Zone { zone, fallback })),
-        ("name", name.map(|template| EndKind::Name { template, optional })),
+        ("name", name.map(|name| EndKind::Name { template: name.value, optional })),
         ("prefixes", prefixes.map(EndKind::Region)),
         ("endpoint", endpoint.map(EndKind::Endpoint)),
         ("prefix", prefix.map(EndKind::Prefix)),

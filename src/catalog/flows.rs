@@ -1,14 +1,16 @@
 //! The rows of `flows.yaml`.
 
 use crate::diag::{Code, Problems};
-use crate::net::{Family, Traffic};
+use crate::net::{Family, PortSet, Traffic};
 use crate::site::ClusterVersion;
 use crate::source::{Source, Spanned};
 use crate::yaml::{Node, by_word, record, scalar, words};
 
 use super::cnis::CniRow;
 use super::condition::SiteCondition;
+use super::date::Date;
 use super::ends::{EndKind, EndRow, Endpoint};
+use super::from_ports::{self, FromPorts};
 use super::regions::{Document, RegionRow, check_source};
 use super::{bad_row, is_id};
 
@@ -16,7 +18,7 @@ record! {
     /// `flows.yaml`.
     pub struct Flows {
         /// The container networks.
-        pub cnis: Vec<CniRow>,
+        pub cnis: Spanned<Vec<CniRow>>,
         /// The flows.
         pub flows: Vec<FlowRow>,
     }
@@ -66,7 +68,7 @@ record! {
         /// Protocols and destination ports.
         pub ports: Vec<PortRow>,
         /// Source ports, if they are fixed.
-        pub from_ports: Vec<PortRow>,
+        pub from_ports: Vec<Spanned<FromPorts>>,
         /// The family, if the flow exists in one only.
         pub family: Option<Family>,
         /// Whether it is permitted in any conntrack state.
@@ -80,7 +82,7 @@ record! {
         /// Whether the document does not say it explicitly.
         pub inferred: bool = false,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 
@@ -88,6 +90,23 @@ impl FlowRow {
     /// Whether these hosts of the policy are at one of the ends.
     pub fn has(&self, endpoint: Endpoint) -> bool {
         self.local.iter().chain(&self.peers).any(|end| end.kind == EndKind::Endpoint(endpoint))
+    }
+
+    /// The source ports, if they are fixed.
+    pub fn source_ports(&self) -> Option<PortSet> {
+        from_ports::union(&self.from_ports)
+    }
+
+    /// The families in which the ends can have addresses.
+    fn families(&self) -> impl Iterator<Item = Family> {
+        let can = |parts: &[EndRow], family| {
+            let other = |part: &EndRow| matches!(part.kind, EndKind::Prefix(prefix) if prefix.family() != family);
+            parts.is_empty() || !parts.iter().all(other)
+        };
+        let fits = move |family: &Family| {
+            self.family.is_none_or(|only| only == *family) && can(&self.local, *family) && can(&self.peers, *family)
+        };
+        Family::BOTH.into_iter().filter(fits)
     }
 
     /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's.
@@ -161,11 +180,18 @@ impl Flows {
         source: &Source,
         problems: &mut Problems,
     ) {
-        for (index, row) in self.cnis.iter().enumerate() {
+        if self.cnis.value.is_empty() {
+            problems.push(Code::EmptyList, self.cnis.span, "`cnis` is empty");
+        }
+        for (index, row) in self.cnis.value.iter().enumerate() {
             check_source(documents, &row.source, problems);
             check_id(&row.id, "a CNI", problems);
+            if row.connections.value.is_empty() {
+                let message = format!("the CNI `{}` has no connections", row.id.value);
+                problems.push(Code::EmptyList, row.connections.span, message);
+            }
             let same = |earlier: &&CniRow| earlier.id.value == row.id.value && earlier.cluster == row.cluster;
-            if self.cnis[..index].iter().any(|earlier| same(&earlier)) {
+            if self.cnis.value[..index].iter().any(|earlier| same(&earlier)) {
                 let message = format!("duplicate CNI `{}` of `{}` clusters", row.id.value, row.cluster);
                 problems.push_with_help(Code::DuplicateId, row.id.span, message, "merge the two rows");
             }
@@ -178,15 +204,25 @@ impl Flows {
                     problems.push(Code::EmptyList, row.id.span, format!("the flow `{}` has no {what}", row.id.value));
                 }
             }
+            from_ports::check(row, problems);
+            if row.families().next().is_none() {
+                let message = format!("the flow `{}` has no addresses of one family at both ends", row.id.value);
+                let help =
+                    "give prefixes of the same family in `local` and `peers`, which is that of `family` if given";
+                problems.push_with_help(Code::UnknownValue, row.id.span, message, help);
+            }
             let parts = row.local.iter().chain(&row.peers).map(|end| &end.when);
-            parts.chain([&row.when]).for_each(|when| self.check_ids(when, regions, problems));
+            for when in parts.chain([&row.when]) {
+                self.check_ids(when, regions, problems);
+                when.check_versions(&row.id, problems);
+            }
             self.check_meeting(index, regions, source, problems);
         }
     }
 
     /// Checks that a condition names CNIs and regions of the catalog: it would never hold otherwise.
     fn check_ids(&self, when: &SiteCondition, regions: &[RegionRow], problems: &mut Problems) {
-        for id in when.cni.iter().filter(|id| !self.cnis.iter().any(|row| row.id.value == id.value)) {
+        for id in when.cni.iter().filter(|id| !self.cnis.value.iter().any(|row| row.id.value == id.value)) {
             bad_row(problems, id.span, format!("`{}` is not a CNI of the catalog", id.value));
         }
         let named = when.region.iter().chain(&when.not_region);
@@ -202,7 +238,7 @@ impl Flows {
             row.direction == other.direction || [row.direction, other.direction].contains(&Direction::Both)
         };
         for other in self.flows[..index].iter().filter(|other| other.id.value == row.id.value && same_way(other)) {
-            if row.when.meets(&other.when, regions, &self.cnis) {
+            if row.when.meets(&other.when, regions, &self.cnis.value) {
                 let (id, place) = (&row.id.value, source.position(other.id.span.start));
                 let way = if row.direction == Direction::Both { other.direction } else { row.direction };
                 let way = if way == Direction::Both { "both ways".to_owned() } else { way.to_string() };

@@ -6,8 +6,10 @@
 mod cloud;
 mod cnis;
 mod condition;
+mod date;
 mod ends;
 mod flows;
+mod from_ports;
 mod regions;
 
 use sha2::{Digest, Sha256};
@@ -20,8 +22,10 @@ use crate::yaml::{Decode, read};
 pub use cloud::{CloudDns, CloudFacts, CloudServices, InternalNames, Metadata};
 pub use cnis::CniRow;
 pub use condition::SiteCondition;
+pub use date::Date;
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
 pub use flows::{Direction, FlowRow, PortRow, PortTraffic, WhenEmpty};
+pub use from_ports::FromPorts;
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
 /// The catalog's files, in the order in which [`Catalog::parse`] takes them.
@@ -92,7 +96,7 @@ impl Catalog {
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
         let flows::Flows { cnis, flows } =
             decode(&flows, |file: &flows::Flows, problems| file.check(&documents, &regions, &flows, problems))?;
-        Ok(Self { digest, texts, documents, cloud, regions, cnis, flows })
+        Ok(Self { digest, texts, documents, cloud, regions, cnis: cnis.value, flows })
     }
 
     /// The region with an id.
@@ -117,7 +121,7 @@ impl Catalog {
     }
 
     fn offers(&self, cluster: ClusterKind, connection: Connection) -> impl Iterator<Item = &CniRow> {
-        self.cnis.iter().filter(move |row| row.cluster == cluster && row.connections.contains(&connection))
+        self.cnis.iter().filter(move |row| row.cluster == cluster && row.connections.value.contains(&connection))
     }
 
     /// The ids of all CNIs, in catalog order.
@@ -154,7 +158,14 @@ fn decode<T: Decode>(source: &Source, check: impl FnOnce(&T, &mut Problems)) -> 
     }
     match file {
         Some(file) if !problems.has_errors() => Ok(file),
-        _ => Err(Box::new(CatalogError { source: source.clone(), diagnostics: problems.into_sorted() })),
+        _ => {
+            let mut diagnostics = problems.into_sorted();
+            // The reader's help is about policies.
+            for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.code == Code::TooLarge) {
+                diagnostic.help = Some("no catalog is that large: check the path of `--catalog`".to_owned());
+            }
+            Err(Box::new(CatalogError { source: source.clone(), diagnostics }))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::source::Spanned;
 use crate::yaml::{record, words};
 
 use super::bad_row;
+use super::date::Date;
 
 record! {
     /// `sources.yaml`.
@@ -23,7 +24,7 @@ record! {
         /// Its title.
         pub title: String,
         /// The date that it carries.
-        pub updated: Option<String>,
+        pub updated: Option<Date>,
     }
 }
 
@@ -71,7 +72,7 @@ record! {
         /// The document.
         pub source: Spanned<String>,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 
@@ -99,7 +100,7 @@ record! {
         /// The document.
         pub source: Spanned<String>,
         /// When it was read.
-        pub retrieved: String,
+        pub retrieved: Date,
     }
 }
 

@@ -30,12 +30,28 @@ pub(crate) fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
     let catalog = match folder {
         None => Catalog::embedded(),
         Some(folder) => {
+            check_folder(folder)?;
             let [sources, cloud, regions, flows] = FILES.map(|name| folder.join(name));
             let cloud = files::read_if_there(&cloud)?.unwrap_or_else(Catalog::embedded_cloud);
             Catalog::parse([files::read(&sources)?, cloud, files::read(&regions)?, files::read(&flows)?])
         }
     };
     catalog.map_err(|error| Failure::invalid(error.source, error.diagnostics))
+}
+
+/// Checks that a catalog is a folder: otherwise its files would be reported one by one.
+fn check_folder(folder: &Path) -> Result<(), Failure> {
+    match std::fs::metadata(folder) {
+        Ok(found) if found.is_dir() => Ok(()),
+        Ok(_) => {
+            let message = format!("the catalog `{}` is a file; `--catalog` expects a folder", folder.display());
+            Err(Failure::system(anyhow::Error::msg(message)))
+        }
+        Err(error) => {
+            let message = format!("cannot read the catalog folder `{}`", folder.display());
+            Err(Failure::system(anyhow::Error::from(error).context(message)))
+        }
+    }
 }
 
 /// A policy that has been read and checked.

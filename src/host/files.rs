@@ -58,7 +58,8 @@ pub fn read(path: &Path) -> Result<Source, ReadError> {
     file.take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > MAX_TEXT {
         let message = format!("the file is larger than {} MiB", MAX_TEXT >> 20);
-        return Err(unusable(path, "", Code::TooLarge, &message, "no policy is that large; check the path"));
+        let help = "no policy, catalog or lockfile is that large; check the path";
+        return Err(unusable(path, "", Code::TooLarge, &message, help));
     }
     match String::from_utf8(bytes) {
         Ok(text) => Ok(Source::new(path.display().to_string(), text)),

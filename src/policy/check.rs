@@ -82,7 +82,7 @@ fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Probl
     let row = catalog.cni(&cni.value, cluster, connection);
     check_offer(cluster, policy.connection, cni, catalog, problems);
     let scope = policy.scope.value;
-    if scope == Scope::Broad && (target != Target::IdcGateway || connection != Connection::ExpressConnect) {
+    if !scope.is_offered(target, connection) {
         let message = "`broad` is available only on an IDC gateway over a leased line";
         let help = "write `scope: fine`, or give the edge hosts a separate policy";
         problems.push_with_help(Code::ScopeNotOffered, policy.scope.span, message, help);
@@ -115,11 +115,18 @@ pub(super) fn check_offer(
         problems.push_with_help(Code::ConnectionNotOffered, connection.span, message, help);
     } else if catalog.cni(&cni.value, cluster, connection.value).is_none() {
         let (id, offered) = (&cni.value, catalog.offered_cnis(cluster, connection.value));
+        let none = format!("the catalog has no CNI of `{cluster}` clusters over `{}`", connection.value);
+        let help = |help: String| if offered.is_empty() { none } else { help };
         if catalog.cni_ids().contains(&id.as_str()) {
             let message = format!("the CNI `{id}` is not offered by `{cluster}` clusters over `{}`", connection.value);
-            problems.push_with_help(Code::CniNotOffered, cni.span, message, one_of(&offered));
+            problems.push_with_help(Code::CniNotOffered, cni.span, message, help(one_of(&offered)));
         } else {
-            problems.push_with_help(Code::UnknownValue, cni.span, format!("unknown CNI `{id}`"), suggest(id, &offered));
+            problems.push_with_help(
+                Code::UnknownValue,
+                cni.span,
+                format!("unknown CNI `{id}`"),
+                help(suggest(id, &offered)),
+            );
         }
     }
 }

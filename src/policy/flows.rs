@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::syntax::{Allow, Policy};
 use super::zones::{zone, zone_field};
 use crate::catalog::{
-    Direction, EndKind, EndRow, Endpoint, FlowRow, OssNames, PortTraffic, RegionPrefixes, RegionRow, WhenEmpty, Zone,
+    Direction, EndKind, EndRow, Endpoint, FlowRow, OssNames, RegionPrefixes, RegionRow, WhenEmpty, Zone,
 };
 use crate::diag::{Code, Problems};
 use crate::intent::{Declared, End, Flow, Gateway, Origin, Part, PartKind, Side};
-use crate::net::{PortSet, Prefix, Traffic};
+use crate::net::{Prefix, Traffic};
 use crate::site::{ClusterKind, Covers, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName};
@@ -121,12 +121,7 @@ impl<'a> Builder<'a> {
             Direction::Outbound => &[Side::Outbound],
             Direction::Both => &[Side::Inbound, Side::Outbound],
         };
-        let from_ports = (!row.from_ports.is_empty()).then(|| {
-            row.from_ports.iter().fold(PortSet::default(), |all, ports| match &ports.traffic {
-                PortTraffic::Fixed(Traffic::Some { tcp, udp, .. }) => all.union(tcp).union(udp),
-                _ => all,
-            })
-        });
+        let from_ports = row.source_ports();
         let flow = |&side: &Side| Flow {
             id: row.id.value.clone(),
             purpose: row.purpose.clone(),
@@ -253,7 +248,7 @@ impl<'a> Builder<'a> {
         let origin = Origin::Catalog {
             source: source.value.clone(),
             section: None,
-            retrieved: retrieved.clone(),
+            retrieved: retrieved.to_string(),
             inferred: false,
         };
         vec![Part { kind: PartKind::Prefixes(prefixes.iter().copied().collect()), origin }]
@@ -264,7 +259,7 @@ fn catalog_origin(row: &FlowRow) -> Origin {
     Origin::Catalog {
         source: row.source.value.clone(),
         section: row.section.clone(),
-        retrieved: row.retrieved.clone(),
+        retrieved: row.retrieved.to_string(),
         inferred: row.inferred,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use serde_json::json;
 
-use crate::catalog::{Catalog, OssRow, RegionRow};
+use crate::catalog::{Catalog, Date, OssRow, RegionRow};
 use crate::cli::context::{ListFormat, load_catalog};
 use crate::cli::failure::Failure;
 use crate::cli::render;
@@ -91,7 +91,7 @@ fn region_text(catalog: &Catalog, region: &RegionRow) -> String {
 }
 
 /// A document by its title and dates.
-fn cited(catalog: &Catalog, id: &str, retrieved: &str) -> String {
+fn cited(catalog: &Catalog, id: &str, retrieved: &Date) -> String {
     let document = catalog.documents.iter().find(|document| document.id.value == id);
     let title = document.map_or(id, |document| &document.title);
     let updated = document.and_then(|document| document.updated.as_ref());
@@ -101,7 +101,8 @@ fn cited(catalog: &Catalog, id: &str, retrieved: &str) -> String {
 
 fn documents_json(catalog: &Catalog) -> serde_json::Value {
     let rows = catalog.documents.iter();
-    rows.map(|row| json!({"id": row.id.value, "title": row.title, "updated": row.updated})).collect()
+    rows.map(|row| json!({"id": row.id.value, "title": row.title, "updated": row.updated.as_ref().map(Date::as_str)}))
+        .collect()
 }
 
 fn region_json(region: &RegionRow) -> serde_json::Value {
@@ -113,11 +114,11 @@ fn region_json(region: &RegionRow) -> serde_json::Value {
             "public-endpoint": row.public_endpoint.as_ref().map(ToString::to_string),
             "prefixes": prefixes(&row.vips),
             "source": row.source.value,
-            "retrieved": row.retrieved,
+            "retrieved": row.retrieved.as_str(),
         })
     };
     let registry = region.registry.as_ref().map(
-        |row| json!({"prefixes": prefixes(&row.prefixes), "source": row.source.value, "retrieved": row.retrieved}),
+        |row| json!({"prefixes": prefixes(&row.prefixes), "source": row.source.value, "retrieved": row.retrieved.as_str()}),
     );
     json!({
         "id": region.id.value,
