@@ -4,13 +4,13 @@ use crate::diag::{Code, Problems};
 use crate::net::{Family, PortSet, Traffic};
 use crate::site::ClusterVersion;
 use crate::source::{Source, Spanned};
-use crate::yaml::{Node, by_word, record, scalar, words};
+use crate::yaml::{by_word, record, words};
 
 use super::cnis::CniRow;
 use super::condition::SiteCondition;
 use super::date::Date;
 use super::ends::{EndKind, EndRow, Endpoint};
-use super::from_ports::{self, FromPorts};
+use super::ports::{self, FromPorts, PortRow, PortTraffic};
 use super::regions::{Document, RegionRow, check_source};
 use super::{bad_row, is_id};
 
@@ -94,7 +94,7 @@ impl FlowRow {
 
     /// The source ports, if they are fixed.
     pub fn source_ports(&self) -> Option<PortSet> {
-        from_ports::union(&self.from_ports)
+        ports::union(&self.from_ports)
     }
 
     /// The families in which the ends can have addresses.
@@ -117,59 +117,6 @@ impl FlowRow {
             PortTraffic::Ssh => all.union(&Traffic::tcp(ssh_port)),
         })
     }
-}
-
-/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`.
-#[derive(Clone, Debug)]
-pub struct PortRow {
-    /// The traffic.
-    pub traffic: PortTraffic,
-    from: Option<ClusterVersion>,
-    before: Option<ClusterVersion>,
-}
-
-/// How a row gives its traffic.
-#[derive(Clone, Debug)]
-pub enum PortTraffic {
-    /// Itself.
-    Fixed(Traffic),
-    /// By the policy's port of SSH.
-    Ssh,
-}
-
-impl PortRow {
-    /// Whether it applies to a version of the cluster.
-    pub fn applies(&self, version: ClusterVersion) -> bool {
-        self.from.is_none_or(|from| from <= version) && self.before.is_none_or(|before| version < before)
-    }
-}
-
-scalar!(PortRow, { "type": "string" }, "PortRow", |node, problems| decode_ports(node, problems));
-
-fn decode_ports(node: &Node, problems: &mut Problems) -> Option<PortRow> {
-    let (text, _) = node.scalar("a protocol and port", problems)?;
-    let mut words = text.split(' ');
-    let traffic = match words.next().unwrap_or_default() {
-        "ssh" => PortTraffic::Ssh,
-        word => match Traffic::parse_catalog(word) {
-            Ok(traffic) => PortTraffic::Fixed(traffic),
-            Err(error) => {
-                problems.push(Code::InvalidPort, node.span, error.to_string());
-                return None;
-            }
-        },
-    };
-    let (from, before) = match (words.next(), words.next().map(str::parse), words.next()) {
-        (None, None, None) => (None, None),
-        (Some("from"), Some(Ok(version)), None) => (Some(version), None),
-        (Some("before"), Some(Ok(version)), None) => (None, Some(version)),
-        _ => {
-            let help = "write `tcp/443`, `tcp/443 from 1.26` or `tcp/80 before 1.26`";
-            problems.push_with_help(Code::InvalidPort, node.span, format!("`{text}` is not a port"), help);
-            return None;
-        }
-    };
-    Some(PortRow { traffic, from, before })
 }
 
 impl Flows {
@@ -204,7 +151,7 @@ impl Flows {
                     problems.push(Code::EmptyList, row.id.span, format!("the flow `{}` has no {what}", row.id.value));
                 }
             }
-            from_ports::check(row, problems);
+            ports::check(row.id.value.as_str(), &row.ports, &row.from_ports, problems);
             if row.families().next().is_none() {
                 let message = format!("the flow `{}` has no addresses of one family at both ends", row.id.value);
                 let help =

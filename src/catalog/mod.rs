@@ -9,7 +9,7 @@ mod condition;
 mod date;
 mod ends;
 mod flows;
-mod from_ports;
+mod ports;
 mod regions;
 
 use sha2::{Digest, Sha256};
@@ -24,8 +24,8 @@ pub use cnis::CniRow;
 pub use condition::SiteCondition;
 pub use date::Date;
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
-pub use flows::{Direction, FlowRow, PortRow, PortTraffic, WhenEmpty};
-pub use from_ports::FromPorts;
+pub use flows::{Direction, FlowRow, WhenEmpty};
+pub use ports::{FromPorts, PortRow, PortTraffic};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
 /// The catalog's files, in the order in which [`Catalog::parse`] takes them.

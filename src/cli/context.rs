@@ -41,9 +41,9 @@ pub(crate) fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
 
 /// Checks that a catalog is a folder: otherwise its files would be reported one by one.
 fn check_folder(folder: &Path) -> Result<(), Failure> {
-    match std::fs::metadata(folder) {
-        Ok(found) if found.is_dir() => Ok(()),
-        Ok(_) => {
+    match files::is_folder(folder) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
             let message = format!("the catalog `{}` is a file; `--catalog` expects a folder", folder.display());
             Err(Failure::system(anyhow::Error::msg(message)))
         }

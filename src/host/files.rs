@@ -43,6 +43,14 @@ fn unusable(path: &Path, text: &str, code: Code, message: &str, help: &str) -> R
     ReadError::Unusable(Box::new(Unusable { source, diagnostic }))
 }
 
+/// Whether a path is a folder.
+///
+/// # Errors
+/// There is no such path, or the system refuses to say.
+pub fn is_folder(path: &Path) -> std::io::Result<bool> {
+    std::fs::metadata(path).map(|metadata| metadata.is_dir())
+}
+
 /// Reads a text file of at most 64 MiB.
 ///
 /// # Errors

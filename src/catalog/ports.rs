@@ -1,11 +1,63 @@
-//! Fixed source ports of rows.
+//! The ports of rows, and their fixed source ports.
 
 use crate::diag::{Code, Problems};
 use crate::net::{PortSet, Traffic};
+use crate::site::ClusterVersion;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Node, scalar};
 
-use super::flows::{FlowRow, PortTraffic};
+/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`.
+#[derive(Clone, Debug)]
+pub struct PortRow {
+    /// The traffic.
+    pub traffic: PortTraffic,
+    from: Option<ClusterVersion>,
+    before: Option<ClusterVersion>,
+}
+
+/// How a row gives its traffic.
+#[derive(Clone, Debug)]
+pub enum PortTraffic {
+    /// Itself.
+    Fixed(Traffic),
+    /// By the policy's port of SSH.
+    Ssh,
+}
+
+impl PortRow {
+    /// Whether it applies to a version of the cluster.
+    pub fn applies(&self, version: ClusterVersion) -> bool {
+        self.from.is_none_or(|from| from <= version) && self.before.is_none_or(|before| version < before)
+    }
+}
+
+scalar!(PortRow, { "type": "string" }, "PortRow", |node, problems| decode_ports(node, problems));
+
+fn decode_ports(node: &Node, problems: &mut Problems) -> Option<PortRow> {
+    let (text, _) = node.scalar("a protocol and port", problems)?;
+    let mut words = text.split(' ');
+    let traffic = match words.next().unwrap_or_default() {
+        "ssh" => PortTraffic::Ssh,
+        word => match Traffic::parse_catalog(word) {
+            Ok(traffic) => PortTraffic::Fixed(traffic),
+            Err(error) => {
+                problems.push(Code::InvalidPort, node.span, error.to_string());
+                return None;
+            }
+        },
+    };
+    let (from, before) = match (words.next(), words.next().map(str::parse), words.next()) {
+        (None, None, None) => (None, None),
+        (Some("from"), Some(Ok(version)), None) => (Some(version), None),
+        (Some("before"), Some(Ok(version)), None) => (None, Some(version)),
+        _ => {
+            let help = "write `tcp/443`, `tcp/443 from 1.26` or `tcp/80 before 1.26`";
+            problems.push_with_help(Code::InvalidPort, node.span, format!("`{text}` is not a port"), help);
+            return None;
+        }
+    };
+    Some(PortRow { traffic, from, before })
+}
 
 /// Source ports of TCP or UDP: `udp/68`.
 #[derive(Clone, Debug)]
@@ -14,9 +66,9 @@ pub struct FromPorts {
     udp: PortSet,
 }
 
-scalar!(FromPorts, { "type": "string", "pattern": "^(tcp|udp)/" }, "FromPorts", |node, problems| decode(node, problems));
+scalar!(FromPorts, { "type": "string", "pattern": "^(tcp|udp)/" }, "FromPorts", |node, problems| decode_from(node, problems));
 
-fn decode(node: &Node, problems: &mut Problems) -> Option<FromPorts> {
+fn decode_from(node: &Node, problems: &mut Problems) -> Option<FromPorts> {
     let (text, _) = node.scalar("a source port", problems)?;
     let word = text.split(' ').next().unwrap_or_default();
     if word != text {
@@ -44,8 +96,8 @@ pub(super) fn union(rows: &[Spanned<FromPorts>]) -> Option<PortSet> {
 }
 
 /// Whether a row's ports are of TCP, of UDP, and of anything else.
-fn kinds(row: &FlowRow) -> [bool; 3] {
-    row.ports.iter().fold([false; 3], |[has_tcp, has_udp, has_other], ports| match &ports.traffic {
+fn kinds(rows: &[PortRow]) -> [bool; 3] {
+    rows.iter().fold([false; 3], |[has_tcp, has_udp, has_other], ports| match &ports.traffic {
         PortTraffic::Ssh => [true, has_udp, has_other],
         PortTraffic::Fixed(Traffic::Any) => [has_tcp, has_udp, true],
         PortTraffic::Fixed(Traffic::Some { tcp, udp, icmp, icmpv6, protocols }) => {
@@ -56,19 +108,18 @@ fn kinds(row: &FlowRow) -> [bool; 3] {
 }
 
 /// Checks that the source ports of a row apply to all of its ports: a flow has one set of them.
-pub(super) fn check(row: &FlowRow, problems: &mut Problems) {
-    let Some(first) = row.from_ports.first() else { return };
-    let id = &row.id.value;
+pub(super) fn check(id: &str, rows: &[PortRow], from: &[Spanned<FromPorts>], problems: &mut Problems) {
+    let Some(first) = from.first() else { return };
     let mut refuse = |span: Span, message: String, help: &str| {
         problems.push_with_help(Code::InvalidPort, span, message, help);
     };
-    let [has_tcp, has_udp, has_other] = kinds(row);
+    let [has_tcp, has_udp, has_other] = kinds(rows);
     if has_other {
         let message = format!("`from-ports` needs ports of TCP or UDP, and the flow `{id}` has others");
         refuse(first.span, message, "write the ports that are not `tcp/…` or `udp/…` in a row of their own");
         return;
     }
-    let all = row.from_ports.iter().fold([PortSet::default(), PortSet::default()], |[tcp, udp], ports| {
+    let all = from.iter().fold([PortSet::default(), PortSet::default()], |[tcp, udp], ports| {
         [tcp.union(&ports.value.tcp), udp.union(&ports.value.udp)]
     });
     for (name, has, ports) in [("tcp", has_tcp, &all[0]), ("udp", has_udp, &all[1])] {
