@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::packet::{Packet, Payload, Protocol};
+use super::packet::Protocol;
 use super::prefix::Family;
 use super::ranges::Ranges;
 
@@ -221,20 +221,6 @@ impl Traffic {
             (false, true) => Some(Family::V4),
             (true, false) => Some(Family::V6),
             _ => None,
-        }
-    }
-
-    /// Whether a packet is of this traffic, sent to its ports.
-    pub fn admits(&self, packet: &Packet) -> bool {
-        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return true };
-        match packet.payload {
-            Payload::Tcp { dport, .. } => tcp.contains(dport),
-            Payload::Udp { dport, .. } => udp.contains(dport),
-            Payload::Icmp { kind } => match packet.family() {
-                Family::V4 => icmp.contains(kind),
-                Family::V6 => icmpv6.contains(kind),
-            },
-            Payload::Other(number) => protocols.contains(&number),
         }
     }
 }

@@ -23,18 +23,18 @@ pub(crate) fn kept_catalog(
     facts: &PolicyFacts,
     chosen: Option<&Path>,
 ) -> Result<Catalog, Failure> {
+    let catalog = kept_or_chosen_catalog(store, facts, chosen)?;
+    if catalog.digest == facts.catalog { Ok(catalog) } else { Err(not_stored(number, facts, chosen)) }
+}
+
+/// The catalog of a generation; the chosen one, whichever it is, where an earlier version did not store it.
+pub(crate) fn kept_or_chosen_catalog(
+    store: &Store,
+    facts: &PolicyFacts,
+    chosen: Option<&Path>,
+) -> Result<Catalog, Failure> {
     let digest = &facts.catalog;
-    let Some(files) = store.catalog_files(digest, FILES)? else {
-        let catalog = load_catalog(chosen)?;
-        if catalog.digest == *digest {
-            return Ok(catalog);
-        }
-        let other =
-            chosen.map_or_else(|| "the built-in catalog".to_owned(), |folder| format!("`{}`", folder.display()));
-        return Err(Failure::usage(anyhow!(
-            "generation {number} was made with the catalog {digest}, which is not stored, and {other} is another one"
-        )));
-    };
+    let Some(files) = store.catalog_files(digest, FILES)? else { return load_catalog(chosen) };
     let catalog = Catalog::parse(files).map_err(|error| Failure::invalid(error.source, error.diagnostics))?;
     match catalog.digest == *digest {
         true => Ok(catalog),
@@ -42,18 +42,13 @@ pub(crate) fn kept_catalog(
     }
 }
 
-/// As [`kept_catalog`]; where an earlier version did not store the catalog, the chosen one. For those who ask only what
-/// must not be denied.
-pub(crate) fn kept_or_chosen_catalog(
-    store: &Store,
-    number: u64,
-    facts: &PolicyFacts,
-    chosen: Option<&Path>,
-) -> Result<Catalog, Failure> {
-    match store.catalog_files(&facts.catalog, FILES)? {
-        Some(_) => kept_catalog(store, number, facts, chosen),
-        None => load_catalog(chosen),
-    }
+/// Says that the chosen catalog cannot stand in for that of a generation.
+pub(crate) fn not_stored(number: u64, facts: &PolicyFacts, chosen: Option<&Path>) -> Failure {
+    let other = chosen.map_or_else(|| "the built-in catalog".to_owned(), |folder| format!("`{}`", folder.display()));
+    Failure::usage(anyhow!(
+        "generation {number} was made with the catalog {}, which is not stored, and {other} is another one",
+        facts.catalog
+    ))
 }
 
 /// The policy of a generation with its answers and its lists, checked with a catalog.

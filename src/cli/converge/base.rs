@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use crate::catalog::Catalog;
-use crate::cli::context::{LoadedPolicy, kept_catalog, kept_or_chosen_catalog, kept_policy};
+use crate::cli::context::{LoadedPolicy, kept_or_chosen_catalog, kept_policy, not_stored};
 use crate::cli::failure::Failure;
 use crate::host::generations::{MadeBy, Manifest, PolicyFacts, State, Store, rules_digest};
 use crate::host::rollout::named;
@@ -49,26 +49,17 @@ impl Base {
             )));
         };
         let failed = || anyhow!("{} cannot be refreshed, and nothing was changed; {apply}", named(Some(number)));
-        let read = |catalog: &Catalog| {
-            let kept = kept_policy(store, number, &facts, catalog).map_err(|failure| failure.with(failed()))?;
-            kept.ok_or_else(|| Failure::system(failed()))
+        let catalog = kept_or_chosen_catalog(store, &facts, chosen).map_err(|failure| failure.with(failed()))?;
+        let kept = kept_policy(store, number, &facts, &catalog);
+        // Where an earlier version did not store the catalog, another one serves as well if it gives the same rules.
+        let gives_rules = |(loaded, resolution): &(LoadedPolicy, Resolution)| {
+            loaded.intent.bind(resolution).is_ok_and(|bound| rules_digest(&lower(&bound)) == record.rules)
         };
-        let (catalog, (loaded, resolution)) = match kept_catalog(store, number, &facts, chosen) {
-            Ok(catalog) => {
-                let read = read(&catalog)?;
-                (catalog, read)
-            }
-            // An earlier version did not store it. Another catalog serves as well where it gives the same rules.
-            Err(failure) => {
-                let catalog = kept_or_chosen_catalog(store, number, &facts, chosen);
-                let read = catalog.and_then(|catalog| read(&catalog).map(|read| (catalog, read)));
-                let same = read.ok().filter(|(_, (loaded, resolution))| {
-                    let bound = loaded.intent.bind(resolution);
-                    bound.is_ok_and(|bound| rules_digest(&lower(&bound)) == record.rules)
-                });
-                same.ok_or_else(|| failure.with(failed()))?
-            }
-        };
+        if catalog.digest != facts.catalog && !matches!(&kept, Ok(Some(kept)) if gives_rules(kept)) {
+            return Err(not_stored(number, &facts, chosen).with(failed()));
+        }
+        let kept = kept.map_err(|failure| failure.with(failed()))?;
+        let Some((loaded, resolution)) = kept else { return Err(Failure::system(failed())) };
         let (ruleset, rules) = (store.ruleset(number)?, record.rules.clone());
         Ok((Self { number, facts, catalog, ruleset, rules }, loaded, resolution))
     }

@@ -177,8 +177,8 @@ fn in_force(state: &State) -> String {
 /// The policy of a generation, for the preflight; `None` if it has no policy, or one that this version does not accept.
 fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
     let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
-    let kept = kept_or_chosen_catalog(store, number, &facts, folder)
-        .and_then(|catalog| kept_policy(store, number, &facts, &catalog));
+    let kept =
+        kept_or_chosen_catalog(store, &facts, folder).and_then(|catalog| kept_policy(store, number, &facts, &catalog));
     let kept = kept.unwrap_or_else(|problems| {
         render::failure(&problems);
         None
