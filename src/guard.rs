@@ -18,9 +18,24 @@ const DNS_PORT: u16 = 53;
 /// The first dynamic port (RFC 6335), as the port of a client. No row of the catalog names a source port above it.
 const CLIENT_PORT: u16 = 49152;
 
+/// Why a connection must be permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It is a live SSH session.
+    Session,
+    /// Operators come from there: `management.from`.
+    Management,
+    /// It is a DNS server.
+    Dns,
+    /// It is the API server.
+    ApiServer,
+}
+
 /// A connection that must be permitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement {
+    /// Why.
+    pub need: Need,
     /// What it is, for readers.
     pub what: String,
     /// The packet that opens it.
@@ -74,16 +89,17 @@ pub fn requirements(policy: &Policy, intent: &Intent<Declared>, resolution: &Res
         same.filter(|host| *host != address)
     };
     let mut requirements = Vec::new();
-    let mut outbound = |what: String, transport: Transport, address: IpAddr, port: u16| {
+    let mut outbound = |need: Need, what: String, transport: Transport, address: IpAddr, port: u16| {
         let hook = if target == Target::EdgeHost { Hook::Output } else { Hook::Forward };
         if let Some(host) = host_like(address) {
             let (from, to) = (SocketAddr::new(host, CLIENT_PORT), SocketAddr::new(address, port));
-            requirements.push(Requirement { what, packet: opening(hook, transport, from, to) });
+            requirements.push(Requirement { need, what, packet: opening(hook, transport, from, to) });
         }
     };
     for server in policy.dns.iter().flat_map(|section| &section.value.servers) {
         for transport in [Transport::Udp, Transport::Tcp] {
-            outbound(format!("the DNS server {}", server.value), transport, server.value, DNS_PORT);
+            let what = format!("the DNS server {}", server.value);
+            outbound(Need::Dns, what, transport, server.value, DNS_PORT);
         }
     }
     let addresses: Vec<IpAddr> = match &policy.cluster.api_server.value {
@@ -103,7 +119,7 @@ pub fn requirements(policy: &Policy, intent: &Intent<Declared>, resolution: &Res
     for (port, address) in ports.flat_map(|port| addresses.iter().map(move |address| (port, *address))) {
         // A control-plane node of the site is not reached through the gateway, nor by itself.
         if !hosts.iter().any(|prefix| prefix.net().contains(&address)) {
-            outbound(format!("the API server {address}"), Transport::Tcp, address, port);
+            outbound(Need::ApiServer, format!("the API server {address}"), Transport::Tcp, address, port);
         }
     }
     if target == Target::EdgeHost {
@@ -113,8 +129,8 @@ pub fn requirements(policy: &Policy, intent: &Intent<Declared>, resolution: &Res
                 let Some(host) = host_like(*from) else { continue };
                 let to = SocketAddr::new(host, policy.ssh_port());
                 let packet = opening(Hook::Input, Transport::Tcp, SocketAddr::new(*from, CLIENT_PORT), to);
-                requirements
-                    .push(Requirement { what: format!("SSH from `management.from` ({})", prefix.value), packet });
+                let what = format!("SSH from `management.from` ({})", prefix.value);
+                requirements.push(Requirement { need: Need::Management, what, packet });
             }
         }
     }

@@ -11,7 +11,7 @@ use anyhow::anyhow;
 use crate::catalog::Catalog;
 use crate::cli::comparison::{Comparison, flows_that_differ};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Check, Failure};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
@@ -169,11 +169,14 @@ impl Convergence<'_> {
     fn confirm_within(&self, state: &State) -> Result<Option<Duration>, Failure> {
         match (&state.pending, self.guard.confirm_within) {
             (Some(pending), None) if self.base.is_some() => Ok(Some(time_left(pending).max(Duration::from_millis(1)))),
-            (Some(pending), None) => Err(Failure::refused(anyhow!(
-                "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` replaces it with \
+            (Some(pending), None) => Err(Failure::refused(
+                Check::Pending,
+                anyhow!(
+                    "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` replaces it with \
                  this change",
-                change::pending_sentence(pending)
-            ))),
+                    change::pending_sentence(pending)
+                ),
+            )),
             (_, given) => Ok(given),
         }
     }
@@ -196,10 +199,13 @@ impl Convergence<'_> {
             None => "was undone because it was not confirmed",
             Some(_) => "was left by `edgeward rollback`",
         };
-        Err(Failure::refused(anyhow!(
-            "these are the rules of generation {number}, which {why} ({at}); nothing was changed. `edgeward apply \
+        Err(Failure::refused(
+            Check::Undone,
+            anyhow!(
+                "these are the rules of generation {number}, which {why} ({at}); nothing was changed. `edgeward apply \
              --confirm-within 2m` tries it again and `edgeward confirm` keeps it; `--force` applies it without a deadline"
-        )))
+            ),
+        ))
     }
 }
 

@@ -3,11 +3,13 @@
 use anyhow::anyhow;
 
 use crate::diag::Diagnostic;
+use crate::guard::Need;
 use crate::host::files::ReadError;
 use crate::host::generations::StoreError;
 use crate::host::kernel::KernelError;
 use crate::host::lists::ListFileError;
 use crate::host::rollout::RolloutError;
+use crate::net::DomainName;
 use crate::source::Source;
 
 /// The exit codes of failures, in the order of their severity; `EXIT_CODES` describes them.
@@ -25,11 +27,59 @@ pub(crate) enum Exit {
     Refused = 5,
 }
 
+/// A safety check that can refuse a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Check {
+    /// A live SSH session could not be opened again.
+    Session,
+    /// SSH from a prefix of `management.from` would be denied.
+    Management,
+    /// A DNS server of `dns.servers` would be denied.
+    Dns,
+    /// The API server would be denied.
+    ApiServer,
+    /// The connections of this host could not be read, so they were not checked.
+    Connections,
+    /// Conntrack does not track a live SSH session, so that the rules would take its next packet for a new connection.
+    Untracked,
+    /// A change is pending that has to be confirmed or undone first.
+    Pending,
+    /// The change was undone before, by its deadline or by `edgeward rollback`.
+    Undone,
+    /// The ruleset does not decide what the policy means: a bug in edgeward.
+    Proof,
+}
+
+impl From<Need> for Check {
+    fn from(need: Need) -> Self {
+        match need {
+            Need::Session => Self::Session,
+            Need::Management => Self::Management,
+            Need::Dns => Self::Dns,
+            Need::ApiServer => Self::ApiServer,
+        }
+    }
+}
+
+/// Why a safety check refuses a change.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub(crate) struct Refusal {
+    /// The safety check.
+    pub(crate) check: Check,
+    /// What it found.
+    pub(crate) message: String,
+}
+
 /// Why a command fails.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
     pub(crate) messages: Vec<Message>,
+    /// What refused the change; the messages say it, too.
+    pub(crate) refusals: Vec<Refusal>,
+    /// The names without an address; the messages say it, too.
+    pub(crate) unresolved: Vec<DomainName>,
 }
 
 /// What the user is shown.
@@ -44,7 +94,7 @@ pub(crate) enum Message {
 impl Failure {
     /// A comparison that does not hold, and whose result has been printed: exit code 1.
     pub(crate) fn different() -> Self {
-        Self { exit: Exit::Different, messages: Vec::new() }
+        Self { exit: Exit::Different, messages: Vec::new(), refusals: Vec::new(), unresolved: Vec::new() }
     }
 
     /// An input that is invalid: exit code 2.
@@ -54,12 +104,14 @@ impl Failure {
 
     /// A text that is invalid: exit code 2.
     pub(crate) fn invalid(source: Source, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { exit: Exit::Usage, messages: vec![Message::Diagnostics(Box::new(source), diagnostics)] }
+        let mut failure = Self::different().at(Exit::Usage);
+        failure.messages.push(Message::Diagnostics(Box::new(source), diagnostics));
+        failure
     }
 
     /// Names without an address: exit code 3.
-    pub(crate) fn unresolved(error: impl Into<anyhow::Error>) -> Self {
-        Self::different().at(Exit::Unresolved).with(error)
+    pub(crate) fn unresolved(names: Vec<DomainName>, error: impl Into<anyhow::Error>) -> Self {
+        Self { unresolved: names, ..Self::different().at(Exit::Unresolved).with(error) }
     }
 
     /// A file, the kernel or a permission: exit code 4.
@@ -68,8 +120,14 @@ impl Failure {
     }
 
     /// A safety check that refuses the change: exit code 5.
-    pub(crate) fn refused(error: impl Into<anyhow::Error>) -> Self {
-        Self::different().at(Exit::Refused).with(error)
+    pub(crate) fn refused(check: Check, error: impl Into<anyhow::Error>) -> Self {
+        let error = error.into();
+        Self::refused_by(vec![Refusal { check, message: format!("{error:#}") }], error)
+    }
+
+    /// Safety checks that refuse the change, with one message for all: exit code 5.
+    pub(crate) fn refused_by(refusals: Vec<Refusal>, error: impl Into<anyhow::Error>) -> Self {
+        Self { refusals, ..Self::different().at(Exit::Refused).with(error) }
     }
 
     /// The same messages with another exit code.
@@ -87,6 +145,8 @@ impl Failure {
     pub(crate) fn and(mut self, later: Self) -> Self {
         self.exit = self.exit.max(later.exit);
         self.messages.extend(later.messages);
+        self.refusals.extend(later.refusals);
+        self.unresolved.extend(later.unresolved);
         self
     }
 }
@@ -151,7 +211,7 @@ impl From<RolloutError> for Failure {
         match error {
             RolloutError::Store(error) => error.into(),
             RolloutError::Kernel(error) => error.into(),
-            RolloutError::Untracked(_) => Self::refused(error),
+            RolloutError::Untracked(_) => Self::refused(Check::Untracked, error),
             error => Self::system(error),
         }
     }

@@ -8,9 +8,9 @@ use std::net::SocketAddr;
 
 use anyhow::anyhow;
 
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::render;
-use crate::guard::{Requirement, Session, denied, requirements};
+use crate::guard::{Need, Requirement, Session, denied, requirements};
 use crate::host::sessions::{self, LiveConnection, Sockets};
 use crate::intent::{Declared, Intent, Side};
 use crate::net::{Hook, Transport, Verdict};
@@ -27,7 +27,7 @@ const MAX_LISTED: usize = 20;
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     /// What must not be denied, and would be: they refuse the change.
-    blockers: Vec<String>,
+    blockers: Vec<Refusal>,
     warnings: Vec<String>,
     notes: Vec<String>,
 }
@@ -54,7 +54,10 @@ pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> F
     let port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
     match sessions::sockets() {
         Ok(sockets) => findings.check_connections(ruleset, &sockets, port),
-        Err(error) => findings.blockers.push(format!("the connections of this host are not known: {error}")),
+        Err(error) => {
+            let message = format!("the connections of this host are not known: {error}");
+            findings.blockers.push(Refusal { check: Check::Connections, message });
+        }
     }
     findings
 }
@@ -67,14 +70,16 @@ pub(crate) fn enforce(findings: &Findings, force: bool) -> Result<(), Failure> {
         return Ok(());
     }
     if force {
-        findings.blockers.iter().for_each(|blocker| render::warning(blocker));
+        findings.blockers.iter().for_each(|blocker| render::warning(&blocker.message));
         return Ok(());
     }
-    Err(Failure::refused(anyhow!(
+    let sentences: Vec<&str> = findings.blockers.iter().map(|blocker| &*blocker.message).collect();
+    let error = anyhow!(
         "these rules would cut off connections that must not be; nothing was changed:\n  {}\n`--force` applies them \
          anyway; with `--confirm-within 2m` they are undone if that was a mistake",
-        findings.blockers.join("\n  ")
-    )))
+        sentences.join("\n  ")
+    );
+    Err(Failure::refused_by(findings.blockers.clone(), error))
 }
 
 fn session(connection: &LiveConnection) -> Session {
@@ -93,7 +98,8 @@ impl Findings {
                 Verdict::Reject => "rejected",
                 _ => "dropped",
             };
-            format!("{} would be {verdict}: {}", required.what, required.packet)
+            let message = format!("{} would be {verdict}: {}", required.what, required.packet);
+            Refusal { check: required.need.into(), message }
         }));
     }
 
@@ -109,7 +115,8 @@ impl Findings {
             .iter()
             .map(|(local, peer)| {
                 let session = Session { transport: Transport::Tcp, local: *local, peer: *peer, side: Side::Inbound };
-                Requirement { what: format!("the live SSH session of {peer} to {local}"), packet: session.opening() }
+                let what = format!("the live SSH session of {peer} to {local}");
+                Requirement { need: Need::Session, what, packet: session.opening() }
             })
             .collect();
         self.add_denied(ruleset, &requirements);

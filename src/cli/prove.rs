@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Check, Failure};
 use crate::intent::{Intent, Resolved};
 use crate::proof::prove;
 use crate::readback;
@@ -12,10 +12,10 @@ use crate::source::Source;
 pub(crate) fn prove_text(intent: &Intent<Resolved>, text: &Source) -> Result<(), Failure> {
     let ruleset = readback::read(text).map_err(|diagnostic| {
         let help = anyhow!("the ruleset cannot be read back: this is a bug in edgeward; please report it");
-        Failure::invalid(text.clone(), vec![*diagnostic]).at(Exit::Refused).with(help)
+        Failure::invalid(text.clone(), vec![*diagnostic]).and(Failure::refused(Check::Proof, help))
     })?;
     prove(intent, &ruleset).map_err(|difference| {
-        Failure::refused(anyhow!(
+        Failure::refused(Check::Proof, anyhow!(
             "the ruleset does not decide what the policy means\n{difference}\nthis is a bug in edgeward, and nothing \
              was written; please report it with the policy"
         ))

@@ -139,11 +139,14 @@ fn parse(source: Source, refused: &PrefixSet) -> Result<Resolution, Failure> {
 
 fn unresolved(missing: &Unresolved, policy: &Path, lock: &Path) -> Failure {
     let names: Vec<String> = missing.0.iter().map(|(name, flows)| format!("  {name} ({})", flows.join(", "))).collect();
-    Failure::unresolved(anyhow!(
-        "{} without an address in `{}`:\n{}\n`edgeward resolve {}` asks DNS for them",
-        render::count(names.len(), "name"),
-        lock.display(),
-        names.join("\n"),
-        policy.display(),
-    ))
+    Failure::unresolved(
+        missing.0.iter().map(|(name, _)| name.clone()).collect(),
+        anyhow!(
+            "{} without an address in `{}`:\n{}\n`edgeward resolve {}` asks DNS for them",
+            render::count(names.len(), "name"),
+            lock.display(),
+            names.join("\n"),
+            policy.display(),
+        ),
+    )
 }

@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 
 use crate::cli::context::StateArguments;
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Check, Failure};
 use crate::cli::{change, render};
 use crate::host::kernel::Real;
 use crate::host::rollout::{named, needs_recovery};
@@ -44,11 +44,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (Some(number), Some(_)) => {
             let at = state.generations.get(&number).and_then(|record| record.rolled_back);
             let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-            Err(Failure::refused(anyhow!(
-                "nothing is pending: {} was undone{at}, and {} is in force",
-                named(Some(number)),
-                named(state.current)
-            )))
+            Err(Failure::refused(
+                Check::Undone,
+                anyhow!(
+                    "nothing is pending: {} was undone{at}, and {} is in force",
+                    named(Some(number)),
+                    named(state.current)
+                ),
+            ))
         }
         _ => render::output(&format!(
             "nothing is pending in `{folder}`: {} was applied last; `edgeward status` shows what is in force\n",

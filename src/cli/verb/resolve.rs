@@ -272,7 +272,8 @@ impl LockfileUpdate {
             return Ok(());
         }
         if let Some(servers) = silent {
-            return Err(Failure::unresolved(anyhow!("{}", unreachable::message(servers, &missing, self))));
+            let message = unreachable::message(servers, &missing, self);
+            return Err(Failure::unresolved(missing.into_iter().cloned().collect(), anyhow!("{message}")));
         }
         let lines: Vec<String> = missing
             .iter()
@@ -286,12 +287,13 @@ impl LockfileUpdate {
                 None => format!("  {name}"),
             })
             .collect();
-        Err(Failure::unresolved(anyhow!(
+        let error = anyhow!(
             "{} could not be resolved; the addresses in `{}` stay:\n{}",
             render::count(missing.len(), "name"),
             path.display(),
             lines.join("\n"),
-        )))
+        );
+        Err(Failure::unresolved(missing.into_iter().cloned().collect(), error))
     }
 }
 

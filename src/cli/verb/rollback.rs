@@ -8,7 +8,7 @@ use crate::cli::comparison::consequences;
 use crate::cli::context::{
     GuardArguments, KernelArguments, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
 };
-use crate::cli::failure::{Failure, chosen};
+use crate::cli::failure::{Check, Failure, chosen};
 use crate::cli::preflight::GuardedPolicy;
 use crate::cli::{change, preflight, render};
 use crate::host::generations::{State, Store};
@@ -116,9 +116,12 @@ fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failur
     if let Some(number) = number {
         // To go back to it would confirm it.
         if state.pending.as_ref().is_some_and(|pending| pending.generation == number) {
-            return Err(Failure::refused(anyhow!(
-                "generation {number} is the pending change; `edgeward confirm` keeps it, `edgeward rollback` undoes it"
-            )));
+            return Err(Failure::refused(
+                Check::Pending,
+                anyhow!(
+                    "generation {number} is the pending change; `edgeward confirm` keeps it, `edgeward rollback` undoes it"
+                ),
+            ));
         }
         return Ok(Destination::Generation(number));
     }
