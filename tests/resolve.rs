@@ -175,7 +175,9 @@ fn programs_read_the_summary() {
     let site = Site::new();
     let server = good().serve();
     let output = site.resolve(&server, &["--format", "json"]);
-    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["version"], 1);
+    let rows = &document["names"];
     assert_eq!(rows[2]["name"], "mirror.example.com");
     assert_eq!(rows[2]["added"][0], "203.0.113.7");
 }

@@ -20,7 +20,7 @@ use crate::report::Evidence;
 use crate::site::Target;
 use crate::source::Source;
 
-pub(crate) use age::warn_of_age;
+pub(crate) use age::{age_warning, warn_of_age};
 pub(crate) use kept::{kept_catalog, kept_or_chosen_catalog, kept_policy, not_stored};
 pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists};
 pub(crate) use options::{GuardArguments, KernelArguments, ListFormat, PolicyTarget, StateArguments};
@@ -60,6 +60,8 @@ pub(crate) struct LoadedPolicy {
     pub(crate) policy: Policy,
     pub(crate) intent: Intent<Declared>,
     pub(crate) cloud: CloudFacts,
+    /// What was shown: warnings and notes.
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl LoadedPolicy {
@@ -105,7 +107,7 @@ fn load_with(
         None => Err(Failure::invalid(source, diagnostics)),
         Some((policy, intent)) => {
             render::diagnostics(&source, &diagnostics);
-            Ok(LoadedPolicy { source, policy, intent, cloud: catalog.cloud.clone() })
+            Ok(LoadedPolicy { source, policy, intent, cloud: catalog.cloud.clone(), diagnostics })
         }
     }
 }

@@ -105,7 +105,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Watch(arguments) => verb::watch::run(&arguments),
         Verb::Aggregate(arguments) => verb::aggregate::run(&arguments),
         Verb::Catalog(arguments) => verb::catalog::run(&arguments, catalog),
-        Verb::Schema(_) => verb::schema::run(catalog),
+        Verb::Schema(arguments) => verb::schema::run(&arguments, catalog),
         Verb::Completions(arguments) => verb::completions::run(&arguments, command()),
         Verb::Man(arguments) => verb::man::run(&arguments, command()),
     };

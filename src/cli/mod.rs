@@ -7,6 +7,7 @@ mod comparison;
 mod context;
 mod converge;
 mod dispatch;
+mod document;
 mod failure;
 mod preflight;
 mod prove;

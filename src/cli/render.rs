@@ -5,12 +5,13 @@ use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::cli::failure::{Failure, Message};
 use crate::diag::{Diagnostic, Severity, legible};
 use crate::host::generations::PolicyFacts;
-use crate::net::{Packet, Payload, PrefixSet};
+use crate::net::PrefixSet;
 use crate::source::{Source, Span};
 
 /// A longer line is not shown, only its position.
@@ -41,7 +42,7 @@ pub(crate) fn lines(set: &PrefixSet) -> Result<(), Failure> {
 }
 
 /// A document as programs and people read it.
-pub(crate) fn document(document: &Value) -> Result<String, Failure> {
+pub(crate) fn document(document: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(document).map_err(Failure::system)?;
     Ok(format!("{text}\n"))
 }
@@ -148,30 +149,6 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
 /// A generation's policy as JSON.
 pub(crate) fn policy_json(policy: &PolicyFacts) -> Value {
     json!({"name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode})
-}
-
-/// A packet as JSON.
-pub(crate) fn packet_json(packet: &Packet) -> Value {
-    let (protocol, extra) = match packet.payload {
-        Payload::Tcp { sport, dport, opens } => (json!("tcp"), json!({"sport": sport, "dport": dport, "opens": opens})),
-        Payload::Udp { sport, dport } => (json!("udp"), json!({"sport": sport, "dport": dport})),
-        Payload::Icmp { kind } => {
-            (json!(if packet.source.is_ipv4() { "icmp" } else { "icmpv6" }), json!({"icmp-type": kind}))
-        }
-        Payload::Other(number) => (json!(number), json!({})),
-    };
-    let mut document = json!({
-        "hook": packet.hook.name(),
-        "from": packet.source,
-        "to": packet.destination,
-        "proto": protocol,
-        "state": packet.state.name(),
-        "loopback": packet.loopback,
-    });
-    if let (Value::Object(fields), Value::Object(extra)) = (&mut document, extra) {
-        fields.extend(extra);
-    }
-    document
 }
 
 fn show(report: &[Group<'_>]) {

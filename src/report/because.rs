@@ -3,39 +3,145 @@
 use std::net::IpAddr;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::catalog::Document;
 use crate::diag::legible;
-use crate::intent::Origin;
-use crate::net::{DomainName, Family};
+use crate::intent::{Origin, Side};
+use crate::net::{DomainName, Family, Hook, Verdict};
 use crate::resolution::{NameRecord, Seen};
 use crate::source::Source;
 
-/// One reason; `docs/explain.md` lists the kinds and their keys.
-#[derive(Clone, Debug)]
+/// One reason.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Reason {
-    /// What kind of thing it is about.
-    pub kind: &'static str,
-    /// What people read.
+    /// What it is about, with the keys of its kind.
+    #[serde(flatten)]
+    pub about: About,
+    /// The reason in a sentence.
     pub text: String,
-    /// What programs read in addition: an object, or nothing.
-    pub details: Value,
+}
+
+/// What a reason is about.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum About {
+    /// The rule that gave the verdict.
+    Rule {
+        /// The chain of the rule.
+        chain: String,
+        /// The rule as nft text.
+        rule: String,
+        /// The chains that the packet passed, the base chain first.
+        path: Vec<String>,
+    },
+    /// No rule gave a verdict, so the policy of the chain did.
+    ChainPolicy {
+        /// The base chain.
+        chain: String,
+    },
+    /// edgeward has no chain at the hook: other tables decide.
+    NoChain {
+        /// The hook.
+        #[schemars(with = "Hook")]
+        hook: &'static str,
+    },
+    /// What would happen if the policy were enforced.
+    Audit {
+        /// The verdict with `mode: enforce`.
+        #[schemars(with = "Verdict")]
+        verdict: &'static str,
+    },
+    /// The flow that permits the packet.
+    Flow {
+        /// Its id.
+        flow: String,
+        /// Who opens it, as seen from this end.
+        #[schemars(with = "Side")]
+        direction: &'static str,
+        /// What it is for; empty if the policy does not say.
+        purpose: String,
+        /// Whether the packet is a reply. Only gateways without conntrack tell.
+        answer: bool,
+    },
+    /// A place in the policy.
+    Policy {
+        /// The file.
+        file: String,
+        /// The line, from 1.
+        line: usize,
+        /// The column in characters, from 1.
+        column: usize,
+        /// What is written there.
+        value: String,
+    },
+    /// A row of the catalog.
+    Catalog {
+        /// The id of the document that it was taken from.
+        document: String,
+        /// The title of the document.
+        title: String,
+        /// The section of the document; `null` if the row names none.
+        section: Option<String>,
+        /// The day on which the document was read.
+        retrieved: String,
+        /// Whether the document says it only indirectly.
+        inferred: bool,
+        /// What the row says.
+        value: String,
+    },
+    /// An address that DNS gave for a name.
+    Name {
+        /// The name.
+        name: String,
+        /// The address.
+        address: IpAddr,
+        /// When an answer first had the address; `null` if that is not known.
+        first_seen: Option<Timestamp>,
+        /// When an answer last had the address; `null` if that is not known.
+        last_seen: Option<Timestamp>,
+        /// How long ago that was, in seconds; `null` if that is not known.
+        #[schemars(range(min = 0))]
+        age_seconds: Option<i64>,
+        /// The time to live of that answer, in seconds; `null` if it is not known.
+        ttl: Option<u32>,
+        /// The DNS server that gave it, with its port; `null` if it is not known.
+        server: Option<String>,
+        /// Where the name is written.
+        origin: Box<Reason>,
+    },
+    /// A flow that nearly permits the packet.
+    NearMiss {
+        /// Its id.
+        flow: String,
+        /// The one thing that it lacks: `peer`, `local-end`, `traffic`, `source-port`, `family`, `answer`, `valid` or
+        /// `direction`.
+        lacks: &'static str,
+    },
+}
+
+impl About {
+    /// The word for the kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Rule { .. } => "rule",
+            Self::ChainPolicy { .. } => "chain-policy",
+            Self::NoChain { .. } => "no-chain",
+            Self::Audit { .. } => "audit",
+            Self::Flow { .. } => "flow",
+            Self::Policy { .. } => "policy",
+            Self::Catalog { .. } => "catalog",
+            Self::Name { .. } => "name",
+            Self::NearMiss { .. } => "near-miss",
+        }
+    }
 }
 
 impl Reason {
-    /// A reason of a kind.
-    pub fn new(kind: &'static str, text: impl Into<String>, details: Value) -> Self {
-        Self { kind, text: text.into(), details }
-    }
-
-    /// The reason as JSON: `kind`, `text`, and the keys of its kind.
-    pub fn json(self) -> Value {
-        let mut row = json!({"kind": self.kind, "text": self.text});
-        if let (Value::Object(row), Value::Object(details)) = (&mut row, self.details) {
-            row.extend(details);
-        }
-        row
+    /// A reason in a sentence.
+    pub fn new(text: impl Into<String>, about: About) -> Self {
+        Self { about, text: text.into() }
     }
 }
 
@@ -59,15 +165,19 @@ impl Evidence<'_> {
         match origin {
             Origin::Policy(span) => {
                 let at = self.policy.position(span.start);
-                let details = json!({"file": self.policy.name, "line": at.line, "column": at.column, "value": value});
-                Reason::new("policy", text, details)
+                let (file, value) = (self.policy.name.clone(), value.to_owned());
+                Reason::new(text, About::Policy { file, line: at.line, column: at.column, value })
             }
             Origin::Catalog { source: document, section, retrieved, inferred } => {
-                let details = json!({
-                    "document": document, "title": self.title(document), "section": section, "retrieved": retrieved,
-                    "inferred": inferred, "value": value,
-                });
-                Reason::new("catalog", text, details)
+                let about = About::Catalog {
+                    document: document.clone(),
+                    title: self.title(document).to_owned(),
+                    section: section.clone(),
+                    retrieved: retrieved.clone(),
+                    inferred: *inferred,
+                    value: value.to_owned(),
+                };
+                Reason::new(text, about)
             }
         }
     }
@@ -105,13 +215,17 @@ impl Evidence<'_> {
             seen.last,
             ago(age),
         );
-        let details = json!({
-            "name": name.to_string(), "address": address, "first-seen": seen.first.to_string(),
-            "last-seen": seen.last.to_string(), "age-seconds": age.as_secs().max(0), "ttl": seen.ttl,
-            "server": server.map(|server| server.to_string()),
-            "origin": self.origin("name", name.as_str(), origin).json(),
-        });
-        Reason::new("name", text, details)
+        let about = About::Name {
+            name: name.to_string(),
+            address,
+            first_seen: Some(seen.first),
+            last_seen: Some(seen.last),
+            age_seconds: Some(age.as_secs().max(0)),
+            ttl: seen.ttl,
+            server: server.map(|server| server.to_string()),
+            origin: Box::new(self.origin("name", name.as_str(), origin)),
+        };
+        Reason::new(text, about)
     }
 
     /// The title of a document; its id where the catalog has no title.

@@ -5,6 +5,8 @@ mod json;
 mod people;
 mod sheet;
 
+pub use json::FlowsDocument;
+
 use super::because::Evidence;
 use crate::intent::{Declared, Extent, Intent, Member, MemberKind, Opening};
 use crate::net::{Prefix, PrefixSet, Traffic};

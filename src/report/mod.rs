@@ -8,6 +8,8 @@ mod csv;
 mod flows;
 mod markdown;
 mod table;
+mod version;
 
-pub use because::{Evidence, Reason, duration, place};
-pub use flows::FlowList;
+pub use because::{About, Evidence, Reason, duration, place};
+pub use flows::{FlowList, FlowsDocument};
+pub use version::DocumentVersion;

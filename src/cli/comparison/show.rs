@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::Comparison;
 use crate::cli::context::{BoundPolicy, LoadedPolicy};
+use crate::cli::document::PacketDocument;
 use crate::cli::render;
 use crate::diag::legible;
 use crate::intent::Origin;
@@ -65,7 +66,7 @@ impl Comparison {
                 "flow": difference.flow,
                 "origin": self.origin(difference, new),
                 "packets": difference.boxes.iter().map(box_json).collect::<Vec<_>>(),
-                "example": render::packet_json(&difference.example),
+                "example": PacketDocument::from(&difference.example),
             })
         };
         let [before, after] = &self.texts;

@@ -15,9 +15,19 @@ use crate::resolution::Resolution;
 ///
 /// What is printed or loaded does not depend on it: the same policy, catalog and lockfile give the same bytes.
 pub(crate) fn warn_of_age(policy: &Path, lock: &Path, loaded: &LoadedPolicy, resolution: &Resolution) {
-    if let Some(warning) = warning(policy, lock, loaded, resolution, clock::now()) {
+    if let Some(warning) = age_warning(policy, lock, loaded, resolution) {
         render::warning(&warning);
     }
+}
+
+/// The warning of [`warn_of_age`].
+pub(crate) fn age_warning(
+    policy: &Path,
+    lock: &Path,
+    loaded: &LoadedPolicy,
+    resolution: &Resolution,
+) -> Option<String> {
+    warning(policy, lock, loaded, resolution, clock::now())
 }
 
 fn warning(

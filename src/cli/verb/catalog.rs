@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::anyhow;
-use serde_json::json;
 
-use crate::catalog::{Catalog, Date, OssRow, RegionRow};
+use crate::catalog::{Catalog, Date, Document, OssRow, RegionRow};
 use crate::cli::context::{ListFormat, load_catalog};
+use crate::cli::document::{CatalogDocument, OssDocument, RegionDocument, RegistryDocument, SourceDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::net::Prefix;
+use crate::report::DocumentVersion;
 
 /// List the regions, or show all that is known of one
 ///
@@ -40,11 +40,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         })?],
     };
     let text = match (arguments.format, &arguments.region) {
-        (ListFormat::Json, _) => {
-            let rows: Vec<serde_json::Value> = regions.iter().map(|region| region_json(region)).collect();
-            let document = json!({"documents": documents_json(&catalog), "regions": rows});
-            render::document(&document)?
-        }
+        (ListFormat::Json, _) => render::document(&document(&catalog, &regions))?,
         (ListFormat::Text, Some(_)) => regions.iter().map(|region| region_text(&catalog, region)).collect(),
         (ListFormat::Text, None) => table(&regions),
     };
@@ -63,8 +59,12 @@ fn table(regions: &[&RegionRow]) -> String {
     text
 }
 
+fn words<T: ToString>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
 fn joined<T: ToString>(values: &[T]) -> String {
-    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    words(values).join(", ")
 }
 
 fn region_text(catalog: &Catalog, region: &RegionRow) -> String {
@@ -99,33 +99,42 @@ fn cited(catalog: &Catalog, id: &str, retrieved: &Date) -> String {
     format!("{title} ({id}{updated}, read {retrieved})")
 }
 
-fn documents_json(catalog: &Catalog) -> serde_json::Value {
-    let rows = catalog.documents.iter();
-    rows.map(|row| json!({"id": row.id.value, "title": row.title, "updated": row.updated.as_ref().map(Date::as_str)}))
-        .collect()
+fn document<'a>(catalog: &'a Catalog, regions: &[&'a RegionRow]) -> CatalogDocument<'a> {
+    let source = |row: &'a Document| SourceDocument {
+        id: &row.id.value,
+        title: &row.title,
+        updated: row.updated.as_ref().map(Date::as_str),
+    };
+    CatalogDocument {
+        version: DocumentVersion,
+        digest: &catalog.digest,
+        documents: catalog.documents.iter().map(source).collect(),
+        regions: regions.iter().map(|&row| region_document(row)).collect(),
+    }
 }
 
-fn region_json(region: &RegionRow) -> serde_json::Value {
-    let prefixes = |rows: &[Prefix]| rows.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let oss = |row: &OssRow| {
-        json!({
-            "network": row.network.word(),
-            "endpoints": row.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "public-endpoint": row.public_endpoint.as_ref().map(ToString::to_string),
-            "prefixes": prefixes(&row.vips),
-            "source": row.source.value,
-            "retrieved": row.retrieved.as_str(),
-        })
-    };
-    let registry = region.registry.as_ref().map(
-        |row| json!({"prefixes": prefixes(&row.prefixes), "source": row.source.value, "retrieved": row.retrieved.as_str()}),
-    );
-    json!({
-        "id": region.id.value,
-        "name": region.name,
-        "cloud": region.cloud.word(),
-        "note": region.note,
-        "registry": registry,
-        "oss": region.oss.iter().map(oss).collect::<Vec<_>>(),
-    })
+fn region_document(region: &RegionRow) -> RegionDocument<'_> {
+    RegionDocument {
+        id: &region.id.value,
+        name: region.name.as_deref(),
+        cloud: region.cloud.word(),
+        note: region.note.as_deref(),
+        registry: region.registry.as_ref().map(|row| RegistryDocument {
+            prefixes: words(&row.prefixes),
+            source: &row.source.value,
+            retrieved: row.retrieved.as_str(),
+        }),
+        oss: region.oss.iter().map(oss_document).collect(),
+    }
+}
+
+fn oss_document(row: &OssRow) -> OssDocument<'_> {
+    OssDocument {
+        network: row.network.word(),
+        endpoints: words(&row.endpoints),
+        public_endpoint: row.public_endpoint.as_ref().map(ToString::to_string),
+        prefixes: words(&row.vips),
+        source: &row.source.value,
+        retrieved: row.retrieved.as_str(),
+    }
 }

@@ -7,16 +7,16 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use serde_json::{Value, json};
 
 use crate::cli::context::{BoundArguments, ListFormat, LoadedPolicy, load_catalog};
+use crate::cli::document::{ExplainDocument, ExplanationDocument, PacketDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::explain::{Meaning, NearMiss, Permission};
 use crate::lower::lower;
 use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{Place, Probe, ProtocolNumber};
-use crate::report::{Evidence, Reason};
+use crate::report::{DocumentVersion, Evidence};
 use crate::ruleset::{Label, Ruleset, Trace};
 use crate::site::{Mode, Target};
 
@@ -178,7 +178,10 @@ impl<'a> Explainer<'a> {
         let explanation = self.explain(packet);
         render::output(&match format {
             ListFormat::Text => self.text(&explanation),
-            ListFormat::Json => render::document(&self.document(&explanation))?,
+            ListFormat::Json => render::document(&ExplainDocument::Packet {
+                version: DocumentVersion,
+                explanation: self.document(&explanation),
+            })?,
         })?;
         match expect {
             Some(expected) if expected != explanation.trace.disposition.verdict => {
@@ -198,7 +201,7 @@ impl<'a> Explainer<'a> {
         let flow = explanation.flow().map(|flow| format!(" by {flow}")).unwrap_or_default();
         let mut lines = vec![format!("{word}{flow}: {}", explanation.packet)];
         let reasons = self.reasons(explanation).into_iter();
-        lines.extend(reasons.map(|Reason { kind, text, .. }| format!("  {kind:<12}  {text}")));
+        lines.extend(reasons.map(|reason| format!("  {:<12}  {}", reason.about.kind(), reason.text)));
         if explanation.more_misses > 0 {
             lines.push(format!("  {:<12}  and {} more", "", explanation.more_misses));
         }
@@ -208,15 +211,14 @@ impl<'a> Explainer<'a> {
         lines.join("\n") + "\n"
     }
 
-    fn document(&self, explanation: &Explanation<'_>) -> Value {
-        let reasons: Vec<Value> = self.reasons(explanation).into_iter().map(Reason::json).collect();
-        json!({
-            "verdict": explanation.trace.disposition.verdict.name(),
-            "flow": explanation.flow(),
-            "chain": explanation.trace.chain.map(|_| explanation.packet.hook.name()),
-            "packet": render::packet_json(&explanation.packet),
-            "because": reasons,
-        })
+    fn document<'b>(&self, explanation: &'b Explanation<'_>) -> ExplanationDocument<'b> {
+        ExplanationDocument {
+            verdict: explanation.trace.disposition.verdict.name(),
+            flow: explanation.flow(),
+            chain: explanation.trace.chain.map(|_| explanation.packet.hook.name()),
+            packet: PacketDocument::from(&explanation.packet),
+            because: self.reasons(explanation),
+        }
     }
 }
 

@@ -2,18 +2,18 @@
 
 mod unreachable;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use serde_json::json;
 
 use crate::cli::context::{
     BoundPolicy, ListFormat, LoadedPolicy, LockArguments, load_catalog, load_if_exists, load_policy,
 };
+use crate::cli::document::{NameDocument, RefusedDocument, ResolveDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::Severity;
@@ -21,7 +21,7 @@ use crate::host::clock::Moment;
 use crate::host::dns::{Hickory, Settings, SilentServer, system_servers};
 use crate::host::files;
 use crate::net::{DomainName, Family, parse_address};
-use crate::report::duration;
+use crate::report::{DocumentVersion, duration};
 use crate::resolution::{self, Answer, Change, Question, Reply, Resolution, Summary};
 
 const DNS_PORT: u16 = 53;
@@ -88,7 +88,7 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
         // One line for each server says it all.
         ListFormat::Text if silent.is_some() => update.changes(),
         ListFormat::Text => text(summary, new, *now, arguments.offline),
-        ListFormat::Json => json_text(summary, new)?,
+        ListFormat::Json => render::document(&update.document(&loaded))?,
     };
     render::output(&shown)?;
     update.check_required(&loaded)
@@ -238,6 +238,34 @@ impl LockfileUpdate {
         text(&news, &self.new, self.now, false)
     }
 
+    /// What DNS said, for programs.
+    fn document(&self, loaded: &LoadedPolicy) -> ResolveDocument {
+        let name = |(name, change): (&DomainName, &Change)| NameDocument {
+            name: name.to_string(),
+            said: outcome(change),
+            servers: change.servers.iter().map(|(family, server)| (family.name(), server.to_string())).collect(),
+            added: change.added.clone(),
+            kept: change.kept.clone(),
+            lingering: change.lingering.clone(),
+            expired: change.expired.clone(),
+            dropped: change.dropped.clone(),
+            refused: change
+                .refused
+                .iter()
+                .map(|(address, why)| RefusedDocument { address: *address, why: why.to_string() })
+                .collect(),
+            too_many: change.too_many,
+            stale_at: change.stale_at,
+            addresses: self.new.addresses(name).collect(),
+        };
+        ResolveDocument {
+            version: DocumentVersion,
+            policy: loaded.intent.name.clone(),
+            lockfile: self.path.clone(),
+            names: self.summary.iter().map(name).collect(),
+        }
+    }
+
     /// Binds the policy to the answers. A required name that got none in this run keeps its known addresses, and is a
     /// failure for the end of the run.
     pub(crate) fn bind(
@@ -362,37 +390,4 @@ fn text(summary: &Summary, new: &Resolution, now: Timestamp, offline: bool) -> S
         }));
     }
     text
-}
-
-fn json_text(summary: &Summary, new: &Resolution) -> Result<String, Failure> {
-    let rows: Vec<serde_json::Value> = summary
-        .iter()
-        .map(|(name, change)| {
-            let list = |addresses: &std::collections::BTreeSet<IpAddr>| {
-                addresses.iter().map(ToString::to_string).collect::<Vec<_>>()
-            };
-            let refused: Vec<_> = change
-                .refused
-                .iter()
-                .map(|(address, why)| json!({"address": address.to_string(), "why": why.to_string()}))
-                .collect();
-            let servers: BTreeMap<&str, String> =
-                change.servers.iter().map(|(family, server)| (family.name(), server.to_string())).collect();
-            json!({
-                "name": name.as_str(),
-                "said": outcome(change),
-                "servers": servers,
-                "added": list(&change.added),
-                "kept": list(&change.kept),
-                "lingering": list(&change.lingering),
-                "expired": list(&change.expired),
-                "dropped": list(&change.dropped),
-                "refused": refused,
-                "too-many": change.too_many,
-                "stale-at": change.stale_at.map(|time| time.to_string()),
-                "addresses": new.addresses(name).map(|address| address.to_string()).collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    render::document(&rows.into())
 }

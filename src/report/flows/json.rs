@@ -1,11 +1,16 @@
 //! The list as JSON, for programs: in full, however long.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::ser::{Serialize, Serializer};
-use serde_json::{Value, json};
 
 use super::{FlowList, source_ports};
-use crate::intent::{Extent, Member, MemberKind, Opening, Origin};
-use crate::report::because::Evidence;
+use crate::intent::{Extent, Member, MemberKind, Opening, Origin, Side};
+use crate::net::Family;
+use crate::report::because::{Evidence, Reason};
+use crate::report::version::DocumentVersion;
+use crate::site::{Mode, Target};
 
 impl FlowList<'_> {
     /// The list as JSON.
@@ -13,8 +18,8 @@ impl FlowList<'_> {
     /// # Errors
     /// Never, unless the serializer has a mistake.
     pub fn json(&self) -> Result<String, serde_json::Error> {
-        let document = Document {
-            version: 1,
+        let document = FlowsDocument {
+            version: DocumentVersion,
             policy: &self.intent.name,
             target: self.intent.target.word(),
             mode: self.intent.mode.word(),
@@ -24,9 +29,9 @@ impl FlowList<'_> {
         Ok(serde_json::to_string_pretty(&document)? + "\n")
     }
 
-    fn row<'a>(&'a self, opening: Opening<'a>) -> Row<'a> {
+    fn row<'a>(&'a self, opening: Opening<'a>) -> FlowRow<'a> {
         let end = |what, extent| EndList { evidence: &self.evidence, what, extent, origin: opening.origin };
-        Row {
+        FlowRow {
             flow: opening.flow,
             direction: opening.side.name(),
             this_host: matches!(opening.local, Extent::Host(_)),
@@ -37,35 +42,94 @@ impl FlowList<'_> {
             family: opening.family.map(|family| family.name()),
             tracked: opening.tracked,
             purpose: opening.purpose,
-            source: self.evidence.origin("row", opening.flow, opening.origin).json(),
+            source: self.evidence.origin("row", opening.flow, opening.origin),
         }
     }
 }
 
-#[derive(serde::Serialize)]
-struct Document<'a> {
-    version: u8,
+/// What `edgeward flows --format json` prints: every conversation that a policy opens.
+#[derive(serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct FlowsDocument<'a> {
+    /// The version of the document's format.
+    version: DocumentVersion,
+    /// The name of the policy.
     policy: &'a str,
+    /// What it is compiled for.
+    #[schemars(with = "Target")]
     target: &'static str,
+    /// Whether it denies packets.
+    #[schemars(with = "Mode")]
     mode: &'static str,
+    /// Whether the rules do without conntrack: then each direction of a conversation is a row of its own.
     stateless: bool,
-    flows: Vec<Row<'a>>,
+    /// The conversations.
+    flows: Vec<FlowRow<'a>>,
 }
 
-#[derive(serde::Serialize)]
+/// A conversation.
+#[derive(serde::Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-struct Row<'a> {
+struct FlowRow<'a> {
+    /// The id of its flow.
     flow: &'a str,
+    /// Who opens it, as seen from the local end.
+    #[schemars(with = "Side")]
     direction: &'static str,
+    /// Whether the local end is the host itself, regardless of its address.
     this_host: bool,
+    /// The end at the host or in the data centre: its prefixes and addresses.
     local: EndList<'a>,
+    /// The other end: its prefixes and addresses.
     peers: EndList<'a>,
+    /// Protocols and destination ports: `tcp/443`, `udp/30000-32767`, `icmp/echo-request`.
     ports: Vec<String>,
+    /// Source ports; `null` for any.
     source_ports: Option<Vec<String>>,
+    /// The family, if the conversation exists in one only; `null` for both.
+    #[schemars(with = "Option<Family>")]
     family: Option<&'static str>,
+    /// Whether replies belong to a connection that conntrack knows.
     tracked: bool,
+    /// What it is for; empty if the policy does not say.
     purpose: &'a str,
-    source: Value,
+    /// Where the flow comes from.
+    source: Reason,
+}
+
+/// A part of an end: a prefix, or an address of a name.
+#[derive(serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+struct EndPart {
+    /// `true` for every address but `except`; otherwise the key is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    any: Option<bool>,
+    /// The prefixes that `any` leaves out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    except: Option<Vec<String>>,
+    /// The prefix, or an address of the name; `null` for a name without address, and for `any`.
+    prefix: Option<String>,
+    /// The name; `null` if the address was written.
+    name: Option<String>,
+    /// Whether the policy does without the name. Only parts with a name have it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    optional: Option<bool>,
+    /// Where it comes from.
+    because: Reason,
+}
+
+impl EndPart {
+    fn prefix(prefix: String, because: Reason) -> Self {
+        Self { any: None, except: None, prefix: Some(prefix), name: None, optional: None, because }
+    }
+
+    fn name(name: &str, optional: bool, address: Option<String>, because: Reason) -> Self {
+        let name = Some(name.to_owned());
+        Self { any: None, except: None, prefix: address, name, optional: Some(optional), because }
+    }
 }
 
 /// The parts of an end. They are written one by one: a list of half a million prefixes is not held as a tree.
@@ -76,14 +140,34 @@ struct EndList<'a> {
     origin: &'a Origin,
 }
 
+impl JsonSchema for EndList<'_> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        <Vec<EndPart>>::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        <Vec<EndPart>>::json_schema(generator)
+    }
+}
+
 impl Serialize for EndList<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Extent::AllBut(except) = &self.extent {
-            let except: Vec<String> = except.prefixes().map(|prefix| prefix.to_string()).collect();
-            let because = self.evidence.origin(self.what, "any", self.origin).json();
-            return serializer.collect_seq([
-                json!({"any": true, "except": except, "prefix": null, "name": null, "because": because}),
-            ]);
+            let except = except.prefixes().map(|prefix| prefix.to_string()).collect();
+            let because = self.evidence.origin(self.what, "any", self.origin);
+            let (any, except) = (Some(true), Some(except));
+            return serializer.collect_seq([EndPart {
+                any,
+                except,
+                prefix: None,
+                name: None,
+                optional: None,
+                because,
+            }]);
         }
         serializer.collect_seq(self.extent.members().iter().flat_map(|member| self.part(member)))
     }
@@ -91,24 +175,23 @@ impl Serialize for EndList<'_> {
 
 impl EndList<'_> {
     /// A part of the end: each prefix, or each address of a name; a name without address once.
-    fn part<'b>(&'b self, member: &'b Member<'b>) -> Box<dyn Iterator<Item = Value> + 'b> {
+    fn part<'b>(&'b self, member: &'b Member<'b>) -> Box<dyn Iterator<Item = EndPart> + 'b> {
         let evidence = self.evidence;
         match &member.kind {
             MemberKind::Prefixes(set) => Box::new(set.prefixes().map(|prefix| {
                 let prefix = prefix.to_string();
-                let because = evidence.origin(self.what, &prefix, member.origin).json();
-                json!({"prefix": prefix, "name": null, "because": because})
+                let because = evidence.origin(self.what, &prefix, member.origin);
+                EndPart::prefix(prefix, because)
             })),
             MemberKind::Name { name, optional, record: Some(record), addresses } if !addresses.is_empty() => {
                 Box::new(addresses.iter().map(move |(address, seen)| {
-                    let because = evidence.answer(self.what, *address, name, member.origin, record, *seen).json();
-                    json!({"prefix": address, "name": name.as_str(), "optional": optional, "because": because})
+                    let because = evidence.answer(self.what, *address, name, member.origin, record, *seen);
+                    EndPart::name(name.as_str(), *optional, Some(address.to_string()), because)
                 }))
             }
             MemberKind::Name { name, optional, .. } => {
-                let because = evidence.origin(self.what, name.as_str(), member.origin).json();
-                let row = json!({"prefix": null, "name": name.as_str(), "optional": optional, "because": because});
-                Box::new(std::iter::once(row))
+                let because = evidence.origin(self.what, name.as_str(), member.origin);
+                Box::new(std::iter::once(EndPart::name(name.as_str(), *optional, None, because)))
             }
         }
     }

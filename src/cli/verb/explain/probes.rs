@@ -2,17 +2,16 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
-
 use super::{Explainer, Explanation};
 use crate::cli::context::{ListFormat, at_least};
+use crate::cli::document::{ExpectedDocument, ExplainDocument, ProbeDocument, ProbesDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Code, Problems, Severity, did_you_mean};
 use crate::host::files;
 use crate::net::Verdict;
 use crate::probe::{ProbeFile, ProbeRow};
-use crate::report::Reason;
+use crate::report::DocumentVersion;
 use crate::source::Spanned;
 
 impl<'a> Explainer<'a> {
@@ -33,8 +32,9 @@ impl<'a> Explainer<'a> {
                 format!("{lines}{}, {failed} not as expected\n", render::count(probes.len(), "probe"))
             }
             ListFormat::Json => {
-                let rows = probes.iter().map(|(row, explanation)| self.probe_document(row, explanation));
-                render::document(&json!({"probes": rows.collect::<Vec<_>>(), "failed": failed}))?
+                let probes = probes.iter().map(|(row, explanation)| self.probe_document(row, explanation)).collect();
+                let document = ProbesDocument { version: DocumentVersion, probes, failed };
+                render::document(&ExplainDocument::Probes(document))?
             }
         })?;
         if failed == 0 { Ok(()) } else { Err(Failure::different()) }
@@ -86,14 +86,15 @@ impl<'a> Explainer<'a> {
         let fail = render::red("FAIL");
         let head = format!("{fail}  expected {expected}, found {found}: {packet}{note}\n");
         let reasons = self.reasons(explanation).into_iter();
-        reasons.fold(head, |text, Reason { kind, text: reason, .. }| text + &format!("        {kind:<12}  {reason}\n"))
+        reasons.fold(head, |text, reason| text + &format!("        {:<12}  {}\n", reason.about.kind(), reason.text))
     }
 
-    fn probe_document(&self, row: &ProbeRow, explanation: &Explanation<'_>) -> Value {
-        let mut document = self.document(explanation);
-        document["expected"] = json!({"verdict": row.expect.name(), "flow": row.flow});
-        document["as-expected"] = is_as_expected(row, explanation).into();
-        document
+    fn probe_document<'b>(&self, row: &'b ProbeRow, explanation: &'b Explanation<'_>) -> ProbeDocument<'b> {
+        ProbeDocument {
+            explanation: self.document(explanation),
+            expected: ExpectedDocument { verdict: row.expect.name(), flow: row.flow.as_deref() },
+            as_expected: is_as_expected(row, explanation),
+        }
     }
 }
 

@@ -1,13 +1,11 @@
 //! Why a packet is accepted or denied, in sentences and as data.
 
-use serde_json::{Value, json};
-
 use super::{Explainer, Explanation, denied_if_enforced};
 use crate::emit;
 use crate::explain::{Matched, NearMiss, Permission};
 use crate::intent::{Aspect, Declared, End, Origin, PartKind, Side};
 use crate::net::{CtDirection, Family, Packet, PortSet, Verdict};
-use crate::report::{Reason, place};
+use crate::report::{About, Reason, place};
 use crate::ruleset::{Label, Trace};
 
 impl Explainer<'_> {
@@ -20,7 +18,7 @@ impl Explainer<'_> {
                 _ => self.meaning.resolved.denials.at(explanation.packet.hook),
             };
             let sentence = format!("with `mode: enforce` the verdict would be {}", verdict.name());
-            reasons.push(Reason::new("audit", sentence, json!({"verdict": verdict.name()})));
+            reasons.push(Reason::new(sentence, About::Audit { verdict: verdict.name() }));
         }
         for permission in &explanation.permissions {
             reasons.extend(self.permission(permission));
@@ -37,19 +35,20 @@ impl Explainer<'_> {
                 let target = self.meaning.resolved.target;
                 let hook = explanation.packet.hook.name();
                 let sentence = format!("an {target} has no chain at the hook {hook}: other tables decide");
-                Reason::new("no-chain", sentence, json!({"hook": hook}))
+                Reason::new(sentence, About::NoChain { hook })
             }
             (Some(chain), None) => {
                 let sentence = format!(
                     "no rule of `{}` gives a verdict, so the policy of the chain does; other tables may still deny it",
                     chain.name
                 );
-                Reason::new("chain-policy", sentence, json!({"chain": chain.name}))
+                Reason::new(sentence, About::ChainPolicy { chain: chain.name.clone() })
             }
             (Some(chain), Some(rule)) => {
-                let text = emit::rule(rule);
-                let sentence = format!("{}: {text}", chain.name);
-                Reason::new("rule", sentence, json!({"chain": chain.name, "rule": text, "path": explanation.chains}))
+                let rule = emit::rule(rule);
+                let sentence = format!("{}: {rule}", chain.name);
+                let path = explanation.chains.iter().map(|&chain| chain.to_owned()).collect();
+                Reason::new(sentence, About::Rule { chain: chain.name.clone(), rule, path })
             }
         }
     }
@@ -60,10 +59,13 @@ impl Explainer<'_> {
         let answers = if is_reply { ", as an answer" } else { "" };
         let purpose = if flow.purpose.is_empty() { String::new() } else { format!(": {}", flow.purpose) };
         let sentence = format!("{} ({}{answers}){purpose}", flow.id, flow.side.name());
-        let details =
-            json!({"flow": flow.id, "direction": flow.side.name(), "purpose": flow.purpose, "answer": is_reply});
-        let mut reasons =
-            vec![Reason::new("flow", sentence, details), self.evidence.origin("row", &flow.id, &flow.origin)];
+        let about = About::Flow {
+            flow: flow.id.clone(),
+            direction: flow.side.name(),
+            purpose: flow.purpose.clone(),
+            answer: is_reply,
+        };
+        let mut reasons = vec![Reason::new(sentence, about), self.evidence.origin("row", &flow.id, &flow.origin)];
         for (word, end) in [("local end", &permission.local), ("peer", &permission.peers)] {
             reasons.extend(end.iter().map(|matched| self.matched(word, matched)));
         }
@@ -83,7 +85,18 @@ impl Explainer<'_> {
                 self.evidence.origin(&format!("{word} {address} in"), &prefix, &matched.part.origin)
             }
             (PartKind::Name { name, .. }, None) => {
-                Reason::new("name", format!("{word} {address}: {name}"), Value::Null)
+                let origin = Box::new(self.evidence.origin("name", name.as_str(), &matched.part.origin));
+                let about = About::Name {
+                    name: name.to_string(),
+                    address,
+                    first_seen: None,
+                    last_seen: None,
+                    age_seconds: None,
+                    ttl: None,
+                    server: None,
+                    origin,
+                };
+                Reason::new(format!("{word} {address}: {name}"), about)
             }
         }
     }
@@ -119,7 +132,7 @@ impl Explainer<'_> {
         let written = parts.iter().map(|part| &part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
         let origin = written.filter(|_| matches!(miss.lacks, Aspect::Peer | Aspect::Local)).unwrap_or(&flow.origin);
         let sentence = format!("`{}` permits {permits}, but {only} ({})", flow.id, place(self.evidence.policy, origin));
-        Reason::new("near-miss", sentence, json!({"flow": flow.id, "lacks": aspect_word(miss.lacks)}))
+        Reason::new(sentence, About::NearMiss { flow: flow.id.clone(), lacks: aspect_word(miss.lacks) })
     }
 
     /// The parts of an end as they are written, names with their addresses.

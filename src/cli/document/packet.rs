@@ -1,0 +1,89 @@
+//! A packet.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::net::{CtState, Hook, Packet, Payload};
+
+/// A packet. Ports are there for TCP and UDP only.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Packet")]
+pub(crate) struct PacketDocument {
+    /// The hook that sees it.
+    #[schemars(with = "Hook")]
+    hook: &'static str,
+    /// Its source address.
+    from: IpAddr,
+    /// Its destination address.
+    to: IpAddr,
+    /// Its protocol: `tcp`, `udp`, `icmp`, `icmpv6`, or the number of another one.
+    proto: ProtocolDocument,
+    /// Its conntrack state.
+    #[schemars(with = "CtState")]
+    state: &'static str,
+    /// Whether it goes through the loopback interface.
+    loopback: bool,
+    /// Its source port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u16")]
+    sport: Option<u16>,
+    /// Its destination port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u16")]
+    dport: Option<u16>,
+    /// Whether it is a TCP segment that opens a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    opens: Option<bool>,
+    /// The type of an ICMP message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "u8")]
+    icmp_type: Option<u8>,
+}
+
+/// A protocol.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+enum ProtocolDocument {
+    /// Its word.
+    Word(&'static str),
+    /// Its number.
+    Number(u8),
+}
+
+impl From<&Packet> for PacketDocument {
+    fn from(packet: &Packet) -> Self {
+        let (mut ports, mut opens, mut icmp_type) = (None, None, None);
+        let proto = match packet.payload {
+            Payload::Tcp { sport, dport, opens: is_opening } => {
+                (ports, opens) = (Some((sport, dport)), Some(is_opening));
+                ProtocolDocument::Word("tcp")
+            }
+            Payload::Udp { sport, dport } => {
+                ports = Some((sport, dport));
+                ProtocolDocument::Word("udp")
+            }
+            Payload::Icmp { kind } => {
+                icmp_type = Some(kind);
+                ProtocolDocument::Word(if packet.source.is_ipv4() { "icmp" } else { "icmpv6" })
+            }
+            Payload::Other(number) => ProtocolDocument::Number(number),
+        };
+        Self {
+            hook: packet.hook.name(),
+            from: packet.source,
+            to: packet.destination,
+            proto,
+            state: packet.state.name(),
+            loopback: packet.loopback,
+            sport: ports.map(|(sport, _)| sport),
+            dport: ports.map(|(_, dport)| dport),
+            opens,
+            icmp_type,
+        }
+    }
+}
