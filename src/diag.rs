@@ -127,6 +127,8 @@ codes! {
     NoManagement = "no-management", Warning;
     /// The host is not permitted to query any DNS server.
     NoDns = "no-dns", Warning;
+    /// A DNS server that is the host itself, such as a stub resolver.
+    LoopbackDns = "loopback-dns", Error;
     /// `scope: broad` with cloud services outside of the shared address space.
     BroadPublic = "broad-public", Warning;
     /// Image layers may be stored on hosts that no document names.

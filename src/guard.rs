@@ -11,7 +11,7 @@ use crate::net::{CtState, Hook, Packet, Payload, Prefix, Traffic, Transport, Ver
 use crate::policy::syntax::Policy;
 use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
-use crate::site::Target;
+use crate::site::{Mode, Target};
 use crate::yaml::AddressOrName;
 
 const DNS_PORT: u16 = 53;
@@ -137,8 +137,36 @@ pub fn requirements(policy: &Policy, intent: &Intent<Declared>, resolution: &Res
     requirements
 }
 
+/// Whether the policy of an edge host denies SSH from everywhere: it enforces, and `management.from` is empty.
+pub fn denies_management(policy: &Policy, intent: &Intent<Declared>) -> bool {
+    intent.target == Target::EdgeHost && intent.mode == Mode::Enforce && !policy.permits_ssh()
+}
+
 /// The requirements that a ruleset denies.
 pub fn denied<'a>(ruleset: &Ruleset, requirements: &'a [Requirement]) -> Vec<(&'a Requirement, Verdict)> {
     let verdict = |required: &'a Requirement| (required, ruleset.evaluate(&required.packet).verdict);
     requirements.iter().map(verdict).filter(|(_, verdict)| *verdict != Verdict::Accept).collect()
+}
+
+/// The rules that a refresh starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct InForce<'a> {
+    /// The ruleset.
+    pub ruleset: &'a Ruleset,
+    /// What the policy required with the answers that the ruleset was made with.
+    pub requirements: &'a [Requirement],
+}
+
+impl InForce<'_> {
+    /// Whether these rules accept a packet.
+    pub fn accepts(&self, packet: &Packet) -> bool {
+        self.ruleset.evaluate(packet).verdict == Verdict::Accept
+    }
+
+    /// Whether these rules met a requirement: they accept its packet, or, because a name may have got another address
+    /// since, everything that was needed for the same purpose.
+    pub fn met(&self, requirement: &Requirement) -> bool {
+        let mut same = self.requirements.iter().filter(|other| other.need == requirement.need).peekable();
+        self.accepts(&requirement.packet) || (same.peek().is_some() && same.all(|other| self.accepts(&other.packet)))
+    }
 }

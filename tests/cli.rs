@@ -127,6 +127,8 @@ fn filled_in(starter: &str) -> String {
             "hosts" => "[10.0.0.0/8]",
             "pods" => "[172.20.0.0/16]",
             "vpc" => "[192.168.0.0/16]",
+            "from" => "[10.0.0.0/24]",
+            "servers" => "[10.0.0.53]",
             "bgp-peers" => "[10.0.255.1]",
             "registry" => "[100.100.0.200]",
             "oss" => "[100.115.200.0/24]",
@@ -159,6 +161,9 @@ fn init_prints_a_policy_for_every_site_that_is_offered() {
                 let site = ["--region", &region.id.value, "--connection", connection.word(), "--cni", cni];
                 let starter = edgeward(["init", "--target", target].iter().chain(&site)).ends(0).out;
                 assert!(is_good(&catalog, &starter).is_err(), "{site:?} {target}: good without its blanks");
+                let line = |key: &str| starter.lines().find(|line| line.trim_start().starts_with(key)).unwrap();
+                assert!(line("mode:").starts_with("mode: audit "), "{starter}");
+                assert!(line("from:").contains("# FILL IN") && line("servers:").contains("# FILL IN"), "{starter}");
                 let filled = filled_in(&starter);
                 assert_eq!(is_good(&catalog, &filled), Ok(()), "{site:?} {target}");
                 // The same blanks are enough while hosts are being installed.

@@ -106,6 +106,12 @@ impl Tour {
         for (key, text) in sections(fields) {
             let section = policy.iter_mut().find(|(other, _)| *other == key);
             let (_, section) = section.unwrap_or_else(|| panic!("`init` writes no `{key}`"));
+            // A field of the top level has its value on its own line.
+            if text.lines().next().is_some_and(|line| !line.ends_with(':')) && !key.is_empty() {
+                let rest = section.split_once('\n').map_or("", |(_, rest)| rest);
+                *section = format!("{}\n{rest}", text.trim_end());
+                continue;
+            }
             // Line by line, so that comments and what README leaves out stay, and line numbers with them.
             let mut lines: Vec<String> = section.lines().map(str::to_owned).collect();
             for line in text.lines().skip(1) {

@@ -70,7 +70,10 @@ impl Convergence<'_> {
     fn preflight(&self, ruleset: &Ruleset) -> Findings {
         let BoundPolicy { loaded, resolution, .. } = self.policy;
         let policy = GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution };
-        preflight::check(ruleset, Some(&policy))
+        match self.base {
+            None => preflight::check(ruleset, Some(&policy)),
+            Some(base) => preflight::check_refresh(ruleset, &policy, &base.ruleset, &base.resolution),
+        }
     }
 
     /// The dry run: shows what would change and what would refuse the change.

@@ -33,7 +33,7 @@ pub(crate) enum Exit {
 pub(crate) enum Check {
     /// A live SSH session could not be opened again.
     Session,
-    /// SSH from a prefix of `management.from` would be denied.
+    /// SSH from a prefix of `management.from`, or from everywhere, would be denied.
     Management,
     /// A DNS server of `dns.servers` would be denied.
     Dns,

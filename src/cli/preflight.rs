@@ -10,7 +10,7 @@ use anyhow::anyhow;
 
 use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::render;
-use crate::guard::{Need, Requirement, Session, denied, requirements};
+use crate::guard::{InForce, Need, Requirement, Session, denied, denies_management, requirements};
 use crate::host::sessions::{self, LiveConnection, Sockets};
 use crate::intent::{Declared, Intent, Side};
 use crate::net::{Hook, Transport, Verdict};
@@ -44,24 +44,35 @@ pub(crate) struct GuardedPolicy<'a> {
 pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> Findings {
     let mut findings = Findings::default();
     if let Some(GuardedPolicy { policy, intent, resolution }) = guarded {
-        findings.add_denied(ruleset, &requirements(policy, intent, resolution));
-    }
-    if ruleset.base_chain(Hook::Forward).is_some() {
-        let note = "the gateway's own connections are not filtered, so they were not checked";
-        findings.notes.push(note.to_owned());
-        return findings;
-    }
-    let port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
-    match sessions::sockets() {
-        Ok(sockets) => findings.check_connections(ruleset, &sockets, port),
-        Err(error) => {
-            let message = format!("the connections of this host are not known: {error}");
-            findings.blockers.push(Refusal { check: Check::Connections, message });
+        if denies_management(policy, intent) {
+            let port = policy.ssh_port();
+            let message = format!(
+                "SSH from every address would be denied: `management.from` is empty, and no `allow` row opens tcp/{port}; \
+                 fill in `management.from`, or use `--force` if no one logs in to this host over SSH"
+            );
+            findings.blockers.push(Refusal { check: Check::Management, message });
         }
+        findings.add_denied(ruleset, &requirements(policy, intent, resolution), None);
     }
+    findings.add_host(ruleset, guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port()), None);
     findings
 }
 
+/// Checks what a refresh would newly deny. What the rules in force deny already was decided when they were applied.
+pub(crate) fn check_refresh(
+    ruleset: &Ruleset,
+    guarded: &GuardedPolicy<'_>,
+    in_force: &Ruleset,
+    known: &Resolution,
+) -> Findings {
+    let GuardedPolicy { policy, intent, resolution } = guarded;
+    let before = requirements(policy, intent, known);
+    let before = InForce { ruleset: in_force, requirements: &before };
+    let mut findings = Findings::default();
+    findings.add_denied(ruleset, &requirements(policy, intent, resolution), Some(before));
+    findings.add_host(ruleset, policy.ssh_port(), Some(before));
+    findings
+}
 /// Shows the findings, and refuses rules that would cut off what must not be.
 pub(crate) fn enforce(findings: &Findings, force: bool) -> Result<(), Failure> {
     findings.notes.iter().for_each(|note| render::note(note));
@@ -91,9 +102,27 @@ fn session(connection: &LiveConnection) -> Session {
 type Login = (SocketAddr, SocketAddr);
 
 impl Findings {
-    /// Blocks rules that deny what is needed.
-    fn add_denied(&mut self, ruleset: &Ruleset, requirements: &[Requirement]) {
-        self.blockers.extend(denied(ruleset, requirements).iter().map(|(required, verdict)| {
+    /// Checks the connections of this host.
+    fn add_host(&mut self, ruleset: &Ruleset, ssh_port: u16, before: Option<InForce<'_>>) {
+        if ruleset.base_chain(Hook::Forward).is_some() {
+            let note = "the gateway's own connections are not filtered, so they were not checked";
+            self.notes.push(note.to_owned());
+            return;
+        }
+        match sessions::sockets() {
+            Ok(sockets) => self.check_connections(ruleset, &sockets, ssh_port, before),
+            Err(error) => {
+                let message = format!("the connections of this host are not known: {error}");
+                self.blockers.push(Refusal { check: Check::Connections, message });
+            }
+        }
+    }
+
+    /// Blocks rules that deny what is needed, and what the rules before them permitted.
+    fn add_denied(&mut self, ruleset: &Ruleset, requirements: &[Requirement], before: Option<InForce<'_>>) {
+        let denied = denied(ruleset, requirements).into_iter();
+        let newly = denied.filter(|(required, _)| before.is_none_or(|before| before.met(required)));
+        self.blockers.extend(newly.map(|(required, verdict)| {
             let verdict = match verdict {
                 Verdict::Reject => "rejected",
                 _ => "dropped",
@@ -103,7 +132,7 @@ impl Findings {
         }));
     }
 
-    fn check_connections(&mut self, ruleset: &Ruleset, sockets: &Sockets, ssh_port: u16) {
+    fn check_connections(&mut self, ruleset: &Ruleset, sockets: &Sockets, ssh_port: u16, before: Option<InForce<'_>>) {
         for name in &sockets.unseen {
             self.warnings.push(format!("`/proc/net/{name}` cannot be read: its connections were not checked"));
         }
@@ -119,7 +148,7 @@ impl Findings {
                 Requirement { need: Need::Session, what, packet: session.opening() }
             })
             .collect();
-        self.add_denied(ruleset, &requirements);
+        self.add_denied(ruleset, &requirements, before);
         if !sockets.mosh.is_empty() {
             let ports: Vec<String> = sockets.mosh.iter().map(|socket| socket.port().to_string()).collect();
             self.warnings.push(format!(
@@ -128,7 +157,7 @@ impl Findings {
                 ports.join(", ")
             ));
         }
-        self.warn_of_established(ruleset, sockets, &logins);
+        self.warn_of_established(ruleset, sockets, &logins, before);
     }
 
     /// The live SSH sessions to this host.
@@ -151,7 +180,13 @@ impl Findings {
     }
 
     /// Warns of other connections that conntrack keeps alive, and that could not be opened under the new rules.
-    fn warn_of_established(&mut self, ruleset: &Ruleset, sockets: &Sockets, logins: &BTreeSet<Login>) {
+    fn warn_of_established(
+        &mut self,
+        ruleset: &Ruleset,
+        sockets: &Sockets,
+        logins: &BTreeSet<Login>,
+        before: Option<InForce<'_>>,
+    ) {
         let others = sockets
             .connections
             .iter()
@@ -159,6 +194,7 @@ impl Findings {
         let openings: Vec<_> = others
             .map(|connection| session(connection).opening())
             .filter(|opening| ruleset.evaluate(opening).verdict != Verdict::Accept)
+            .filter(|opening| before.is_none_or(|before| before.accepts(opening)))
             .collect();
         self.warnings.extend(
             openings

@@ -29,12 +29,14 @@ pub fn check(
         // The flows depend on the region's row; these checks do not.
         check_offer(policy.cluster.kind, policy.connection, &policy.cni, catalog, problems);
         check_networks(&policy.networks.value, policy.cluster.kind, problems);
+        check_dns(policy, target, problems);
         check_allow(&policy.allow, catalog, problems);
         return None;
     };
     let site = site(policy, catalog, target, problems);
     check_networks(&policy.networks.value, policy.cluster.kind, problems);
     check_cluster(policy, &site, catalog, problems);
+    check_dns(policy, target, problems);
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
@@ -217,7 +219,7 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
     }
     if site.target == Target::EdgeHost {
         let section = |span: Option<Span>| span.unwrap_or(policy.name.span);
-        if zone(policy, Zone::Management).is_empty() {
+        if !policy.permits_ssh() {
             let span = section(policy.management.as_ref().map(|section| section.span));
             let message = "SSH is not permitted from anywhere: `management.from` is empty";
             let help = "write `management: {from: [10.0.0.0/24]}` with the prefixes from which you manage the hosts";
@@ -240,6 +242,27 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
         let message = "image layers may be stored on OSS hosts that no document names";
         let help = "if image pulls fail, add an `allow` row for the host in the error of the container runtime";
         problems.push_with_help(Code::UnnamedLayers, policy.connection.span, message, help);
+    }
+}
+
+/// Refuses DNS servers on the host itself. The packets of a stub resolver go to other servers, and those must be opened.
+fn check_dns(policy: &Policy, target: Target, problems: &mut Problems) {
+    for server in policy.dns.iter().flat_map(|section| &section.value.servers) {
+        let address = server.value.to_canonical();
+        if !address.is_loopback() && !address.is_unspecified() {
+            continue;
+        }
+        let why = match target {
+            Target::EdgeHost => "the servers that its stub resolver asks would be denied",
+            Target::IdcGateway => "no packet to it crosses a gateway",
+        };
+        let message = format!("`{}` is the host itself: {why}", server.value);
+        let help = format!(
+            "write the servers that the stub asks: `resolvectl status` or /run/systemd/resolve/resolv.conf lists those of \
+             systemd-resolved, its configuration those of dnsmasq or unbound; `edgeward resolve --server {address}` asks \
+             the stub itself"
+        );
+        problems.push_with_help(Code::LoopbackDns, server.span, message, help);
     }
 }
 

@@ -218,6 +218,17 @@ impl Policy {
         self.management.as_ref().map_or(SSH_PORT, |section| section.value.ssh_port.0)
     }
 
+    /// Whether SSH is permitted from anywhere: by `management.from`, or by an `allow` row that names the port, as for a
+    /// jump host that is known by its name only.
+    pub fn permits_ssh(&self) -> bool {
+        let port = self.ssh_port();
+        let opens = |row: &Allow| {
+            let names_port = |traffic: &Traffic| matches!(traffic, Traffic::Some { tcp, .. } if tcp.contains(port));
+            row.direction == Side::Inbound && !row.optional && row.ports.value.iter().any(names_port)
+        };
+        self.management.iter().any(|section| !section.value.from.is_empty()) || self.allow.iter().any(opens)
+    }
+
     /// Reads the files with peers. `read` gets the id of the row and the path; its error is a message.
     pub fn read_lists(
         &mut self,

@@ -1,6 +1,7 @@
 //! Safety checks: sessions and connections that rules would cut, and rules of other programs.
 
-use super::host::{ELSEWHERE, Host, OFFICE, OPERATOR, Session, policy};
+use super::host::{ELSEWHERE, Host, MIRROR, OFFICE, OPERATOR, Session, policy, zone};
+use super::refreshes::{refresh, serve};
 use crate::support::netns::{Hook, Probe, Proto, Topology, Verdict};
 
 #[test]
@@ -198,4 +199,84 @@ fn the_sixth_version_is_no_second_class() {
     };
     let probes = [ssh("2001:db8::9"), ssh("2001:db8:1::9")];
     assert_eq!(host.topology.probe_all(&probes), [Verdict::Accept, Verdict::Drop]);
+}
+
+#[test]
+fn an_edge_host_does_not_enforce_without_management() {
+    need_namespaces!();
+    let host = Host::new();
+    let empty = policy("");
+    // In audit mode nothing is denied.
+    host.write("policy.yaml", &empty.replace("mode: enforce", "mode: audit"));
+    host.edgeward("apply policy.yaml").ends(0).says(&["no live SSH session was found"]);
+    let absent = empty.replace("management: {from: []}\n", "");
+    let elsewhere =
+        "- {id: elsewhere, direction: inbound, peers: [10.0.1.1], ports: [tcp/23, udp/22], purpose: none}\n";
+    for text in [&empty, &absent, &format!("{empty}{elsewhere}")] {
+        host.write("policy.yaml", text);
+        for more in ["", " --dry-run", " --confirm-within 30s"] {
+            let run = host.edgeward(&format!("apply policy.yaml{more}")).ends(5);
+            run.says(&[
+                "`management.from` is empty",
+                "fill in `management.from`",
+                "--force",
+                "no live SSH session was found",
+            ]);
+            assert_eq!(host.generations(), [1]);
+        }
+    }
+    // A jump host that is known by its name is managed from somewhere, too.
+    let jump = "- {id: jump, direction: inbound, peers: [mirror.example.com], ports: [tcp/22], purpose: jump host}\n";
+    host.write("jump.yaml", &format!("{empty}{jump}"));
+    host.edgeward("apply jump.yaml --lock policy.lock.yaml --dry-run").ends(0);
+    host.write("policy.yaml", &empty);
+    host.edgeward("apply policy.yaml --force").ends(0).says(&["warning", "`management.from` is empty"]);
+    // An empty list of DNS servers is a warning.
+    let no_dns = policy(OFFICE).replace("dns: {servers: [10.0.0.53]}\n", "");
+    host.write("other.yaml", &no_dns);
+    host.edgeward("apply other.yaml --lock policy.lock.yaml").ends(0).says(&["no-dns"]);
+    // A rollback to such a generation is refused, too.
+    for command in ["rollback 2 --dry-run", "rollback 2"] {
+        host.edgeward(command).ends(5).says(&["`management.from` is empty"]);
+    }
+    host.edgeward("rollback 2 --force").ends(0).says(&["`management.from` is empty"]);
+    // Its addresses stay fresh.
+    let server = serve(&host, zone(&["203.0.113.9"]));
+    let said = refresh(&host, &server).ends(0).said();
+    assert!(host.rules().contains("203.0.113.9") && !said.contains("management.from"), "{said}");
+}
+
+#[test]
+fn what_was_forced_is_refreshed() {
+    need_namespaces!();
+    let host = Host::new();
+    let session = Session::open(&host, OPERATOR, "10.0.0.20:22", "10.0.0.20:22");
+    host.write("policy.yaml", &policy(ELSEWHERE));
+    host.edgeward("apply policy.yaml --force").ends(0).says(&[&session.source().to_string()]);
+    let server = serve(&host, zone(&["203.0.113.9"]));
+    let said = refresh(&host, &server).ends(0).said();
+    assert!(host.rules().contains("203.0.113.9"), "{}", host.rules());
+    assert!(!said.contains(&session.source().to_string()), "{said}");
+}
+
+#[test]
+fn a_refresh_that_would_cut_off_a_session_is_refused() {
+    need_namespaces!();
+    let host = Host::new();
+    let jump = format!("- {{id: jump, direction: inbound, peers: [{MIRROR}], ports: [tcp/22], purpose: jump host}}\n");
+    // Answers that are gone are dropped at once: those of the lockfile are two hours old.
+    let text = policy(ELSEWHERE).replace("resolve: {", "resolve: {allow-private: [mirror.example.com], ");
+    host.write("policy.yaml", &format!("{text}{jump}"));
+    let lock = host.read("policy.lock.yaml").replace("203.0.113.7", OPERATOR);
+    host.write("policy.lock.yaml", &lock);
+    let session = Session::open(&host, OPERATOR, "10.0.0.20:22", "10.0.0.20:22");
+    host.edgeward("apply policy.yaml").ends(0);
+    let before = (host.rules(), host.generations());
+    let server = serve(&host, zone(&["203.0.113.9"]));
+    refresh(&host, &server).ends(5).says(&["the live SSH session", &session.source().to_string()]);
+    assert_eq!((host.rules(), host.generations()), before);
+    // By force it is done, and from then on it is not asked again.
+    host.edgeward(&format!("refresh policy.yaml --force --server {}", server.address())).ends(0);
+    let server = serve(&host, zone(&["203.0.113.10"]));
+    refresh(&host, &server).ends(0);
 }

@@ -21,8 +21,11 @@ pub(crate) struct Base {
     pub(crate) facts: PolicyFacts,
     /// The catalog that it was compiled with.
     pub(crate) catalog: Catalog,
-    ruleset: Ruleset,
+    /// Its rules.
+    pub(super) ruleset: Ruleset,
     rules: String,
+    /// Its answers.
+    pub(super) resolution: Resolution,
 }
 
 impl Base {
@@ -61,7 +64,8 @@ impl Base {
         let kept = kept.map_err(|failure| failure.with(failed()))?;
         let Some((loaded, resolution)) = kept else { return Err(Failure::system(failed())) };
         let (ruleset, rules) = (store.ruleset(number)?, record.rules.clone());
-        Ok((Self { number, facts, catalog, ruleset, rules }, loaded, resolution))
+        let base = Self { number, facts, catalog, ruleset, rules, resolution: resolution.clone() };
+        Ok((base, loaded, resolution))
     }
 
     /// The generation's rules with other addresses of names. Another version of the program may compile the policy to

@@ -97,10 +97,10 @@ fn starter(arguments: &Arguments, region: &RegionRow, cluster: ClusterKind, cata
 
 const ACCESS: &str = "
 management:
-  from: []               # the prefixes from which SSH is permitted; without one, SSH is denied
+  from: []               # FILL IN: the prefixes from which SSH is permitted; without one, SSH is denied
   ssh-port: 22
 dns:
-  servers: []            # the DNS servers of the hosts; without one, DNS is denied
+  servers: []            # FILL IN: the DNS servers of the hosts; without one, DNS is denied; no stub on 127.0.0.53
 ";
 
 const ALLOW: &str = "
@@ -133,7 +133,7 @@ connection: {connection}
 cni: {cni}
 phase: steady            # install: hosts are being installed or upgraded
 scope: fine              # broad: an IDC gateway over a leased line opens the whole VPC and all cloud services
-mode: enforce            # audit: what would be denied is logged, counted and accepted
+mode: audit              # what would be denied is logged, counted and accepted; enforce denies it
 
 cluster:
   kind: {cluster}

@@ -1,0 +1,67 @@
+//! What rules must not deny, and what a refresh is answerable for.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use edgeward::catalog::Catalog;
+use edgeward::guard::{InForce, Need, denied, requirements};
+use edgeward::intent::{Declared, Intent};
+use edgeward::lower::lower;
+use edgeward::policy::{self, syntax::Policy};
+use edgeward::resolution::Resolution;
+use edgeward::ruleset::Ruleset;
+use edgeward::source::Source;
+
+const API_SERVER: &str = "api.example.com";
+
+/// A site that knows its API server by name.
+fn site() -> (Policy, Intent<Declared>) {
+    let text = format!(
+        "version: 1\nname: edge\ntarget: edge-host\nregion: cn-hangzhou\nconnection: public\ncni: flannel\n\
+         cluster: {{kind: ack-edge, version: \"1.30\", api-server: {API_SERVER}}}\n\
+         networks: {{hosts: [10.0.0.0/8], pods: [172.20.0.0/16]}}\n\
+         management: {{from: [10.0.0.0/24]}}\ndns: {{servers: [10.0.0.53]}}\n"
+    );
+    let source = Source::new("policy.yaml", text);
+    policy::load(&source, &Catalog::embedded().unwrap(), None, &mut Default::default()).unwrap()
+}
+
+/// Answers with one address for each name.
+fn answers(intent: &Intent<Declared>, api_server: &str) -> Resolution {
+    let row = |name: &str| {
+        let address = if name == API_SERVER { api_server } else { "198.51.100.1" };
+        format!(
+            "- name: {name}\n  addresses:\n  - {{address: {address}, first-seen: 2026-11-20T08:00:00Z, last-seen: \
+             2026-11-21T02:00:00Z}}\n"
+        )
+    };
+    let names: String = intent.names().keys().map(|name| row(name.as_str())).collect();
+    let text = format!("version: 1\nnames:\n{names}");
+    Resolution::parse(&Source::new("policy.lock.yaml", text), &mut Default::default()).unwrap()
+}
+
+/// What a refresh is refused for: the needs that the rules after it deny, and those before it met.
+fn newly_denied(before: &Ruleset, after: &Ruleset, known: &str, answered: &str) -> Vec<Need> {
+    let (policy, intent) = site();
+    let known = requirements(&policy, &intent, &answers(&intent, known));
+    let required = requirements(&policy, &intent, &answers(&intent, answered));
+    let in_force = InForce { ruleset: before, requirements: &known };
+    let denied = denied(after, &required).into_iter().map(|(required, _)| required);
+    denied.filter(|required| in_force.met(required)).map(|required| required.need).collect()
+}
+
+#[test]
+fn a_refresh_answers_for_what_it_newly_denies() {
+    let (_, intent) = site();
+    let rules = |api_server: &str| lower(&intent.bind(&answers(&intent, api_server)).unwrap());
+    let [old, new] = ["203.0.113.1", "203.0.113.2"];
+    assert_eq!(newly_denied(&rules(old), &rules(new), old, new), []);
+    // The name has another address, which the new rules do not permit, although the old ones permitted the server.
+    assert_eq!(newly_denied(&rules(old), &rules(old), old, new), [Need::ApiServer]);
+    assert_eq!(newly_denied(&rules(old), &rules("203.0.113.3"), old, old), [Need::ApiServer]);
+    // The old rules permitted no API server either.
+    assert_eq!(newly_denied(&rules("203.0.113.3"), &rules("203.0.113.3"), old, new), []);
+    // Rules that deny everything, and that were in force already.
+    let nothing = Ruleset { sets: Default::default(), ..rules(old) };
+    assert_eq!(newly_denied(&nothing, &nothing, old, new), []);
+    let all = newly_denied(&rules(old), &nothing, old, new);
+    assert!([Need::Management, Need::Dns, Need::ApiServer].iter().all(|need| all.contains(need)), "{all:?}");
+}
