@@ -1,5 +1,7 @@
 //! What verbs that change rules share: recovery, and what they say about a change.
 
+mod report;
+
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -13,15 +15,18 @@ use crate::host::rollout::{Outcome, Rollout, named, time_left};
 use crate::host::watch::Watcher;
 use crate::report::duration;
 
+pub(crate) use report::Report;
+
 /// The rules in force and their records, with the user who runs this as the author of changes.
 pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
     Rollout::new(store, kernel, operator::name())
 }
 
 /// Recovers from an interrupted run, and shows what was done for that.
-pub(crate) fn recover(rollout: &mut Rollout<'_>, force: bool) -> Result<State, Failure> {
+pub(crate) fn recover(rollout: &mut Rollout<'_>, force: bool, report: &mut Report) -> Result<State, Failure> {
     let (state, notes) = rollout.recover(force)?;
     notes.iter().for_each(|note| render::note(note));
+    report.left(&state);
     Ok(state)
 }
 
@@ -48,11 +53,18 @@ pub(crate) fn show_notices(outcome: &Outcome) {
 }
 
 /// Prints what is in force now, what is pending, and what will undo it.
-pub(crate) fn print_result(sentence: &str, state: &State, watcher: Option<&Watcher>) -> Result<(), Failure> {
+pub(crate) fn print_result(
+    report: &mut Report,
+    sentence: &str,
+    state: &State,
+    outcome: &Outcome,
+) -> Result<(), Failure> {
+    report.left(state);
+    report.changed(outcome.changed);
     let mut text = format!("{sentence}\n");
     text.extend(state.pending.iter().map(|pending| pending_sentence(pending) + "\n"));
-    text.extend(watcher.map(|watcher| watcher_sentence(watcher) + "\n"));
-    render::output(&text)
+    text.extend(outcome.watcher.as_ref().map(|watcher| watcher_sentence(watcher) + "\n"));
+    report.say(&text)
 }
 
 /// What is pending, and until when.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use crate::catalog::Catalog;
+use crate::cli::change::Report;
 use crate::cli::comparison::{Comparison, flows_that_differ};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
 use crate::cli::failure::{Check, Failure};
@@ -17,11 +18,12 @@ use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
 use crate::emit;
 use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
-use crate::host::rollout::{ChangeOptions, Rollout, named, time_left};
+use crate::host::kernel::Kernel;
+use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Ruleset, differences};
 use crate::source::Source;
 
 pub(crate) use base::Base;
@@ -77,30 +79,38 @@ impl Convergence<'_> {
     }
 
     /// The dry run: shows what would change and what would refuse the change.
-    pub(crate) fn dry_run(&self, state: &StateArguments) -> Result<(), Failure> {
-        let Proved { ruleset, text, rules } = self.compile()?;
+    pub(crate) fn dry_run(&self, state: &StateArguments, report: &mut Report) -> Result<(), Failure> {
         let store = state.read();
         let records = store.state()?;
-        let comparison =
-            Comparison::with_kernel(&store, &mut self.kernel.kernel(), self.catalog, self.policy, &ruleset)?;
-        render::output(&comparison.text(&comparison.differences(), self.policy))?;
+        report.found(&records);
+        let Proved { ruleset, text, rules } = self.compile()?;
+        let mut kernel = self.kernel.kernel();
+        let comparison = Comparison::with_kernel(&store, &mut kernel, self.catalog, self.policy, &ruleset)?;
+        let differences = comparison.differences();
+        report.differ(&differences);
+        report.say(&comparison.text(&differences, self.policy))?;
+        let generation = self.generation(text, rules.clone(), records.next_number());
+        let is_in_force = is_in_force(&store, &records, &ruleset, &generation)
+            && means(kernel.table()?.map(Live).as_ref(), Some(&ruleset));
+        let has_new_deadline = records.pending.is_some() && self.guard.confirm_within.is_some();
+        report.changed(!is_in_force || has_new_deadline || needs_recovery(&records));
         if let Some(pending) = &records.pending {
             render::note(&change::pending_sentence(pending));
         }
         let findings = self.preflight(&ruleset);
         preflight::show_filters(&preflight::other_filters(&ruleset));
         preflight::enforce(&findings, self.guard.force)?;
-        let generation = self.generation(text, rules.clone(), records.next_number());
         self.refuse_undone(&records, &Record::of(&generation.manifest, rules))
     }
 
     /// Brings the kernel to the policy.
-    pub(crate) fn run(&self, store: &Store) -> Result<(), Failure> {
+    pub(crate) fn run(&self, store: &Store, report: &mut Report) -> Result<(), Failure> {
+        report.found(&store.state()?);
         let mut kernel = self.kernel.kernel();
         let force = self.guard.force;
         let mut rollout = change::rollout(store, &mut kernel);
         // Recovery is needed even if the policy does not compile. With large sets both take a while, so they overlap.
-        let (proved, recovered) = in_parallel(|| self.compile(), || change::recover(&mut rollout, force));
+        let (proved, recovered) = in_parallel(|| self.compile(), || change::recover(&mut rollout, force, report));
         let Proved { ruleset, text, rules } = proved?;
         let state = recovered?;
         if let Some(base) = self.base.filter(|base| state.base() != Some(base.number)) {
@@ -115,7 +125,7 @@ impl Convergence<'_> {
         let number = state.next_number();
         let generation = self.generation(text, rules.clone(), number);
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {
-            return self.settle(&mut rollout, &state, &generation);
+            return self.settle(&mut rollout, &state, &generation, report);
         }
         if confirm_within.is_none() {
             self.refuse_undone(&state, &Record::of(&generation.manifest, rules))?;
@@ -127,8 +137,13 @@ impl Convergence<'_> {
         }
         let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let flows = || before.as_ref().map(|before| flows_that_differ(before, &ruleset));
-        let (flows, applied) = in_parallel(flows, || rollout.apply(&state, generation, &ruleset, options));
+        let is_json = report.is_json();
+        let flows = || {
+            let first = Ruleset::default();
+            let found = is_json.then(|| differences(&[before.as_ref().unwrap_or(&first), &ruleset]));
+            (before.as_ref().filter(|_| !is_json).map(|before| flows_that_differ(before, &ruleset)), found)
+        };
+        let ((flows, found), applied) = in_parallel(flows, || rollout.apply(&state, generation, &ruleset, options));
         let (state, outcome) = applied?;
         change::show_notices(&outcome);
         let what = match flows {
@@ -138,7 +153,8 @@ impl Convergence<'_> {
         };
         let name = &self.policy.loaded.intent.name;
         let sentence = format!("generation {number} of `{name}` is in force: {what}");
-        change::print_result(&sentence, &state, outcome.watcher.as_ref())
+        found.iter().for_each(|found| report.differ(found));
+        change::print_result(report, &sentence, &state, &outcome)
     }
 
     /// The generation that the policy becomes.
@@ -150,13 +166,19 @@ impl Convergence<'_> {
 
     /// Ends a run that has nothing to change in the kernel: a pending change gets its new deadline, a refreshed generation
     /// its new lockfile.
-    fn settle(&self, rollout: &mut Rollout<'_>, state: &State, generation: &Generation) -> Result<(), Failure> {
+    fn settle(
+        &self,
+        rollout: &mut Rollout<'_>,
+        state: &State,
+        generation: &Generation,
+        report: &mut Report,
+    ) -> Result<(), Failure> {
         let name = &self.policy.loaded.intent.name;
         if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
             let number = pending.generation;
             let (state, outcome) = rollout.extend(state, delay)?;
             let sentence = format!("generation {number} of `{name}` is in force already");
-            return change::print_result(&sentence, &state, outcome.watcher.as_ref());
+            return change::print_result(report, &sentence, &state, &outcome);
         }
         if self.guard.confirm_within.is_some() {
             rollout.acknowledge(state)?;
@@ -164,7 +186,7 @@ impl Convergence<'_> {
         if let (Some(base), Some(lockfile)) = (self.base, &generation.inputs.lockfile) {
             rollout.store.write_lockfile(base.number, lockfile)?;
         }
-        render::output(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)))
+        report.say(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)))
     }
 
     /// Until when the change has to be confirmed. While another change is pending, a refresh inherits its deadline, and

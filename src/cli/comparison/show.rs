@@ -2,18 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value, json};
-
 use super::Comparison;
 use crate::cli::context::{BoundPolicy, LoadedPolicy};
-use crate::cli::document::PacketDocument;
+use crate::cli::document::{BoxDocument, CausedDocument, DiffDocument, PacketDocument};
 use crate::cli::render;
 use crate::diag::legible;
 use crate::intent::Origin;
-use crate::net::{Packet, PrefixSet};
-use crate::report::place;
+use crate::net::Packet;
+use crate::report::{DocumentVersion, place};
 use crate::ruleset::{Difference, Effect, Ruleset, differences};
-use crate::space::PacketBox;
 
 /// The text shows up to so many boxes of a flow; JSON has all.
 const MAX_SHOWN_BOXES: usize = 50;
@@ -57,26 +54,24 @@ impl Comparison {
     }
 
     /// The packets that are treated differently, for programs.
-    pub(crate) fn document(&self, differences: &[Difference], new: &BoundPolicy) -> Value {
-        let row = |difference: &Difference| {
-            let (cause, _) = self.steps[difference.step];
-            json!({
-                "effect": effect_word(difference.effect),
-                "cause": cause.word(),
-                "flow": difference.flow,
-                "origin": self.origin(difference, new),
-                "packets": difference.boxes.iter().map(box_json).collect::<Vec<_>>(),
-                "example": PacketDocument::from(&difference.example),
-            })
+    pub(crate) fn document<'a>(&'a self, differences: &[Difference], new: &'a BoundPolicy) -> DiffDocument<'a> {
+        let row = |difference: &Difference| CausedDocument {
+            effect: effect_word(difference.effect),
+            cause: self.steps[difference.step].0.word(),
+            flow: difference.flow.clone(),
+            origin: self.origin(difference, new),
+            packets: difference.boxes.iter().map(BoxDocument::from).collect(),
+            example: PacketDocument::from(&difference.example),
         };
         let [before, after] = &self.texts;
-        json!({
-            "policy": new.loaded.source.name,
-            "against": self.name,
-            "same-packets": differences.is_empty(),
-            "same-text": before == after,
-            "differences": differences.iter().map(row).collect::<Vec<_>>(),
-        })
+        DiffDocument {
+            version: DocumentVersion,
+            policy: &new.loaded.source.name,
+            against: &self.name,
+            same_packets: differences.is_empty(),
+            same_text: before == after,
+            differences: differences.iter().map(row).collect(),
+        }
     }
 
     /// The lines that differ in the rulesets' texts.
@@ -173,26 +168,6 @@ fn effect_word(effect: Effect) -> &'static str {
         Effect::Untracked => "untracked",
         Effect::Tracked => "tracked",
     }
-}
-
-/// A box as JSON; dimensions without a bound are left out.
-fn box_json(one: &PacketBox) -> Value {
-    let prefixes = |set: &PrefixSet| set.prefixes().map(|prefix| prefix.to_string()).collect::<Value>();
-    let names = |names: Vec<&str>| Value::from(names);
-    let fields = [
-        ("hooks", Some(names(one.hooks.iter().map(|hook| hook.name()).collect()))),
-        ("families", Some(names(one.families.iter().map(|family| family.name()).collect()))),
-        ("states", Some(names(one.states.iter().map(|state| state.name()).collect()))),
-        ("protocols", one.protocols.as_ref().map(|set| Value::from(set.words()))),
-        ("dports", one.dports.as_ref().map(|set| Value::from(set.words()))),
-        ("sports", one.sports.as_ref().map(|set| Value::from(set.words()))),
-        ("icmp-types", one.icmp_types.as_ref().map(|set| Value::from(set.words()))),
-        ("from", one.sources.as_ref().map(prefixes)),
-        ("to", one.destinations.as_ref().map(prefixes)),
-        ("loopback", one.loopback.map(Value::from)),
-        ("opens", one.opens.map(Value::from)),
-    ];
-    fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect::<Map<_, _>>().into()
 }
 
 /// A line of a file, of any length, without control characters that would change the terminal.

@@ -2,7 +2,10 @@
 //! docs/json.md lists the keys.
 
 mod catalog;
+mod change;
 mod check;
+mod diff;
+mod difference;
 mod explain;
 mod hosts;
 mod packet;
@@ -16,20 +19,32 @@ use serde_json::Value;
 use crate::report::FlowsDocument;
 
 pub(crate) use catalog::{CatalogDocument, OssDocument, RegionDocument, RegistryDocument, SourceDocument};
+pub(crate) use change::{ChangeDocument, PendingDocument};
 pub(crate) use check::{CheckDocument, CheckedPolicy, DiagnosticDocument};
+pub(crate) use diff::{CausedDocument, DiffDocument};
+pub(crate) use difference::{BoxDocument, DifferenceDocument};
 pub(crate) use explain::{ExpectedDocument, ExplainDocument, ExplanationDocument, ProbeDocument, ProbesDocument};
 pub(crate) use hosts::{HostDocument, HostsDocument};
 pub(crate) use packet::PacketDocument;
 pub(crate) use resolve::{NameDocument, RefusedDocument, ResolveDocument};
 
+/// What makes a schema.
+type Maker = fn() -> Schema;
+
 /// The verbs that have `--format json`, with the schemas of what they print.
-const SCHEMAS: &[(&str, fn() -> Schema)] = &[
+const SCHEMAS: &[(&str, Maker)] = &[
+    ("apply", schema::<ChangeDocument>),
+    ("boot", schema::<ChangeDocument>),
     ("catalog", schema::<CatalogDocument<'_>>),
     ("check", schema::<CheckDocument>),
+    ("confirm", schema::<ChangeDocument>),
+    ("diff", schema::<DiffDocument<'_>>),
     ("explain", schema::<ExplainDocument<'_>>),
     ("flows", schema::<FlowsDocument<'_>>),
     ("hosts", schema::<HostsDocument<'_>>),
+    ("refresh", schema::<ChangeDocument>),
     ("resolve", schema::<ResolveDocument>),
+    ("rollback", schema::<ChangeDocument>),
 ];
 
 /// The verbs that print a document.

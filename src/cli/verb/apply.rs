@@ -6,12 +6,12 @@ use anyhow::anyhow;
 
 use super::resolve::{LockfileMode, ServerArguments, update_lockfile};
 use crate::catalog::Catalog;
+use crate::cli::change::Report;
 use crate::cli::context::{
-    BoundArguments, BoundPolicy, GuardArguments, KernelArguments, StateArguments, load_catalog, load_policy,
+    BoundArguments, BoundPolicy, GuardArguments, KernelArguments, ListFormat, StateArguments, load_catalog, load_policy,
 };
 use crate::cli::converge::Convergence;
 use crate::cli::failure::{Failure, continued};
-use crate::cli::render;
 use crate::diag::Severity;
 use crate::resolution::Resolution;
 
@@ -28,7 +28,8 @@ use crate::resolution::Resolution;
 Examples:
   edgeward apply /etc/edgeward/policy.yaml --dry-run
   edgeward apply /etc/edgeward/policy.yaml --resolve --confirm-within 2m
-  edgeward confirm")]
+  edgeward confirm
+  edgeward apply /etc/edgeward/policy.yaml --format json | jq .changed")]
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
@@ -49,32 +50,47 @@ pub(crate) struct Arguments {
     /// Show what would change and what would refuse the change; change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let mut report = if arguments.dry_run { Report::dry_run(arguments.format) } else { Report::new(arguments.format) };
+    let done = run_reporting(arguments, folder, &mut report);
+    report.end(done)
+}
+
+fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Report) -> Result<(), Failure> {
     let Arguments { policy, state, guard, kernel, dry_run, .. } = arguments;
     if !arguments.resolve && !arguments.servers.is_empty() {
         return Err(Failure::usage(anyhow!("`--server` names a server for `--resolve`, which is missing")));
     }
     let catalog = load_catalog(folder)?;
+    // For a run that ends before it has the lock.
+    report.found(&state.read().state()?);
     let (policy, unresolved) = match arguments.resolve {
-        true => resolved(arguments, &catalog)?,
+        true => resolved(arguments, &catalog, report)?,
         false => (policy.load_with_age(&catalog)?, None),
     };
     let convergence = Convergence { policy: &policy, catalog: &catalog, base: None, guard, kernel };
     let done = match dry_run {
-        true => convergence.dry_run(state),
-        false => state.lock().and_then(|store| convergence.run(&store)),
+        true => convergence.dry_run(state, report),
+        false => state.lock().and_then(|store| convergence.run(&store, report)),
     };
     continued(unresolved, done)
 }
 
 /// Asks DNS, and binds the policy to the answers.
-fn resolved(arguments: &Arguments, catalog: &Catalog) -> Result<(BoundPolicy, Option<Failure>), Failure> {
+fn resolved(
+    arguments: &Arguments,
+    catalog: &Catalog,
+    report: &Report,
+) -> Result<(BoundPolicy, Option<Failure>), Failure> {
     let BoundArguments { policy: path, target, lock } = &arguments.policy;
     let mode = if arguments.dry_run { LockfileMode::Ask } else { LockfileMode::Write };
     let loaded = load_policy(path, catalog, target.target, Severity::Warning)?;
     let update = update_lockfile(lock.path(path), &loaded, &Resolution::default(), &arguments.servers, mode)?;
-    render::output(&update.changes())?;
+    report.say(&update.changes())?;
     update.bind(lock, path, loaded)
 }

@@ -2,9 +2,9 @@
 
 use anyhow::anyhow;
 
-use crate::cli::context::StateArguments;
+use crate::cli::change::{self, Report};
+use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::failure::Failure;
-use crate::cli::{change, render};
 use crate::host::kernel::Real;
 use crate::host::rollout::named;
 
@@ -22,25 +22,33 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut report = Report::new(arguments.format);
     let Some(store) = arguments.state.lock_if_exists()? else {
         let folder = arguments.state.state_dir.display();
-        return render::output(&format!(
-            "`{folder}` does not exist: no generation was ever confirmed, and none is loaded\n"
-        ));
+        report.say(&format!("`{folder}` does not exist: no generation was ever confirmed, and none is loaded\n"))?;
+        return report.end(Ok(()));
     };
     let mut kernel = Real::default();
-    let confirmed = store.state()?.confirmed;
+    let before = store.state()?;
+    report.found(&before);
     let (loaded, outcome) = change::rollout(&store, &mut kernel).boot()?;
     change::show_notices(&outcome);
-    let Some(number) = loaded else {
-        return render::output("no generation was ever confirmed: there is nothing to load\n");
-    };
-    let already = if outcome.changed { "" } else { " already" };
-    render::output(&format!("generation {number} is in force{already}\n"))?;
-    match confirmed == loaded {
+    report.changed(outcome.changed);
+    report.left(&store.state()?);
+    report.say(&match loaded {
+        None => "no generation was ever confirmed: there is nothing to load\n".to_owned(),
+        Some(number) if outcome.changed => format!("generation {number} is in force\n"),
+        Some(number) => format!("generation {number} is in force already\n"),
+    })?;
+    report.end(Ok(()))?;
+    let confirmed = before.confirmed;
+    match loaded.is_none() || confirmed == loaded {
         true => Ok(()),
         false => Err(Failure::system(anyhow!(
             "{} is damaged, so an older generation was loaded; apply the policy again",

@@ -2,9 +2,9 @@
 
 use anyhow::anyhow;
 
-use crate::cli::context::StateArguments;
+use crate::cli::change::{self, Report};
+use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::failure::{Check, Failure};
-use crate::cli::{change, render};
 use crate::host::kernel::Real;
 use crate::host::rollout::{named, needs_recovery};
 
@@ -21,9 +21,18 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let mut report = Report::new(arguments.format);
+    let done = run_reporting(arguments, &mut report);
+    report.end(done)
+}
+
+fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let folder = arguments.state.state_dir.display();
     let Some(store) = arguments.state.lock_if_exists()? else {
         return Err(Failure::usage(anyhow!("`{folder}` does not exist, so nothing is pending")));
@@ -31,14 +40,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut kernel = Real::default();
     let mut rollout = change::rollout(&store, &mut kernel);
     let mut state = store.state()?;
+    report.found(&state);
     let was_pending = state.pending.clone();
     // The kernel is only read if something has to be recovered: a confirmation must not wait for large sets.
     if needs_recovery(&state) {
-        state = change::recover(&mut rollout, true)?;
+        state = change::recover(&mut rollout, true, report)?;
     }
     if state.pending.is_some() {
         let state = rollout.confirm(&state)?;
-        return render::output(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
+        report.left(&state);
+        return report.say(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
     }
     match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {
         (Some(number), Some(_)) => {
@@ -53,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 ),
             ))
         }
-        _ => render::output(&format!(
+        _ => report.say(&format!(
             "nothing is pending in `{folder}`: {} was applied last; `edgeward status` shows what is in force\n",
             named(state.current)
         )),

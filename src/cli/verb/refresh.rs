@@ -5,7 +5,8 @@ mod disk;
 use std::path::{Path, PathBuf};
 
 use super::resolve::{LockfileMode, ServerArguments, update_known, update_lockfile};
-use crate::cli::context::{GuardArguments, KernelArguments, LockArguments, PolicyTarget, StateArguments};
+use crate::cli::change::Report;
+use crate::cli::context::{GuardArguments, KernelArguments, ListFormat, LockArguments, PolicyTarget, StateArguments};
 use crate::cli::converge::{Base, Convergence};
 use crate::cli::failure::{Failure, continued};
 use crate::cli::{change, render};
@@ -42,15 +43,25 @@ pub(crate) struct Arguments {
     kernel: KernelArguments,
     #[command(flatten)]
     guard: GuardArguments,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let mut report = Report::new(arguments.format);
+    let done = run_reporting(arguments, folder, &mut report);
+    report.end(done)
+}
+
+fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Report) -> Result<(), Failure> {
     let Arguments { policy: path, lock, servers, state, kernel, guard, .. } = arguments;
     let store = state.read();
+    report.found(&store.state()?);
     // Recovery comes first: an expired or interrupted change may be why DNS does not answer.
     if needs_recovery(&store.state()?) {
         let mut kernel = kernel.kernel();
-        change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force)?;
+        change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force, report)?;
     }
     let (base, loaded, known) = Base::load(&store, &store.state()?, path, folder)?;
     let differences = disk::differences(arguments, folder, &base, &loaded);
@@ -61,13 +72,13 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         let kept = store.generation(base.number).join(LOCKFILE);
         update_known(kept, &loaded, &known, servers, LockfileMode::Ask)?
     };
-    render::output(&update.changes())?;
+    report.say(&update.changes())?;
     let has_answers = update.has_answers();
     // A name that failed keeps its addresses, and does not stop the others from getting new ones.
     let (policy, unresolved) = update.bind(lock, path, loaded)?;
     let done = if unresolved.is_none() || has_answers {
         let convergence = Convergence { policy: &policy, catalog: &base.catalog, base: Some(&base), guard, kernel };
-        state.lock().and_then(|store| convergence.run(&store))
+        state.lock().and_then(|store| convergence.run(&store, report))
     } else {
         render::note("no name was answered; the rules stay as they are");
         Ok(())

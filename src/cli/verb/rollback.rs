@@ -4,18 +4,19 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
+use crate::cli::change::{self, Report};
 use crate::cli::comparison::consequences;
 use crate::cli::context::{
-    GuardArguments, KernelArguments, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
+    GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
 };
 use crate::cli::failure::{Check, Failure, chosen};
 use crate::cli::preflight::GuardedPolicy;
-use crate::cli::{change, preflight, render};
+use crate::cli::{preflight, render};
 use crate::host::generations::{State, Store};
-use crate::host::rollout::{ChangeOptions, named};
+use crate::host::rollout::{ChangeOptions, named, needs_recovery};
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Ruleset, differences};
 
 /// A flow is shown with up to so many boxes of packets.
 const MAX_SHOWN_BOXES: usize = 10;
@@ -49,6 +50,9 @@ pub(crate) struct Arguments {
     /// Print what would open and close, and what would refuse it; change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Text or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
 }
 
 /// Where a rollback leads.
@@ -60,6 +64,12 @@ enum Destination {
 }
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
+    let mut report = if arguments.dry_run { Report::dry_run(arguments.format) } else { Report::new(arguments.format) };
+    let done = run_reporting(arguments, folder, &mut report);
+    report.end(done)
+}
+
+fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Report) -> Result<(), Failure> {
     let store = match arguments.dry_run {
         true => Some(arguments.state.read()).filter(|store| store.folder().is_dir()),
         false => arguments.state.lock_if_exists()?,
@@ -71,10 +81,12 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     if let Some(number) = arguments.generation {
         chosen(store.ruleset(number))?;
     }
+    let state = store.state()?;
+    report.found(&state);
     if arguments.dry_run {
-        let state = store.state()?;
         let destination = destination(&state, arguments.generation)?;
-        show(&store, &state, &destination)?;
+        report.changed(needs_recovery(&state) || !destination.is_in_force(&state));
+        show(&store, &state, &destination, report)?;
         return match destination {
             Destination::Undo(_) => Ok(()),
             Destination::Generation(number) => check(&store, number, arguments, folder).map(drop),
@@ -82,33 +94,38 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     }
     let mut kernel = arguments.kernel.kernel();
     let mut rollout = change::rollout(&store, &mut kernel);
-    let state = change::recover(&mut rollout, arguments.guard.force)?;
+    let state = change::recover(&mut rollout, arguments.guard.force, report)?;
     let destination = destination(&state, arguments.generation)?;
-    if let Destination::Generation(number) = destination
-        && state.current == Some(number)
-        && state.pending.is_none()
-        && !rollout.is_unreadable
-    {
-        return render::output(&format!("nothing to change: generation {number} is in force\n"));
+    if destination.is_in_force(&state) && !rollout.is_unreadable {
+        return report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
     }
     // The terminal may be gone already: that does not stop a rollback.
-    let shown = show(&store, &state, &destination);
+    let shown = show(&store, &state, &destination, report);
     match destination {
         // No preflight: the deadline would do the same.
         Destination::Undo(_) => {
             let undone = named(state.pending.as_ref().map(|pending| pending.generation));
             let (state, outcome) = rollout.undo(&state, "by hand")?;
             change::show_notices(&outcome);
-            render::output(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
+            report.left(&state);
+            report.changed(outcome.changed);
+            report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
         }
         Destination::Generation(number) => {
             let options = check(&store, number, arguments, folder)?;
             let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
             change::show_notices(&outcome);
-            change::print_result(&format!("generation {number} is in force again"), &state, outcome.watcher.as_ref())?;
+            change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome)?;
         }
     }
     shown
+}
+
+impl Destination {
+    /// Whether there is nothing to do.
+    fn is_in_force(&self, state: &State) -> bool {
+        matches!(self, Self::Generation(number) if state.current == Some(*number) && state.pending.is_none())
+    }
 }
 
 /// Where the rollback leads that was asked for.
@@ -138,13 +155,19 @@ fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failur
 }
 
 /// Shows what the rollback opens and closes, compared with the generation in force.
-fn show(store: &Store, state: &State, destination: &Destination) -> Result<(), Failure> {
+fn show(store: &Store, state: &State, destination: &Destination, report: &mut Report) -> Result<(), Failure> {
     let to = match *destination {
         Destination::Undo(back_to) => back_to,
         Destination::Generation(number) => Some(number),
     };
     let title = format!("from {} to {}", named(state.current), named(to));
     let ruleset = |number: Option<u64>| number.map_or_else(|| Ok(Ruleset::default()), |number| store.ruleset(number));
+    if report.is_json() {
+        if let (Ok(before), Ok(after)) = (ruleset(state.current), ruleset(to)) {
+            report.differ(&differences(&[&before, &after]));
+        }
+        return Ok(());
+    }
     let consequences = match (to, ruleset(state.current), ruleset(to)) {
         (None, ..) => "every packet is accepted\n".to_owned(),
         (_, Ok(before), Ok(after)) => consequences(&before, &after, MAX_SHOWN_BOXES),
@@ -152,7 +175,7 @@ fn show(store: &Store, state: &State, destination: &Destination) -> Result<(), F
         (_, Err(error), _) => format!("what changes is not known: {error}\n"),
         (.., Err(error)) => return Err(error.into()),
     };
-    render::output(&format!("{title}:\n{consequences}"))
+    report.say(&format!("{title}:\n{consequences}"))
 }
 
 /// Checks whether a generation would cut off connections that must not be; returns how to go back to it.
