@@ -35,6 +35,8 @@ pub(crate) enum Check {
     Session,
     /// SSH from a prefix of `management.from`, or from everywhere, would be denied.
     Management,
+    /// SSH would be denied from everywhere: an edge host enforces, and `management.from` is empty.
+    NoManagement,
     /// A DNS server of `dns.servers` would be denied.
     Dns,
     /// The API server would be denied.

@@ -50,7 +50,7 @@ pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> F
                 "SSH from every address would be denied: `management.from` is empty, and no `allow` row opens tcp/{port}; \
                  fill in `management.from`, or use `--force` if no one logs in to this host over SSH"
             );
-            findings.blockers.push(Refusal { check: Check::Management, message });
+            findings.blockers.push(Refusal { check: Check::NoManagement, message });
         }
         findings.add_denied(ruleset, &requirements(policy, intent, resolution), None);
     }
