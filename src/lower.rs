@@ -10,7 +10,7 @@ mod sets;
 
 use crate::intent::{Addresses, End, Flow, Gateway, Intent, Resolved, Side};
 use crate::net::{ChainPolicy, CtDirection, CtState, Family, Hook, PacketEnd, PrefixSet, Traffic, Verdict};
-use crate::ruleset::{Action, Base, Chain, Label, Log, Match, Rule, Ruleset};
+use crate::ruleset::{AUDIT_LOG, Action, Base, Chain, DENIED_COUNTER, Label, Log, Match, Rule, Ruleset};
 use crate::site::Mode;
 
 use dispatch::{Permit, dispatch, inline};
@@ -56,7 +56,7 @@ impl Lowering<'_> {
     /// Logs, counts and denies what no flow permits.
     fn denial(&self, hook: Hook) -> [Rule; 2] {
         let rule = structural(Vec::new(), self.verdict(self.intent.denials.at(hook)), Label::Denied);
-        [self.log(hook, Vec::new()), Rule { counter: Some(format!("denied_{}", hook.name())), ..rule }]
+        [self.log(hook, Vec::new()), Rule { counter: Some(format!("{DENIED_COUNTER}{}", hook.name())), ..rule }]
     }
 
     /// The verdict of a denial; audit mode accepts.
@@ -65,8 +65,8 @@ impl Lowering<'_> {
     }
 
     fn log(&self, hook: Hook, matches: Vec<Match>) -> Rule {
-        let word = if self.intent.mode == Mode::Audit { "audit" } else { "denied" };
-        let prefix = format!("edgeward {word} {}: ", hook.name());
+        let start = if self.intent.mode == Mode::Audit { AUDIT_LOG } else { "edgeward denied " };
+        let prefix = format!("{start}{}: ", hook.name());
         Rule { log: Some(Log { prefix, rate: self.intent.log }), ..Rule::new(matches, Action::Continue) }
     }
 

@@ -1,6 +1,8 @@
 //! Rulesets compared for every packet, and the causes of the differences.
 
+mod consequences;
 mod show;
+mod stances;
 
 use crate::catalog::Catalog;
 use crate::cli::context::{BoundPolicy, LoadedPolicy, kept_policy};
@@ -18,7 +20,7 @@ use crate::resolution::Resolution;
 use crate::ruleset::{Difference, Ruleset, TABLE, differences};
 use crate::source::Source;
 
-pub(crate) use show::{consequences, flows_that_differ};
+pub(crate) use consequences::Consequences;
 
 /// What caused a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,6 +183,12 @@ impl Comparison {
             self.texts[1] = stored;
         }
         self
+    }
+
+    /// What becomes allowed and denied, regardless of the causes.
+    pub(crate) fn consequences(&self) -> Consequences {
+        let last = self.steps.last().map_or(&self.first, |(_, ruleset)| ruleset);
+        Consequences::of(&self.first, last)
     }
 
     /// The packets that are treated differently, for each step.

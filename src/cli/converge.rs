@@ -10,7 +10,7 @@ use anyhow::anyhow;
 
 use crate::catalog::Catalog;
 use crate::cli::change::Report;
-use crate::cli::comparison::{Comparison, flows_that_differ};
+use crate::cli::comparison::{Comparison, Consequences};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
 use crate::cli::failure::{Check, Failure};
 use crate::cli::preflight::{Findings, GuardedPolicy};
@@ -23,7 +23,7 @@ use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_l
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
-use crate::ruleset::{Ruleset, differences};
+use crate::ruleset::Ruleset;
 use crate::source::Source;
 
 pub(crate) use base::Base;
@@ -87,7 +87,7 @@ impl Convergence<'_> {
         let mut kernel = self.kernel.kernel();
         let comparison = Comparison::with_kernel(&store, &mut kernel, self.catalog, self.policy, &ruleset)?;
         let differences = comparison.differences();
-        report.differ(&differences);
+        report.differ(&comparison.consequences());
         report.say(&comparison.text(&differences, self.policy))?;
         let generation = self.generation(text, rules.clone(), records.next_number());
         let is_in_force = is_in_force(&store, &records, &ruleset, &generation)
@@ -137,23 +137,19 @@ impl Convergence<'_> {
         }
         let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let is_json = report.is_json();
-        let flows = || {
-            let first = Ruleset::default();
-            let found = is_json.then(|| differences(&[before.as_ref().unwrap_or(&first), &ruleset]));
-            (before.as_ref().filter(|_| !is_json).map(|before| flows_that_differ(before, &ruleset)), found)
-        };
-        let ((flows, found), applied) = in_parallel(flows, || rollout.apply(&state, generation, &ruleset, options));
+        let first = Ruleset::default();
+        let consequences = || Consequences::of(before.as_ref().unwrap_or(&first), &ruleset);
+        let (consequences, applied) =
+            in_parallel(consequences, || rollout.apply(&state, generation, &ruleset, options));
         let (state, outcome) = applied?;
         change::show_notices(&outcome);
-        let what = match flows {
-            None => "these are the first rules".to_owned(),
-            Some(_) if !outcome.changed => "the rules were in force already".to_owned(),
-            Some(flows) => flows,
+        let what = match outcome.changed {
+            false => "the rules were in force already".to_owned(),
+            true => consequences.summary().sentence(),
         };
         let name = &self.policy.loaded.intent.name;
         let sentence = format!("generation {number} of `{name}` is in force: {what}");
-        found.iter().for_each(|found| report.differ(found));
+        report.differ(&consequences);
         change::print_result(report, &sentence, &state, &outcome)
     }
 

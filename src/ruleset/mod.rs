@@ -6,6 +6,7 @@
 mod diff;
 mod evaluate;
 mod label;
+mod stance;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +17,7 @@ use crate::net::{
 pub use diff::{Difference, Effect, differences};
 pub use evaluate::{Group, Trace};
 pub use label::Label;
+pub use stance::{AUDIT_LOG, DENIED_COUNTER, Stance};
 
 /// The table's name; its family is `inet`.
 pub const TABLE: &str = "edgeward";

@@ -1,11 +1,11 @@
 //! What a verb that changes rules has done: sentences while it runs, or one document at its end.
 
+use crate::cli::comparison::Consequences;
 use crate::cli::context::ListFormat;
-use crate::cli::document::{ChangeDocument, DifferenceDocument, PendingDocument};
+use crate::cli::document::{ChangeDocument, PendingDocument};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::render;
 use crate::host::generations::{Pending, State};
-use crate::ruleset::{Difference, Effect};
 
 /// A report on a run.
 pub(crate) struct Report {
@@ -64,12 +64,11 @@ impl Report {
     }
 
     /// Notes which packets are treated differently.
-    pub(crate) fn differ(&mut self, differences: &[Difference]) {
-        let of = |effect| {
-            let those = differences.iter().filter(move |difference| difference.effect == effect);
-            those.map(DifferenceDocument::from).collect()
-        };
-        (self.document.newly_allowed, self.document.newly_denied) = (of(Effect::Allowed), of(Effect::Denied));
+    pub(crate) fn differ(&mut self, consequences: &Consequences) {
+        if self.is_json() {
+            self.document.newly_allowed = consequences.newly_allowed();
+            self.document.newly_denied = consequences.newly_denied();
+        }
     }
 
     /// Ends the run: prints the document, if programs read it. After an error that left the question open, there is no
@@ -84,7 +83,8 @@ impl Report {
             }
             self.document.refused.clone_from(&failure.refusals);
             if !self.document.refused.is_empty() && !self.document.dry_run {
-                self.differ(&[]);
+                self.document.newly_allowed.clear();
+                self.document.newly_denied.clear();
             }
             self.document.unresolved = failure.unresolved.iter().map(ToString::to_string).collect();
         }

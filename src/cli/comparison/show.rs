@@ -1,7 +1,5 @@
 //! A comparison as text, as JSON and as a unified diff.
 
-use std::collections::BTreeSet;
-
 use super::Comparison;
 use crate::cli::context::{BoundPolicy, LoadedPolicy};
 use crate::cli::document::{BoxDocument, CausedDocument, DiffDocument, PacketDocument};
@@ -10,10 +8,12 @@ use crate::diag::legible;
 use crate::intent::Origin;
 use crate::net::Packet;
 use crate::report::{DocumentVersion, place};
-use crate::ruleset::{Difference, Effect, Ruleset, differences};
+use crate::ruleset::{Difference, Effect};
 
 /// The text shows up to so many boxes of a flow; JSON has all.
 const MAX_SHOWN_BOXES: usize = 50;
+/// A plan shows up to so many boxes of a flow.
+pub(super) const MAX_PLAN_BOXES: usize = 10;
 
 impl Comparison {
     /// The packets that are treated differently, for people.
@@ -43,7 +43,7 @@ impl Comparison {
     /// The flow of a difference with its origin, its packets, and an example.
     fn difference_lines(&self, difference: &Difference, new: &BoundPolicy) -> Vec<String> {
         let origin = self.origin(difference, new).map(|place| format!(" ({place})")).unwrap_or_default();
-        packet_lines(difference, &origin, MAX_SHOWN_BOXES)
+        group_lines(difference, &origin, MAX_SHOWN_BOXES)
     }
 
     /// Where the packets of a difference come from: the policy that permits them, or did.
@@ -98,26 +98,8 @@ fn origin_of(policy: &BoundPolicy, flow: &str, packet: &Packet) -> Option<String
     Some(place(source, written.or_else(row)?))
 }
 
-/// What becomes allowed and denied if one ruleset replaces another, with up to so many boxes of a flow.
-pub(crate) fn consequences(before: &Ruleset, after: &Ruleset, max_boxes: usize) -> String {
-    let differences = differences(&[before, after]);
-    if differences.is_empty() {
-        return "no packet is treated differently\n".to_owned();
-    }
-    let mut lines = Vec::new();
-    let mut last = None;
-    for difference in &differences {
-        if last != Some(difference.effect) {
-            lines.push(render::bold(title(difference.effect)));
-            last = Some(difference.effect);
-        }
-        lines.extend(packet_lines(difference, "", max_boxes));
-    }
-    lines.join("\n") + "\n"
-}
-
 /// The flow of a difference, its packets, and an example.
-fn packet_lines(difference: &Difference, origin: &str, max_boxes: usize) -> Vec<String> {
+pub(super) fn group_lines(difference: &Difference, origin: &str, max_boxes: usize) -> Vec<String> {
     let mut lines = vec![format!("  {}{origin}", difference.flow.as_deref().unwrap_or("no flow"))];
     let sign = match difference.effect {
         Effect::Allowed => render::green("+"),
@@ -132,23 +114,8 @@ fn packet_lines(difference: &Difference, origin: &str, max_boxes: usize) -> Vec<
     lines
 }
 
-/// The flows whose packets are treated differently, in a sentence.
-pub(crate) fn flows_that_differ(before: &Ruleset, after: &Ruleset) -> String {
-    let differences = differences(&[before, after]);
-    let parts: Vec<String> = Effect::ALL
-        .into_iter()
-        .filter_map(|effect| {
-            let of_effect = differences.iter().filter(|difference| difference.effect == effect);
-            let flows: BTreeSet<&str> =
-                of_effect.map(|difference| difference.flow.as_deref().unwrap_or("no flow")).collect();
-            let flows: Vec<&str> = flows.into_iter().collect();
-            (!flows.is_empty()).then(|| format!("{}: {}", title(effect), flows.join(", ")))
-        })
-        .collect();
-    if parts.is_empty() { "no packet is treated differently".to_owned() } else { parts.join("; ") }
-}
-
-fn title(effect: Effect) -> &'static str {
+/// The effect in words.
+pub(super) fn title(effect: Effect) -> &'static str {
     match effect {
         Effect::Allowed => "newly allowed",
         Effect::Denied => "newly denied",

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use crate::cli::change::{self, Report};
-use crate::cli::comparison::consequences;
+use crate::cli::comparison::Consequences;
 use crate::cli::context::{
     GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
 };
@@ -16,10 +16,7 @@ use crate::host::generations::{State, Store};
 use crate::host::rollout::{ChangeOptions, named, needs_recovery};
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
-use crate::ruleset::{Ruleset, differences};
-
-/// A flow is shown with up to so many boxes of packets.
-const MAX_SHOWN_BOXES: usize = 10;
+use crate::ruleset::Ruleset;
 
 /// Undo the change that is pending, or go back to an older generation
 ///
@@ -164,13 +161,13 @@ fn show(store: &Store, state: &State, destination: &Destination, report: &mut Re
     let ruleset = |number: Option<u64>| number.map_or_else(|| Ok(Ruleset::default()), |number| store.ruleset(number));
     if report.is_json() {
         if let (Ok(before), Ok(after)) = (ruleset(state.current), ruleset(to)) {
-            report.differ(&differences(&[&before, &after]));
+            report.differ(&Consequences::of(&before, &after));
         }
         return Ok(());
     }
     let consequences = match (to, ruleset(state.current), ruleset(to)) {
         (None, ..) => "every packet is accepted\n".to_owned(),
-        (_, Ok(before), Ok(after)) => consequences(&before, &after, MAX_SHOWN_BOXES),
+        (_, Ok(before), Ok(after)) => Consequences::of(&before, &after).lines().join("\n") + "\n",
         // Damage of the generation in force is no reason to stay there.
         (_, Err(error), _) => format!("what changes is not known: {error}\n"),
         (.., Err(error)) => return Err(error.into()),
