@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
+use crate::cli::comparison::changes;
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::host::generations::{Pending, State, Store};
 use crate::host::kernel::Kernel;
-use crate::host::operator;
+use crate::host::operator::Operator;
 use crate::host::rollout::{Outcome, Rollout, named, time_left};
 use crate::host::watch::Watcher;
 use crate::report::duration;
@@ -19,7 +20,7 @@ pub(crate) use report::Report;
 
 /// The rules in force and their records, with the user who runs this as the author of changes.
 pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
-    Rollout::new(store, kernel, operator::name())
+    Rollout::new(store, kernel, Operator::current(), changes)
 }
 
 /// Recovers from an interrupted run, and shows what was done for that.

@@ -1,5 +1,6 @@
 //! Rulesets compared for every packet, and the causes of the differences.
 
+mod changes;
 mod consequences;
 mod show;
 mod stances;
@@ -20,6 +21,7 @@ use crate::resolution::Resolution;
 use crate::ruleset::{Difference, Ruleset, TABLE, differences};
 use crate::source::Source;
 
+pub(crate) use changes::changes;
 pub(crate) use consequences::Consequences;
 
 /// What caused a difference.

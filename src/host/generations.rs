@@ -3,6 +3,7 @@
 //! ```text
 //! DIR/state.json                 which generation the kernel has, which one boot loads, what is pending
 //! DIR/generations/7/policy.yaml, policy.lock.yaml, ruleset.nft, manifest.json
+//! DIR/events.jsonl                 every event
 //! DIR/catalogs/, DIR/lists/        the catalogs and lists of peers that they were compiled from
 //! ```
 //!
@@ -11,12 +12,14 @@
 //! has. The next state is on disk by then, too, and only has to be renamed, which a full disk does not prevent.
 
 mod deadline;
+mod event;
+mod events;
 mod inputs;
 mod record;
 mod retention;
 mod transitions;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,9 +38,11 @@ use crate::source::Source;
 
 use retention::MAX_NUMBER;
 
+pub use event::{Changes, Event, EventFacts, EventKind, EventPolicy, FlowChange, Note, Overridden, Why, named};
+pub use events::EventLog;
 pub use inputs::{CatalogFiles, Inputs};
-pub use record::{Event, MadeBy, Manifest, Pending, PolicyFacts, Record, State, StateVersion, Switching, Version};
-pub use transitions::{EXPIRED, REBOOTED, Stamp, named};
+pub use record::{MadeBy, Manifest, Pending, PolicyFacts, Record, State, StateVersion, Switching, Version};
+pub use transitions::Stamp;
 
 /// The files of a generation.
 pub const POLICY: &str = "policy.yaml";
@@ -101,12 +106,14 @@ pub struct Store {
     held: Option<FolderLock>,
     /// Rulesets that were read. They stay valid, because a generation is written once.
     rulesets: RefCell<BTreeMap<u64, Ruleset>>,
+    /// The number of the last event that was there before this run, or that this run has announced.
+    announced: Cell<u64>,
 }
 
 impl Store {
     /// The folder without its lock, for reading. It need not exist.
     pub fn look(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), held: None, rulesets: RefCell::default() }
+        Self { folder: folder.to_owned(), held: None, rulesets: RefCell::default(), announced: Cell::default() }
     }
 
     /// Creates the folder if it does not exist, and locks it; waits for other runs until its patience ends.
@@ -144,6 +151,11 @@ impl Store {
     /// # Errors
     /// The file cannot be read, or is damaged.
     pub fn state(&self) -> Result<State, StoreError> {
+        let state = self.stored_state()?;
+        Ok(if self.held.is_some() { self.with_new_events(state) } else { state })
+    }
+
+    fn stored_state(&self) -> Result<State, StoreError> {
         let path = self.state_file();
         match files::read_if_there(&path)? {
             None => self.recovered(),
@@ -155,8 +167,8 @@ impl Store {
                     help: "the rules in the kernel stay; move the folder away and apply the policy again",
                 })?;
                 Ok(match state.version {
-                    StateVersion::One => state.taken_over(|number| self.manifest(number).ok()),
-                    StateVersion::Two => state,
+                    StateVersion::One | StateVersion::Two => state.taken_over(|number| self.manifest(number).ok()),
+                    StateVersion::Three => state,
                 })
             }
         }
@@ -328,6 +340,7 @@ impl Generation {
             made,
             by,
             made_by: MadeBy::Found,
+            message: None,
             program: PROGRAM.to_owned(),
             policy: None,
             sha256: BTreeMap::new(),

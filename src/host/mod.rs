@@ -5,6 +5,7 @@ pub mod dns;
 pub mod files;
 pub mod foreign;
 pub mod generations;
+pub mod journal;
 pub mod kernel;
 pub mod lists;
 pub mod netlink;

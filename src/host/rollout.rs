@@ -7,6 +7,7 @@
 //! can fail after it.
 
 mod deadline;
+mod delivery;
 mod recovery;
 mod steps;
 mod verbs;
@@ -14,8 +15,9 @@ mod verbs;
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::generations::{Stamp, State, Store, StoreError};
+use super::generations::{Changes, Note, Stamp, State, Store, StoreError};
 use super::kernel::{Kernel, KernelError};
+use super::operator::Operator;
 use super::prime::{PrimeError, Primed};
 use super::sessions::LiveConnection;
 use super::transition::means;
@@ -86,6 +88,10 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+/// Compares two rulesets for the events: what the second one permits and denies that the first one does not. `None` is no
+/// table, which accepts every packet.
+pub type Comparer = fn(Option<&Ruleset>, Option<&Ruleset>) -> Changes;
+
 /// The kernel and its records, as a user changes them.
 pub struct Rollout<'a> {
     /// The records.
@@ -93,21 +99,27 @@ pub struct Rollout<'a> {
     /// The kernel.
     pub kernel: &'a mut dyn Kernel,
     /// The user.
-    pub by: String,
+    pub by: Operator,
+    /// What the user says about the change, and what it overrides. It is not about what recovery does before it.
+    pub note: Note,
+    /// Compares rulesets.
+    pub compare: Comparer,
     /// Whether the table has something in it that edgeward does not know. Then nothing in it can be relied on, and it
     /// is replaced as a whole.
     pub is_unreadable: bool,
+    /// Why the latest events could not be written to their file.
+    undelivered: Option<String>,
 }
 
 impl<'a> Rollout<'a> {
     /// The kernel and its records, as a user changes them.
-    pub fn new(store: &'a Store, kernel: &'a mut dyn Kernel, by: String) -> Self {
-        Self { store, kernel, by, is_unreadable: false }
+    pub fn new(store: &'a Store, kernel: &'a mut dyn Kernel, by: Operator, compare: Comparer) -> Self {
+        Self { store, kernel, by, note: Note::default(), compare, is_unreadable: false, undelivered: None }
     }
 
     /// The next state, by a transition that happens now.
     fn transition<T>(&self, transition: impl FnOnce(Stamp<'_>) -> T) -> T {
-        transition(Stamp { by: &self.by, now: &Moment::now() })
+        transition(Stamp { by: &self.by, now: &Moment::now(), note: &self.note })
     }
 
     /// The kernel's table as it is now.

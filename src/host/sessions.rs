@@ -100,6 +100,11 @@ pub fn ssh_connections(sockets: &Sockets) -> Result<SshConnections, SessionsErro
     ssh::read(Path::new("/proc"), sockets)
 }
 
+/// The address of the client of the SSH session that this process belongs to, by the environments of its ancestors.
+pub fn ssh_client() -> Option<String> {
+    ssh::client(Path::new("/proc"))
+}
+
 /// Reads the flows that conntrack tracks in this network namespace (`/proc/net/nf_conntrack`); `None` where the kernel does
 /// not show them, or not to this user. There are none where no rule of the namespace needs connection tracking.
 ///

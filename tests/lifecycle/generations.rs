@@ -18,8 +18,8 @@ fn the_first_apply_records_what_it_did() {
     let manifest: serde_json::Value = serde_json::from_str(&kept("manifest.json")).unwrap();
     assert_eq!(manifest["generation"], 1);
     assert_eq!(Host::loaded(&host.path("state/generations/1/ruleset.nft")), host.rules());
-    // The catalog has four files.
-    assert_eq!(host.records().len(), 9, "{:?}", host.records().into_iter().map(|(path, _)| path).collect::<Vec<_>>());
+    // The catalog has four files; the events have one.
+    assert_eq!(host.records().len(), 10, "{:?}", host.records().into_iter().map(|(path, _)| path).collect::<Vec<_>>());
     let mode = fs::metadata(host.path("state")).unwrap().permissions().mode();
     assert_eq!(mode & 0o022, 0, "{mode:o}: others may write what root loads");
     host.edgeward("status").ends(0).says(&["generation 1 is in force", "denied_input", "mirror"]);

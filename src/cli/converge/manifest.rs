@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::catalog::{Catalog, FILES};
 use crate::cli::context::BoundPolicy;
 use crate::emit;
+use crate::host::clock;
 use crate::host::generations::{CatalogFiles, Generation, Inputs, MadeBy, Manifest, PROGRAM, PolicyFacts, Version};
-use crate::host::{clock, operator};
+use crate::host::operator::Operator;
 use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
@@ -39,8 +40,9 @@ pub(super) fn generation(compiled: Compiled<'_>, made_by: MadeBy, number: u64) -
         version: Version,
         generation: number,
         made: clock::now(),
-        by: operator::name(),
+        by: Operator::current().to_string(),
         made_by,
+        message: None,
         program: PROGRAM.to_owned(),
         policy: Some(PolicyFacts { path: absolute(path), lists: rows, ..facts(policy, catalog) }),
         sha256: Default::default(),

@@ -47,8 +47,9 @@ fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failu
         state = change::recover(&mut rollout, true, report)?;
     }
     if state.pending.is_some() {
-        let state = rollout.confirm(&state)?;
+        let (state, outcome) = rollout.confirm(&state)?;
         report.left(&state);
+        change::show_notices(&outcome);
         return report.say(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
     }
     match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {

@@ -94,7 +94,7 @@ fn document(store: &Store, state: &State) -> Value {
             "folder": store.generation(*number),
         })
     };
-    let event = |event: &Event| json!({"at": event.at.to_string(), "by": event.by, "what": event.what});
+    let event = |event: &Event| json!({"at": event.at.to_string(), "by": event.by.to_string(), "what": event.what});
     json!({
         "generations": state.generations.iter().map(generation).collect::<Vec<_>>(),
         "events": state.events.iter().map(event).collect::<Vec<_>>(),

@@ -12,7 +12,7 @@ use crate::cli::context::{
 use crate::cli::failure::{Check, Failure, chosen};
 use crate::cli::preflight::GuardedPolicy;
 use crate::cli::{preflight, render};
-use crate::host::generations::{State, Store};
+use crate::host::generations::{State, Store, Why};
 use crate::host::rollout::{ChangeOptions, named, needs_recovery};
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
@@ -102,7 +102,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         // No preflight: the deadline would do the same.
         Destination::Undo(_) => {
             let undone = named(state.pending.as_ref().map(|pending| pending.generation));
-            let (state, outcome) = rollout.undo(&state, "by hand")?;
+            let (state, outcome) = rollout.undo(&state, Why::ByHand)?;
             change::show_notices(&outcome);
             report.left(&state);
             report.changed(outcome.changed);

@@ -10,6 +10,7 @@ use crate::cli::failure::Failure;
 use crate::host::clock::pause;
 use crate::host::generations::{Pending, Store};
 use crate::host::kernel::Real;
+use crate::host::operator::Operator;
 use crate::host::rollout::{has_expired, time_left};
 use crate::host::watch::detach;
 
@@ -76,6 +77,8 @@ fn undo(arguments: &Arguments) -> Result<(), Failure> {
     if state.switching.is_none() && !state.pending.as_ref().is_some_and(has_expired) {
         return Ok(());
     }
-    change::rollout(&store, &mut kernel).recover(true)?;
+    let mut rollout = change::rollout(&store, &mut kernel);
+    rollout.by = Operator::watcher();
+    rollout.recover(true)?;
     Ok(())
 }

@@ -112,7 +112,7 @@ mod tests {
         assert!(state.needs_recovery(&at(60, Some("a"))));
         assert!(state.needs_recovery(&at(5, Some("b"))));
         state.pending = None;
-        state.switching = Some(Switching { from: None, to: Some(1), pending: None });
+        state.switching = Some(Switching { from: None, to: Some(1), pending: None, event: None });
         assert!(state.needs_recovery(&at(0, None)));
     }
 }

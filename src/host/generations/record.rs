@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::event::Event;
+
 /// Which generation is in force, and which others are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -29,19 +31,25 @@ pub struct State {
     pub switching: Option<Switching>,
     /// The generations that are kept.
     pub generations: BTreeMap<u64, Record>,
-    /// The log, the oldest event first.
+    /// The number of the latest event. Numbers are never reused.
+    #[serde(default)]
+    pub last_event: u64,
+    /// The latest events, the oldest first: those that may not be in `events.jsonl` yet. What is here has happened.
     pub events: Vec<Event>,
 }
 
-/// The version of the state's format. Version 1 is read and taken over ([`State::taken_over`]), version 2 is written.
+/// The version of the state's format. Versions 1 and 2 are read and taken over ([`State::taken_over`]), version 3 is
+/// written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub enum StateVersion {
     /// Without [`Record::inputs`], [`Record::applied`] and what follows from them.
     One,
+    /// With all events, which have no numbers.
+    Two,
     /// As described here.
     #[default]
-    Two,
+    Three,
 }
 
 impl TryFrom<u32> for StateVersion {
@@ -51,6 +59,7 @@ impl TryFrom<u32> for StateVersion {
         match number {
             1 => Ok(StateVersion::One),
             2 => Ok(StateVersion::Two),
+            3 => Ok(StateVersion::Three),
             number => Err(format!("version {number} is not known: a newer edgeward wrote it")),
         }
     }
@@ -61,6 +70,7 @@ impl From<StateVersion> for u32 {
         match version {
             StateVersion::One => 1,
             StateVersion::Two => 2,
+            StateVersion::Three => 3,
         }
     }
 }
@@ -115,6 +125,9 @@ pub struct Switching {
     pub to: Option<u64>,
     /// The change that was pending before.
     pub pending: Option<Pending>,
+    /// The event that the change is, if it takes effect.
+    #[serde(default)]
+    pub event: Option<Box<Event>>,
 }
 
 /// What created a generation.
@@ -171,18 +184,6 @@ pub struct Record {
     pub rolled_back: Option<Timestamp>,
 }
 
-/// An event in the life of the rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Event {
-    /// When.
-    pub at: Timestamp,
-    /// The user.
-    pub by: String,
-    /// What happened.
-    pub what: String,
-}
-
 /// The origin of a generation; written once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -197,6 +198,9 @@ pub struct Manifest {
     pub by: String,
     /// What created it.
     pub made_by: MadeBy,
+    /// What the user wrote about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// By which version of the program.
     pub program: String,
     /// From which policy; `None` where the ruleset was found in the kernel.

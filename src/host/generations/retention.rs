@@ -8,8 +8,8 @@ use super::{MadeBy, Record, State};
 const MAX_GENERATIONS: usize = 20;
 /// The most of them that a refresh made: DNS answers change by the hour, and would push out what users applied.
 const MAX_REFRESHES: usize = 5;
-/// The most events that are kept.
-const MAX_EVENTS: usize = 200;
+/// The most events that wait in the state where `events.jsonl` cannot be written.
+const MAX_EVENTS: usize = 1000;
 /// The largest number of a generation or of a deadline: there is always a next one.
 pub const MAX_NUMBER: u64 = u64::MAX / 2;
 
@@ -24,14 +24,15 @@ impl State {
     /// # Errors
     /// A number is larger than edgeward assigns.
     pub fn checked(self) -> Result<Self, String> {
-        let largest = self.generations.keys().copied().chain([self.last, self.armed]).max();
+        let largest = self.generations.keys().copied().chain([self.last, self.armed, self.last_event]).max();
         match largest.filter(|number| *number > MAX_NUMBER) {
             Some(number) => Err(format!("the number {number} is out of range")),
             None => Ok(self),
         }
     }
 
-    /// Drops the oldest generations that nothing refers to, and the oldest events, down to what is kept.
+    /// Drops the oldest generations that nothing refers to, down to what is kept, and the oldest of too many events that
+    /// could not be appended to the file.
     #[must_use]
     pub fn pruned(mut self) -> Self {
         let referenced = self.referenced();

@@ -5,23 +5,29 @@ mod chain;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Event, Generation, MadeBy, Manifest, Pending, Record, State, Switching};
+use super::event::{from_to, named};
+use super::{Event, EventKind, Generation, MadeBy, Manifest, Note, Pending, Record, State, Switching, Why};
 use crate::host::clock::Moment;
+use crate::host::operator::Operator;
 
-/// Why a change is undone that was pending when the host rebooted.
-pub const REBOOTED: &str = "the host rebooted before it was confirmed";
-/// Why a change is undone whose deadline has passed.
-pub const EXPIRED: &str = "it was not confirmed in time";
-/// Why a change is undone that was pending when `edgeward boot` ran on a running host.
-const LOADED_AT_BOOT: &str = "boot loads what is confirmed";
-
-/// Who changes the records, and when.
+/// Who changes the records, when, and what the user says about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp<'a> {
     /// The user.
-    pub by: &'a str,
+    pub by: &'a Operator,
     /// The moment.
     pub now: &'a Moment,
+    /// The message, and what is overridden.
+    pub note: &'a Note,
+}
+
+impl Stamp<'_> {
+    /// An event of now, without its number.
+    fn event(self, event: EventKind, what: String, from: Option<u64>, to: Option<u64>) -> Event {
+        let Note { message, forced, overridden } = self.note.clone();
+        let (at, by) = (self.now.time, self.by.clone());
+        Event { at, by, event, what, message, forced, overridden, generation: to, from, to, ..Event::default() }
+    }
 }
 
 impl State {
@@ -34,7 +40,9 @@ impl State {
         let record = self.record_of(generation);
         after.generations.insert(number, record);
         after.bring_into_force(self, Some(number), confirm_within, stamp);
-        after.log(stamp, format!("{}: {}", made_by.name(), named(Some(number))));
+        let kind = if made_by == MadeBy::Refresh { EventKind::Refresh } else { EventKind::Apply };
+        let what = format!("{}: {}", made_by.name(), named(Some(number)));
+        after.log_change(stamp.event(kind, what, self.current, Some(number)));
         after
     }
 
@@ -44,13 +52,14 @@ impl State {
         let mut after = self.clone();
         after.leave(self.current, to, stamp);
         after.bring_into_force(self, to, confirm_within, stamp);
-        after.log(stamp, format!("rollback from {} to {}", named(self.current), named(to)));
+        let what = from_to("rollback", self.current, to);
+        after.log_change(stamp.event(EventKind::Rollback, what, self.current, to));
         after
     }
 
     /// The state once a pending change is undone; the same state where none is pending.
     #[must_use]
-    pub fn after_undo(&self, why: &str, stamp: Stamp<'_>) -> Self {
+    pub fn after_undo(&self, why: Why, stamp: Stamp<'_>) -> Self {
         let Some(Pending { generation, back_to, .. }) = self.pending else { return self.clone() };
         let mut after =
             State { pending: None, switching: None, current: back_to, undone: Some(generation), ..self.clone() };
@@ -65,7 +74,9 @@ impl State {
         if let Some(back_to) = back_to {
             after.accept(back_to);
         }
-        after.log(stamp, format!("rollback from {} to {}: {why}", named(Some(generation)), named(back_to)));
+        let what = format!("{}: {}", from_to("rollback", Some(generation), back_to), why.sentence());
+        let event = stamp.event(EventKind::Undo, what, self.current, back_to);
+        after.log(Event { why: Some(why), generation: Some(generation), ..event });
         after
     }
 
@@ -75,7 +86,8 @@ impl State {
         let mut after = self.clone();
         after.pending = None;
         after.confirm(self.current, stamp);
-        after.log(stamp, format!("{} is confirmed", named(self.current)));
+        let what = format!("{} is confirmed", named(self.current));
+        after.log(stamp.event(EventKind::Confirm, what, self.current, self.current));
         after.pruned()
     }
 
@@ -86,7 +98,8 @@ impl State {
         let mut after = self.clone();
         after.armed += 1;
         after.pending = Some(Pending { armed: after.armed, ..pending.renewed(delay, stamp.now) });
-        after.log(stamp, format!("{} has a new deadline", named(Some(pending.generation))));
+        let what = format!("{} has a new deadline", named(Some(pending.generation)));
+        after.log_change(stamp.event(EventKind::Extend, what, self.current, self.current));
         after
     }
 
@@ -107,7 +120,7 @@ impl State {
             named(self.current),
             named(Some(number))
         );
-        after.log(stamp, what.clone());
+        after.log(stamp.event(EventKind::Found, what.clone(), self.current, Some(number)));
         (after, what)
     }
 
@@ -116,7 +129,8 @@ impl State {
     pub fn after_loss(&self, stamp: Stamp<'_>) -> (Self, String) {
         let mut after = State { current: None, ..self.clone() };
         let what = format!("the kernel has lost its table, which held {}", named(self.current));
-        after.log(stamp, what.clone());
+        let event = stamp.event(EventKind::Lost, what.clone(), self.current, None);
+        after.log(Event { generation: self.current, ..event });
         (after, what)
     }
 
@@ -124,18 +138,23 @@ impl State {
     /// was interrupted.
     #[must_use]
     pub fn after_interruption(&self, took_effect: bool, stamp: Stamp<'_>) -> Option<(Self, String)> {
-        let Switching { from, to, pending } = self.switching.clone()?;
+        let Switching { from, to, pending, event } = self.switching.clone()?;
         let mut after = State { switching: None, ..self.clone() };
         if took_effect {
             after.leave(from, to, stamp);
             after.settle_on(to, stamp);
+            if let Some(event) = event {
+                after.log(*event);
+            }
         } else {
             after.pending = pending;
             after.drop_untried(from, to);
         }
         let end = if took_effect { "after" } else { "before" };
         let what = format!("a change to {} was interrupted {end} it took effect", named(to));
-        after.log(stamp, what.clone());
+        let in_force = if took_effect { to } else { from };
+        let event = stamp.event(EventKind::Interrupted, what.clone(), in_force, in_force);
+        after.log(Event { generation: to, ..event });
         Some((after, what))
     }
 
@@ -143,15 +162,24 @@ impl State {
     #[must_use]
     pub fn after_boot(&self, loaded: u64, stamp: Stamp<'_>) -> Self {
         let mut before = self.clone();
-        if let Some(Switching { from, to, pending }) = before.switching.take() {
+        if let Some(Switching { from, to, pending, .. }) = before.switching.take() {
             before.pending = before.pending.or(pending);
             if before.pending.is_none() {
                 before.drop_untried(from, to);
             }
         }
         let is_running = |pending: &Pending| pending.is_from_this_boot(stamp.now);
-        let why = if before.pending.as_ref().is_some_and(is_running) { LOADED_AT_BOOT } else { REBOOTED };
+        let why = if before.pending.as_ref().is_some_and(is_running) { Why::Boot } else { Why::Reboot };
         State { current: Some(loaded), ..before.after_undo(why, stamp) }
+    }
+
+    /// The state with the event that boot has loaded what is in force now, in the place of what the kernel had.
+    #[must_use]
+    pub fn with_boot(&self, from: Option<u64>, stamp: Stamp<'_>) -> Self {
+        let mut after = self.clone();
+        let what = format!("boot: {}", named(self.current));
+        after.log(stamp.event(EventKind::Boot, what, from, self.current));
+        after
     }
 
     /// The state to save while the kernel is on its way to `after`, whose target is `to`.
@@ -163,11 +191,15 @@ impl State {
         let mut generations = self.generations.clone();
         let untried = |record: &Record| Record { confirmed: None, rolled_back: None, ..record.clone() };
         generations.extend(new.map(|(number, record)| (*number, untried(record))));
+        let event = after.events.iter().find(|event| event.number > self.last_event).cloned().map(Box::new);
         State {
-            switching: Some(Switching { from: self.current, to, pending: self.pending.clone() }),
+            switching: Some(Switching { from: self.current, to, pending: self.pending.clone(), event }),
             current: self.current,
             confirmed: self.confirmed,
             generations,
+            // It has not happened yet.
+            last_event: self.last_event,
+            events: self.events.clone(),
             ..after.clone()
         }
     }
@@ -181,8 +213,12 @@ impl State {
     /// The state with all of the time to confirm, counted from now; the same state where nothing is pending.
     #[must_use]
     pub fn with_deadline_from_now(&self, delay: Duration, now: &Moment) -> Self {
-        let pending = self.pending.as_ref().map(|pending| pending.renewed(delay, now));
-        State { pending, ..self.clone() }
+        let mut after = self.clone();
+        after.pending = self.pending.as_ref().map(|pending| pending.renewed(delay, now));
+        if let (Some(event), Some(pending)) = (after.events.last_mut(), &after.pending) {
+            event.deadline = Some(pending.deadline);
+        }
+        after
     }
 
     /// Puts a generation in force, for good or until its deadline.
@@ -249,8 +285,16 @@ impl State {
         }
     }
 
-    fn log(&mut self, stamp: Stamp<'_>, what: String) {
-        self.events.push(Event { at: stamp.now.time, by: stamp.by.to_owned(), what });
+    /// Adds the event of a change, which may have to be confirmed.
+    fn log_change(&mut self, event: Event) {
+        let deadline = self.pending.as_ref().map(|pending| pending.deadline);
+        self.log(Event { deadline, ..event });
+    }
+
+    /// Adds an event.
+    fn log(&mut self, event: Event) {
+        self.last_event += 1;
+        self.events.push(Event { number: self.last_event, ..event });
     }
 }
 
@@ -276,11 +320,6 @@ impl Record {
         let (made_by, inputs, lists) = (manifest.made_by, manifest.inputs(), manifest.stored_lists());
         Self { made_by, inputs, catalog, lists, ..Self::found(rules) }
     }
-}
-
-/// A generation as messages call it.
-pub fn named(number: Option<u64>) -> String {
-    number.map_or_else(|| "no table".to_owned(), |number| format!("generation {number}"))
 }
 
 #[cfg(test)]

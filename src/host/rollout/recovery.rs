@@ -2,7 +2,7 @@
 
 use super::{Rollout, RolloutError, holds, recall};
 use crate::host::clock::Moment;
-use crate::host::generations::{EXPIRED, Generation, REBOOTED, State, StoreError, named};
+use crate::host::generations::{Generation, Note, State, StoreError, Why, named};
 use crate::host::kernel::KernelError;
 use crate::host::prime::only_tracks;
 use crate::host::transition::Transition;
@@ -17,6 +17,16 @@ impl Rollout<'_> {
     /// # Errors
     /// The records or the kernel cannot be read; nothing has changed.
     pub fn recover(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
+        // What the user says is about the change that follows.
+        let note = std::mem::replace(&mut self.note, Note::default());
+        let recovered = self.recover_records(force);
+        self.note = note;
+        let (state, mut notes) = recovered?;
+        notes.extend(self.delivery_warning());
+        Ok((state, notes))
+    }
+
+    fn recover_records(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
         let mut notes = Vec::new();
         let saved = self.store.state()?;
         recall(self.store, self.kernel, &saved);
@@ -45,10 +55,12 @@ impl Rollout<'_> {
             notes.extend(self.remove_leftovers(live, &state)?);
         }
         if state == saved {
+            // What an earlier run could not write.
+            self.deliver(&state);
             return Ok((state, notes));
         }
         let state = state.pruned();
-        self.store.save(&state)?;
+        self.save(&state)?;
         // A later run removes files that stay.
         let _ = self.store.prune(&state);
         Ok((state, notes))
@@ -85,11 +97,11 @@ impl Rollout<'_> {
         let now = Moment::now();
         let is_from_earlier_boot = pending.is_from_earlier_boot(&now);
         let why = match is_from_earlier_boot {
-            true => REBOOTED,
-            false if pending.has_expired(&now) => EXPIRED,
+            true => Why::Reboot,
+            false if pending.has_expired(&now) => Why::NotInTime,
             false => return Ok(state),
         };
-        notes.push(format!("{} was undone: {why}", named(Some(pending.generation))));
+        notes.push(format!("{} was undone: {}", named(Some(pending.generation)), why.sentence()));
         if is_from_earlier_boot {
             // The kernel has what boot has loaded, or nothing.
             return Ok(self.transition(|stamp| state.after_undo(why, stamp)));
@@ -113,7 +125,7 @@ impl Rollout<'_> {
     /// Saves rules that another program put into the kernel as a generation.
     pub(super) fn adopt(&mut self, state: &State, live: &Live) -> Result<(State, String), StoreError> {
         let number = state.next_number();
-        let found = self.transition(|stamp| Generation::found(number, live, stamp.by.to_owned(), stamp.now.time));
+        let found = self.transition(|stamp| Generation::found(number, live, stamp.by.to_string(), stamp.now.time));
         self.store.write(number, &found)?;
         Ok(self.transition(|stamp| state.after_adoption(&found.rules, stamp)))
     }

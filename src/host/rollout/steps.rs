@@ -37,7 +37,7 @@ impl Rollout<'_> {
         let after = after.pruned();
         let under_way = before.under_way(&after, target.map(|(number, _)| number));
         let staged = self.store.stage(&after)?;
-        self.store.save(&under_way)?;
+        self.save(&under_way)?;
         let mut records = Records { under_way, after, staged };
         match self.prime_and_converge(&mut records, target.map(|(_, ruleset)| ruleset), options) {
             Ok(outcome) => Ok(self.commit(records, outcome)),
@@ -54,14 +54,18 @@ impl Rollout<'_> {
     fn commit(&mut self, records: Records, mut outcome: Outcome) -> (State, Outcome) {
         let Records { after, staged, .. } = records;
         match self.store.commit(staged) {
-            // The next run removes files that stay.
-            Ok(()) => drop(self.store.prune(&after)),
+            Ok(()) => {
+                // Before the files of older generations go, which events are completed from.
+                self.deliver(&after);
+                // The next run removes files that stay.
+                let _ = self.store.prune(&after);
+            }
             Err(error) => outcome.warnings.push(format!(
                 "the rules are in force, but that could not be recorded; the next run finds out: {}",
                 chain(&error)
             )),
         }
-        (after, outcome)
+        (after, self.delivered(outcome))
     }
 
     /// Prepares conntrack where these are the first rules, then starts the watcher and changes the rules.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ChangeOptions, Outcome, Rollout, RolloutError, chain, holds};
-use crate::host::generations::{Generation, State, Switching};
+use crate::host::generations::{Generation, State, Why};
 use crate::host::prime::only_tracks;
 use crate::host::transition::means;
 use crate::live::Live;
@@ -51,28 +51,28 @@ impl Rollout<'_> {
     ///
     /// # Errors
     /// The kernel still has the change, or the state still says that it does.
-    pub fn undo(&mut self, before: &State, why: &str) -> Result<(State, Outcome), RolloutError> {
+    pub fn undo(&mut self, before: &State, why: Why) -> Result<(State, Outcome), RolloutError> {
         let Some(pending) = &before.pending else { return Ok((before.clone(), Outcome::default())) };
         let ruleset = pending.back_to.map(|number| self.ruleset(number)).transpose()?;
         let after = self.transition(|stamp| before.after_undo(why, stamp));
         let mut outcome = self.converge_kernel(ruleset.as_ref(), None, true)?;
-        self.store.save(&after)?;
+        self.save(&after)?;
         if let Err(error) = self.store.prune(&after) {
             outcome.warnings.push(chain(&error));
         }
-        Ok((after, outcome))
+        Ok((after, self.delivered(outcome)))
     }
 
     /// Confirms the pending change.
     ///
     /// # Errors
     /// The state cannot be written; the change is still pending.
-    pub fn confirm(&mut self, before: &State) -> Result<State, RolloutError> {
+    pub fn confirm(&mut self, before: &State) -> Result<(State, Outcome), RolloutError> {
         let after = self.transition(|stamp| before.after_confirm(stamp));
-        self.store.save(&after)?;
+        self.save(&after)?;
         // The next run removes files that stay.
         let _ = self.store.prune(&after);
-        Ok(after)
+        Ok((after, self.delivered(Outcome::default())))
     }
 
     /// Sets a new deadline for the pending change.
@@ -85,17 +85,16 @@ impl Rollout<'_> {
         }
         let after = self.transition(|stamp| before.after_extend(delay, stamp));
         // Until the new watcher is up, the old one takes this for a change under way, and waits.
-        let switching = Switching { from: before.current, to: before.current, pending: before.pending.clone() };
-        self.store.save(&State { switching: Some(switching), ..after.clone() })?;
+        self.save(&before.under_way(&after, before.current))?;
         let watcher = match self.watch(after.armed, delay) {
             Ok(watcher) => watcher,
             Err(error) => {
-                self.store.save(&before.after_failure(&after))?;
+                self.save(&before.after_failure(&after))?;
                 return Err(error);
             }
         };
-        self.store.save(&after)?;
-        Ok((after, Outcome { watcher: Some(watcher), ..Outcome::default() }))
+        self.save(&after)?;
+        Ok((after, self.delivered(Outcome { watcher: Some(watcher), ..Outcome::default() })))
     }
 
     /// Records that the rules in force were applied again.
@@ -105,7 +104,7 @@ impl Rollout<'_> {
     pub fn acknowledge(&mut self, before: &State) -> Result<(), RolloutError> {
         let after = before.after_acknowledgement();
         if after != *before {
-            self.store.save(&after)?;
+            self.save(&after)?;
         }
         Ok(())
     }
@@ -122,15 +121,26 @@ impl Rollout<'_> {
         let Some((number, ruleset)) = self.newest_intact(&saved, &mut outcome.warnings)? else {
             return Ok((None, outcome));
         };
-        let state = self.keep_foreign_rules(saved.clone(), &ruleset, &mut outcome.warnings);
+        let live = self.kernel.table().ok().flatten().map(Live);
+        let state = self.keep_foreign_rules(saved.clone(), live.as_ref(), &ruleset, &mut outcome.warnings);
+        let had = state.current.filter(|_| live.is_some());
         let converged = self.converge_kernel(Some(&ruleset), None, true)?;
         outcome.changed = converged.changed;
         outcome.warnings.extend(converged.warnings);
         let state = self.transition(|stamp| state.after_boot(number, stamp));
         if state != saved {
-            self.store.save(&state)?;
+            self.save(&state)?;
+        } else {
+            self.deliver(&state);
         }
-        Ok((Some(number), outcome))
+        if outcome.changed {
+            let with_boot = self.transition(|stamp| state.with_boot(had, stamp));
+            // A full disk is no reason to report a failure: the rules are in force.
+            if let Err(error) = self.save(&with_boot) {
+                outcome.warnings.push(format!("the boot could not be recorded: {}", chain(&error)));
+            }
+        }
+        Ok((Some(number), self.delivered(outcome)))
     }
 
     /// The confirmed generation, or the newest older one that was confirmed and is not damaged; `None` where none was
@@ -156,17 +166,22 @@ impl Rollout<'_> {
     }
 
     /// Saves rules of another program that boot would replace.
-    fn keep_foreign_rules(&mut self, state: State, loaded: &Ruleset, warnings: &mut Vec<String>) -> State {
-        let Ok(Some(table)) = self.kernel.table() else { return state };
-        let live = Live(table);
-        let is_known = means(Some(&live), Some(loaded))
-            || means(Some(&live), None)
-            || only_tracks(&live)
-            || holds(self.store, Some(&live), state.current);
+    fn keep_foreign_rules(
+        &mut self,
+        state: State,
+        live: Option<&Live>,
+        loaded: &Ruleset,
+        warnings: &mut Vec<String>,
+    ) -> State {
+        let Some(table) = live else { return state };
+        let is_known = means(live, Some(loaded))
+            || means(live, None)
+            || only_tracks(table)
+            || holds(self.store, live, state.current);
         if is_known {
             return state;
         }
-        match self.adopt(&state, &live) {
+        match self.adopt(&state, table) {
             Ok((after, note)) => {
                 warnings.push(note);
                 after

@@ -11,10 +11,14 @@ use super::{SessionsError, Sockets, malformed, plain, seen};
 use crate::net::Transport;
 
 const VARIABLE: &str = "SSH_CONNECTION=";
+/// What sshd sets as well. Some programs pass on only one of the two.
+const CLIENT: &str = "SSH_CLIENT=";
 /// More than the kernel allows for arguments and environment, regardless of the stack limit (6 MiB).
 const MAX_BYTES: u64 = 16 << 20;
 /// No process has so many ancestors. Processes that end meanwhile, and reused ids, could form a loop.
 const MAX_ANCESTORS: usize = 4096;
+/// The names of interfaces are shorter (`IFNAMSIZ`).
+const MAX_ZONE: usize = 16;
 /// The process without a parent.
 const INIT: u32 = 1;
 
@@ -44,21 +48,59 @@ pub struct SshConnections {
 /// Reads the processes in a folder, from this one upwards.
 pub fn read(folder: &Path, sockets: &Sockets) -> Result<SshConnections, SessionsError> {
     let mut connections = SshConnections::default();
+    let unseen = upwards(folder, |process, id| connections.add(&process.join("environ"), id, sockets))?;
+    connections.unseen.extend(unseen);
+    Ok(connections)
+}
+
+/// The address of the client of the nearest session; `None` where no process that can be read was started with one.
+pub fn client(folder: &Path) -> Option<String> {
+    let mut found = None;
+    let read = upwards(folder, |process, _| {
+        if found.is_none()
+            && let Some(bytes) = bytes(&process.join("environ"))?
+        {
+            found = client_in(&bytes);
+        }
+        Ok(())
+    });
+    // What was found below an ancestor that cannot be read is still true.
+    drop(read);
+    found
+}
+
+/// The address of the client in an environment, with its zone.
+fn client_in(environment: &[u8]) -> Option<String> {
+    let value = |name: &str| environment.split(|byte| *byte == 0).find_map(|item| item.strip_prefix(name.as_bytes()));
+    let address = |value: &[u8]| {
+        let word = String::from_utf8_lossy(value).split(' ').next()?.to_owned();
+        let (address, zone) = word.split_once('%').map_or((&*word, None), |(address, zone)| (address, Some(zone)));
+        let address = address.parse::<IpAddr>().ok()?.to_canonical();
+        let zone = zone.filter(|zone| zone.len() < MAX_ZONE && zone.chars().all(|c| c.is_ascii_graphic()));
+        Some(zone.map_or_else(|| address.to_string(), |zone| format!("{address}%{zone}")))
+    };
+    value(VARIABLE).and_then(address).or_else(|| value(CLIENT).and_then(address))
+}
+
+/// Visits the processes in a folder, from this one upwards. Returns the file that ends the visit before init.
+fn upwards(
+    folder: &Path,
+    mut visit: impl FnMut(&Path, u32) -> Result<(), SessionsError>,
+) -> Result<Option<PathBuf>, SessionsError> {
     let mut process = folder.join("self");
     for _ in 0..MAX_ANCESTORS {
         let path = process.join("stat");
         let Some(bytes) = bytes(&path)? else { break };
         let text = String::from_utf8_lossy(&bytes);
         let (id, parent) = ids(&text).ok_or_else(|| malformed(&path, 0, &text))?;
-        connections.add(&process.join("environ"), id, sockets)?;
+        visit(&process, id)?;
         // Init has no parent. Another process with the parent 0 has one outside of this PID namespace.
         if (id, parent) == (INIT, 0) {
-            return Ok(connections);
+            return Ok(None);
         }
         process = folder.join(parent.to_string());
     }
-    connections.unseen.push(process.join("stat"));
-    Ok(connections)
+    Ok(Some(process.join("stat")))
 }
 
 impl SshConnections {
@@ -213,6 +255,40 @@ mod tests {
         for other in ["", "UNKNOWN 65535 UNKNOWN 65535", "10.0.0.9 1 10.0.0.5", "10.0.0.9 1 10.0.0.5 22 ", "a b c d"] {
             assert_eq!(ends(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_client_is_that_of_the_nearest_session() {
+        let client = |environments: &[Option<&str>]| {
+            let last = environments.len() - 1;
+            let processes: Vec<(String, String, Option<&str>)> = environments
+                .iter()
+                .enumerate()
+                .map(|(index, environment)| {
+                    let id = if index == last { 1 } else { 900 - index };
+                    let parent = if index == last {
+                        0
+                    } else if index + 1 == last {
+                        1
+                    } else {
+                        899 - index
+                    };
+                    let name = if index == 0 { "self".to_owned() } else { id.to_string() };
+                    (name, format!("{id} (sh) S {parent} 1"), *environment)
+                })
+                .collect();
+            let processes: Vec<_> =
+                processes.iter().map(|(name, stat, environment)| (&**name, &**stat, *environment)).collect();
+            client(folder(&processes).path())
+        };
+        let near = Some("A=b\0SSH_CONNECTION=::ffff:10.0.0.9 55410 ::ffff:10.0.0.5 22\0");
+        let far = Some("SSH_CLIENT=fe80::9%eth0 4000 22");
+        assert_eq!(client(&[Some("SUDO_USER=alice"), near, far]).as_deref(), Some("10.0.0.9"));
+        assert_eq!(
+            client(&[Some(""), None, Some("SSH_CONNECTION=UNKNOWN 65535"), far]).as_deref(),
+            Some("fe80::9%eth0")
+        );
+        assert_eq!(client(&[Some(""), Some("SSH_CLIENT=\x1b[2J 1 22"), Some("XSSH_CLIENT=10.0.0.9 1 22")]), None);
     }
 
     #[test]

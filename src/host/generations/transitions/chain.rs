@@ -53,12 +53,17 @@ impl State {
         self.generations.get(&number).and_then(|record| record.applied).unwrap_or(number)
     }
 
-    /// A state of version 1 as version 2. Its manifests say what each generation was compiled from; that a refresh
-    /// continues the newest `apply` before it is an assumption.
+    /// A state of an earlier version as version 3: its events get numbers. In version 1, the manifests say what each
+    /// generation was compiled from; that a refresh continues the newest `apply` before it is an assumption.
     #[must_use]
     pub fn taken_over(self, manifest: impl Fn(u64) -> Option<Manifest>) -> Self {
-        let mut state = Self { version: StateVersion::Two, ..self };
-        state.add_inputs(manifest);
+        let version = self.version;
+        let mut state = Self { version: StateVersion::Three, ..self };
+        if version == StateVersion::One {
+            state.add_inputs(manifest);
+        }
+        state.events = (1..).zip(state.events).map(|(number, event)| event.taken_over(number)).collect();
+        state.last_event = state.events.last().map_or(0, |event| event.number);
         state
     }
 
@@ -94,8 +99,9 @@ mod tests {
 
     use crate::host::clock::Moment;
     use crate::host::generations::{
-        Generation, Inputs, MadeBy, Manifest, PolicyFacts, Stamp, State, StateVersion, Version,
+        Generation, Inputs, MadeBy, Manifest, Note, PolicyFacts, Stamp, State, StateVersion, Version, Why,
     };
+    use crate::host::operator::Operator;
 
     fn manifest(number: u64, made_by: MadeBy, policy: &str) -> Manifest {
         let facts = PolicyFacts {
@@ -113,6 +119,7 @@ mod tests {
             made: Timestamp::UNIX_EPOCH,
             by: String::new(),
             made_by,
+            message: None,
             program: String::new(),
             policy: Some(facts),
             sha256: [("policy.yaml".to_owned(), policy.to_owned())].into(),
@@ -121,7 +128,7 @@ mod tests {
 
     fn then<T>(transition: impl FnOnce(Stamp<'_>) -> T) -> T {
         let now = Moment { time: Timestamp::UNIX_EPOCH, since_boot: Duration::ZERO, boot: None };
-        transition(Stamp { by: "alice", now: &now })
+        transition(Stamp { by: &Operator::named("alice"), now: &now, note: &Note::default() })
     }
 
     fn with(state: &State, made_by: MadeBy, policy: &str) -> State {
@@ -173,7 +180,7 @@ mod tests {
         let state = applied(&applied(&State::default(), "one"), "two");
         let trial = then(|stamp| state.after_rollback(Some(1), Some(Duration::ZERO), stamp));
         assert!(trial.generations[&2].rolled_back.is_some());
-        let state = then(|stamp| trial.after_undo("", stamp));
+        let state = then(|stamp| trial.after_undo(Why::ByHand, stamp));
         assert_eq!((state.current, state.generations[&2].rolled_back), (Some(2), None));
     }
 
@@ -222,7 +229,7 @@ mod tests {
         // Also through its file.
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
-        let other = text.replacen("\"version\":2", "\"version\":3", 1);
-        assert!(serde_json::from_str::<State>(&other).unwrap_err().to_string().contains("version 3 is not known"));
+        let other = text.replacen("\"version\":3", "\"version\":4", 1);
+        assert!(serde_json::from_str::<State>(&other).unwrap_err().to_string().contains("version 4 is not known"));
     }
 }

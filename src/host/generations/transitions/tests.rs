@@ -17,7 +17,7 @@ fn time(seconds: u64) -> Timestamp {
 
 /// What a transition makes of a state at a moment.
 fn then<T>(seconds: u64, transition: impl FnOnce(Stamp<'_>) -> T) -> T {
-    transition(Stamp { by: "alice", now: &at(seconds) })
+    transition(Stamp { by: &Operator::named("alice"), now: &at(seconds), note: &Note::default() })
 }
 
 fn generation(number: u64, made_by: MadeBy) -> Generation {
@@ -27,6 +27,7 @@ fn generation(number: u64, made_by: MadeBy) -> Generation {
         made: Timestamp::UNIX_EPOCH,
         by: "alice".to_owned(),
         made_by,
+        message: None,
         program: String::new(),
         policy: None,
         sha256: Default::default(),
@@ -74,7 +75,16 @@ fn an_applied_generation_is_in_force_and_loaded_at_boot() {
         ..Record::found("rules 1".to_owned())
     };
     assert_eq!(state.generations[&1], record);
-    let event = Event { at: time(10), by: "alice".to_owned(), what: "apply: generation 1".to_owned() };
+    let event = Event {
+        number: 1,
+        at: time(10),
+        event: EventKind::Apply,
+        what: "apply: generation 1".to_owned(),
+        by: Operator::named("alice"),
+        generation: Some(1),
+        to: Some(1),
+        ..Event::default()
+    };
     assert_eq!(state.events, [event]);
     assert_eq!(last_event(&with(&state, MadeBy::Refresh, None, 20)), "refresh: generation 2");
 }
@@ -93,7 +103,7 @@ fn a_change_after_the_table_is_gone_falls_back_to_what_boot_loads() {
     let gone = State { current: None, ..confirmed };
     let tried = with(&gone, MadeBy::Apply, MINUTE, 10);
     assert_eq!(tried.pending.as_ref().unwrap().back_to, Some(1));
-    assert_eq!(then(80, |stamp| tried.after_undo(EXPIRED, stamp)).current, Some(1));
+    assert_eq!(then(80, |stamp| tried.after_undo(Why::NotInTime, stamp)).current, Some(1));
 }
 
 #[test]
@@ -159,26 +169,26 @@ fn an_extended_change_is_armed_again() {
 fn an_expired_change_is_undone_with_the_refreshes_on_top_of_it() {
     let refreshed = with(&pending(), MadeBy::Refresh, MINUTE, 40);
     let (refreshed, _) = then(45, |stamp| refreshed.after_adoption("others", stamp));
-    let state = then(100, |stamp| refreshed.after_undo(EXPIRED, stamp));
+    let state = then(100, |stamp| refreshed.after_undo(Why::NotInTime, stamp));
     assert_eq!((state.current, state.confirmed, &state.pending, state.undone), (Some(2), Some(2), &None, Some(4)));
     let rolled_back: Vec<_> = state.generations.values().map(|record| record.rolled_back).collect();
     // What another program put there was not on trial.
     assert_eq!(rolled_back, [None, None, Some(time(100)), Some(time(100)), None]);
     assert_eq!(last_event(&state), "rollback from generation 4 to generation 2: it was not confirmed in time");
-    assert_eq!(then(100, |stamp| two().after_undo(EXPIRED, stamp)), two(), "nothing is pending");
+    assert_eq!(then(100, |stamp| two().after_undo(Why::NotInTime, stamp)), two(), "nothing is pending");
 }
 
 #[test]
 fn the_first_rules_are_undone_to_no_table() {
     let first = applied(&State::default(), MINUTE, 10);
-    let state = then(100, |stamp| first.after_undo(REBOOTED, stamp));
+    let state = then(100, |stamp| first.after_undo(Why::Reboot, stamp));
     assert_eq!((state.current, state.confirmed, state.undone), (None, None, Some(1)));
     assert_eq!(last_event(&state), "rollback from generation 1 to no table: the host rebooted before it was confirmed");
 }
 
 #[test]
 fn what_was_undone_is_remembered_until_something_is_applied() {
-    let undone = then(100, |stamp| pending().after_undo(EXPIRED, stamp));
+    let undone = then(100, |stamp| pending().after_undo(Why::NotInTime, stamp));
     assert_eq!(undone.after_acknowledgement(), State { undone: None, ..undone.clone() });
     assert_eq!(applied(&undone, None, 110).undone, None);
     assert_eq!(then(110, |stamp| undone.after_rollback(Some(1), None, stamp)).undone, None);
@@ -207,7 +217,12 @@ fn a_table_that_is_gone_is_not_in_force() {
 fn a_change_under_way_knows_both_ends() {
     let (before, after) = (pending(), applied(&pending(), MINUTE, 40));
     let under_way = before.under_way(&after, Some(4));
-    let switching = Switching { from: Some(3), to: Some(4), pending: before.pending.clone() };
+    let switching = Switching {
+        from: Some(3),
+        to: Some(4),
+        pending: before.pending.clone(),
+        event: after.events.last().cloned().map(Box::new),
+    };
     assert_eq!(under_way.switching, Some(switching));
     assert_eq!((under_way.current, under_way.confirmed), (Some(3), Some(2)));
     assert_eq!((&under_way.pending, under_way.armed), (&after.pending, 2));
@@ -245,8 +260,8 @@ fn an_interrupted_change_that_did_not_take_effect_is_as_if_it_had_not_begun() {
         assert_eq!(note, "a change to generation 4 was interrupted before it took effect");
         assert_eq!(last_event(&state), note);
         // But for the numbers and the events.
-        let State { last, armed, events, .. } = state.clone();
-        assert_eq!(state, State { last, armed, events, ..before });
+        let State { last, armed, events, last_event, .. } = state.clone();
+        assert_eq!(state, State { last, armed, events, last_event, ..before });
         assert_eq!(last, 4);
     }
 }
@@ -264,7 +279,7 @@ fn an_interrupted_rollback_forgets_nothing() {
     assert_eq!(state.generations, two().generations);
     // Neither a generation that was confirmed once, nor one that was undone, nor one of which the records are lost.
     let lost = then(30, |stamp| two().after_loss(stamp)).0;
-    let undone = then(100, |stamp| pending().after_undo(EXPIRED, stamp));
+    let undone = then(100, |stamp| pending().after_undo(Why::NotInTime, stamp));
     let mut unknown = State { last: 3, ..State::default() };
     unknown.generations.extend([1, 2, 3].map(|number| (number, Record::found(String::new()))));
     for (before, to) in [(lost, 2), (undone, 3), (unknown, 1)] {
@@ -290,7 +305,7 @@ fn boot_loads_what_is_confirmed_and_undoes_what_is_pending() {
     assert_eq!((state.current, state.confirmed), (Some(1), Some(2)));
 
     let second = Moment { boot: Some("second".to_owned()), ..at(5) };
-    let state = pending().after_boot(2, Stamp { by: "root", now: &second });
+    let state = pending().after_boot(2, Stamp { by: &Operator::named("root"), now: &second, note: &Note::default() });
     assert_eq!((state.current, &state.pending, state.undone), (Some(2), &None, Some(3)));
     assert!(last_event(&state).ends_with(": the host rebooted before it was confirmed"), "{state:?}");
     // `edgeward boot` by hand.
@@ -346,7 +361,8 @@ fn the_oldest_generations_and_events_are_dropped() {
     let refreshes = state.generations.values().filter(|record| record.made_by == MadeBy::Refresh).count();
     assert_eq!((state.generations.len(), refreshes), (20, 5));
     assert_eq!((kept(&state)[0], kept(&state)[19]), (151, 300));
-    assert_eq!((state.events.len(), state.events[0].what.as_str()), (200, "apply: generation 101"));
+    // Events go to a file that keeps all of them.
+    assert_eq!((state.events.len(), state.events[0].number, state.last_event), (300, 1, 300));
 }
 
 #[test]
