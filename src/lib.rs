@@ -31,6 +31,8 @@
 //! assert!(emit::nft(&ruleset).contains("ip saddr @calico-ipip_v4"));
 //! ```
 
+pub mod wording;
+
 pub mod source;
 
 pub mod diag;

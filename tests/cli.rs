@@ -98,6 +98,51 @@ fn check_is_for_the_target_of_the_command_line() {
 }
 
 #[test]
+fn check_takes_lockfiles_for_what_they_are() {
+    let (folder, policy) = folder_with_policy();
+    let lock = folder.path().join("policy.lock.yaml");
+    let pasted = folder.path().join("pasted.yaml");
+    fs::copy(&lock, &pasted).unwrap();
+    let check =
+        |files: &[&Path]| edgeward([OsStr::new("check")].into_iter().chain(files.iter().map(|file| file.as_os_str())));
+    let run = check(&[&lock, &policy, &pasted]).ends(0);
+    let lines: Vec<&str> = run.out.lines().collect();
+    let [first, second, third] = lines[..] else { unreachable!("{lines:?}") };
+    let names = "valid; a lockfile with 9 addresses of 7 names, the oldest answer is ";
+    assert!(first.starts_with(&format!("{}: {names}", lock.display())) && first.ends_with(" old"), "{first}");
+    assert!(second.starts_with(&format!("{}: valid; ", policy.display())), "{second}");
+    assert!(third.starts_with(&format!("{}: {names}", pasted.display())), "{third}");
+    // A lockfile that is old is said to be, once: by its policy's limit, whether that is named or not.
+    let old = fs::read_to_string(&lock).unwrap().replace("last-seen: 2026-", "last-seen: 2020-");
+    fs::write(&lock, old.replace("first-seen: 2026-", "first-seen: 2020-")).unwrap();
+    for files in [&[&*lock, &*policy][..], &[&*lock], &[&*policy]] {
+        let run = check(files).ends(0);
+        assert_eq!(run.err.matches("older than `resolve.max-stale`").count(), 1, "{}", run.err);
+    }
+    // One that is damaged is an error, once, and the exit code says it.
+    fs::write(&lock, "version: 1\nnames: 7\n").unwrap();
+    for files in [&[&*lock, &*policy][..], &[&*policy, &*lock], &[&*lock], &[&*policy]] {
+        let run = check(files).ends(2);
+        assert_eq!(run.err.matches("error[").count(), 1, "{}", run.err);
+    }
+    let run =
+        edgeward(["check", "--format", "json"].iter().map(OsStr::new).chain([lock.as_os_str(), pasted.as_os_str()]))
+            .ends(2);
+    let document: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    let rows = document["lockfiles"].as_array().unwrap();
+    assert_eq!((&rows[0]["valid"], &rows[1]["valid"], &rows[1]["names"]), (&json!(false), &json!(true), &json!(7)));
+    assert!(rows[1]["oldest"].as_str().unwrap().starts_with("2026-11-2") && document["policies"] == json!([]));
+}
+
+#[test]
+fn the_policies_of_the_repository_are_checked_beside_their_lockfiles() {
+    let names = fs::read_dir(root("policies")).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = names.filter(|path| path.extension().is_some_and(|ending| ending == "yaml")).collect();
+    assert!(files.iter().any(|path| path.to_string_lossy().ends_with(".lock.yaml")));
+    edgeward([OsStr::new("check")].into_iter().chain(files.iter().map(|path| path.as_os_str()))).ends(0);
+}
+
+#[test]
 fn check_of_a_missing_file_is_a_failure_of_the_system() {
     edgeward(["check", "no-such-policy.yaml"]).ends(4);
 }

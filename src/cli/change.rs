@@ -15,6 +15,7 @@ use crate::host::operator::Operator;
 use crate::host::rollout::{Outcome, Rollout, named, time_left};
 use crate::host::watch::Watcher;
 use crate::report::duration;
+use crate::wording::count;
 
 pub(crate) use report::Report;
 
@@ -40,7 +41,7 @@ pub(crate) fn show_notices(outcome: &Outcome) {
     if primed.added > 0 {
         render::note(&format!(
             "conntrack was not active here; {} that began before the change were added to it",
-            render::count(primed.added, "connection")
+            count(primed.added, "connection")
         ));
     }
     for connection in &primed.unknown {

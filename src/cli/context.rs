@@ -5,7 +5,7 @@ mod kept;
 mod lockfile;
 mod options;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 
@@ -13,6 +13,7 @@ use crate::catalog::{Catalog, CloudFacts, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Diagnostic, Problems, Severity};
+use crate::host::streams::{self, STREAM};
 use crate::host::{clock, files, lists};
 use crate::intent::{Declared, Intent};
 use crate::policy::{self, syntax::PeersList, syntax::Policy};
@@ -22,7 +23,7 @@ use crate::source::Source;
 
 pub(crate) use age::{age_warning, warn_of_age};
 pub(crate) use kept::{kept_catalog, kept_or_chosen_catalog, kept_policy, not_stored};
-pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists};
+pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists, no_lockfile};
 pub(crate) use options::{GuardArguments, KernelArguments, ListFormat, PolicyTarget, StateArguments};
 
 /// Reads the catalog that the user chose.
@@ -59,6 +60,8 @@ pub(crate) struct LoadedPolicy {
     pub(crate) source: Source,
     pub(crate) policy: Policy,
     pub(crate) intent: Intent<Declared>,
+    /// The file that it was read from; `-` for a stream.
+    pub(crate) path: PathBuf,
     pub(crate) cloud: CloudFacts,
     /// What was shown: warnings and notes.
     pub(crate) diagnostics: Vec<Diagnostic>,
@@ -83,18 +86,35 @@ pub(crate) fn load_policy(
     target: Option<Target>,
     from: Severity,
 ) -> Result<LoadedPolicy, Failure> {
-    let source = files::read(path)?;
-    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-    load_with(source, catalog, target, from, &mut |_, path| {
+    load_text(streams::read(path)?, path, catalog, target, from)
+}
+
+/// As [`load_policy`], of a text that has been read from a path.
+pub(crate) fn load_text(
+    source: Source,
+    path: &Path,
+    catalog: &Catalog,
+    target: Option<Target>,
+    from: Severity,
+) -> Result<LoadedPolicy, Failure> {
+    let folder = lists_folder(path);
+    let origin = if streams::is_stream(path) { Path::new(STREAM) } else { path };
+    load_with(source, origin, catalog, target, from, &mut |_, path| {
         let list = lists::read_file(&folder.join(path))
             .map_err(|error| format!("{:#}", anyhow::Error::from(error)).replace('\n', "; "))?;
         Ok(PeersList { addresses: list.addresses, entries: list.entries, sha256: list.sha256 })
     })
 }
 
+/// The folder that the lists of a policy are relative to: that of the policy, or the current one if it is a stream.
+pub(crate) fn lists_folder(policy: &Path) -> &Path {
+    policy.parent().filter(|_| !streams::is_stream(policy)).unwrap_or(Path::new(""))
+}
+
 /// As [`load_policy`], of a text that has been read, and with a function that gives the contents of files with peers.
 fn load_with(
     source: Source,
+    path: &Path,
     catalog: &Catalog,
     target: Option<Target>,
     from: Severity,
@@ -107,7 +127,8 @@ fn load_with(
         None => Err(Failure::invalid(source, diagnostics)),
         Some((policy, intent)) => {
             render::diagnostics(&source, &diagnostics);
-            Ok(LoadedPolicy { source, policy, intent, cloud: catalog.cloud.clone(), diagnostics })
+            let (path, cloud) = (path.to_owned(), catalog.cloud.clone());
+            Ok(LoadedPolicy { source, policy, intent, path, cloud, diagnostics })
         }
     }
 }

@@ -66,7 +66,7 @@ impl Convergence<'_> {
 
     /// The file that the policy was read from.
     fn path(&self) -> &Path {
-        self.base.map_or(self.policy.loaded.source.name.as_ref(), |base| &base.facts.path)
+        self.base.map_or(&self.policy.loaded.path, |base| &base.facts.path)
     }
 
     fn preflight(&self, ruleset: &Ruleset) -> Findings {

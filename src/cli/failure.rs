@@ -167,6 +167,7 @@ impl From<ReadError> for Failure {
         match error {
             ReadError::Io(..) => Self::system(error),
             ReadError::Unusable(unusable) => Self::invalid(unusable.source, vec![unusable.diagnostic]),
+            ReadError::Terminal | ReadError::ReadTwice => Self::usage(error),
         }
     }
 }

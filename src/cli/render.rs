@@ -1,6 +1,7 @@
 //! Output: standard output for results, standard error for everything else, colour on terminals only.
 
 use std::io::{ErrorKind, Write};
+use std::path::Path;
 use std::sync::LazyLock;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use crate::cli::failure::{Failure, Message};
 use crate::diag::{Diagnostic, Severity, legible};
 use crate::host::generations::PolicyFacts;
+use crate::host::streams::STREAM;
 use crate::net::PrefixSet;
 use crate::source::{Source, Span};
 
@@ -141,9 +143,12 @@ pub(crate) fn red(text: &str) -> String {
     painted("31", text)
 }
 
-/// A number of things: `1 probe`, `2 probes`.
-pub(crate) fn count(number: usize, thing: &str) -> String {
-    format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+/// Where a generation's policy was read from.
+pub(crate) fn policy_place(policy: &PolicyFacts) -> String {
+    match policy.path == Path::new(STREAM) {
+        true => "from a pipe".to_owned(),
+        false => policy.path.display().to_string(),
+    }
 }
 
 /// A generation's policy as JSON.

@@ -24,6 +24,23 @@ pub enum ReadError {
     /// The file is not text that edgeward can use.
     #[error("`{}`: {}", .0.source.name, .0.diagnostic.message)]
     Unusable(Box<Unusable>),
+    /// Standard input is a terminal.
+    #[error(
+        "standard input is a terminal: name a file, or send the text through a pipe or from a file, with `|` or `<`"
+    )]
+    Terminal,
+    /// Two inputs of one command are standard input.
+    #[error("standard input can be read once: name a file for the other input")]
+    ReadTwice,
+}
+
+/// Why a text could not be read.
+#[derive(Debug)]
+pub(super) enum TextError {
+    /// The system refuses.
+    Io(std::io::Error),
+    /// It is not text that edgeward can use.
+    Unusable(Box<Unusable>),
 }
 
 /// A file that cannot be used, and where that shows.
@@ -35,12 +52,12 @@ pub struct Unusable {
     pub diagnostic: Diagnostic,
 }
 
-fn unusable(path: &Path, text: &str, code: Code, message: &str, help: &str) -> ReadError {
-    let source = Source::new(path.display().to_string(), text);
+fn unusable(name: &str, text: &str, code: Code, message: &str, help: &str) -> Box<Unusable> {
+    let source = Source::new(name, text);
     let at = source.text().len();
     let span = Span { start: at, end: at };
     let diagnostic = Diagnostic { code, span, message: message.to_owned(), help: Some(help.to_owned()) };
-    ReadError::Unusable(Box::new(Unusable { source, diagnostic }))
+    Box::new(Unusable { source, diagnostic })
 }
 
 /// Whether a path is a folder.
@@ -58,24 +75,35 @@ pub fn is_folder(path: &Path) -> std::io::Result<bool> {
 pub fn read(path: &Path) -> Result<Source, ReadError> {
     let io = |error| ReadError::Io(path.to_owned(), error);
     let file = File::open(path).map_err(io)?;
+    let name = path.display().to_string();
     if file.metadata().map_err(io)?.is_dir() {
         let help = "name a file in it";
-        return Err(unusable(path, "", Code::NotText, "expected a file, found a folder", help));
+        let unusable = unusable(&name, "", Code::NotText, "expected a file, found a folder", help);
+        return Err(ReadError::Unusable(unusable));
     }
+    text(&name, file).map_err(|error| match error {
+        TextError::Io(error) => io(error),
+        TextError::Unusable(unusable) => ReadError::Unusable(unusable),
+    })
+}
+
+/// Reads a text of at most 64 MiB to its end.
+pub(super) fn text(name: &str, reader: impl Read) -> Result<Source, TextError> {
+    let unusable = |text, code, message: &str, help| TextError::Unusable(unusable(name, text, code, message, help));
     let mut bytes = Vec::new();
-    file.take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(io)?;
+    reader.take(MAX_TEXT + 1).read_to_end(&mut bytes).map_err(TextError::Io)?;
     if bytes.len() as u64 > MAX_TEXT {
         let message = format!("the file is larger than {} MiB", MAX_TEXT >> 20);
         let help = "no policy, catalog or lockfile is that large; check the path";
-        return Err(unusable(path, "", Code::TooLarge, &message, help));
+        return Err(unusable("", Code::TooLarge, &message, help));
     }
     match String::from_utf8(bytes) {
-        Ok(text) => Ok(Source::new(path.display().to_string(), text)),
+        Ok(text) => Ok(Source::new(name, text)),
         Err(error) => {
             let (valid, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
             let before = String::from_utf8_lossy(&bytes[..valid]);
             let message = format!("the byte 0x{:02x} is not UTF-8 text", bytes[valid]);
-            Err(unusable(path, &before, Code::NotText, &message, "save the file as UTF-8"))
+            Err(unusable(&before, Code::NotText, &message, "save the file as UTF-8"))
         }
     }
 }

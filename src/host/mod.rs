@@ -13,5 +13,6 @@ pub mod operator;
 pub mod prime;
 pub mod rollout;
 pub mod sessions;
+pub mod streams;
 pub mod transition;
 pub mod watch;

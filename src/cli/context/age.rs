@@ -10,45 +10,36 @@ use crate::host::clock;
 use crate::net::DomainName;
 use crate::report::duration;
 use crate::resolution::Resolution;
+use crate::wording::count;
 
-/// Warns if answers are stale or nearly so: older than three quarters of `resolve.max-stale`.
+/// Warns if answers are stale or nearly so: older than three quarters of `resolve.max-stale`. `resolve` is
+/// the command that asks DNS.
 ///
 /// What is printed or loaded does not depend on it: the same policy, catalog and lockfile give the same bytes.
-pub(crate) fn warn_of_age(policy: &Path, lock: &Path, loaded: &LoadedPolicy, resolution: &Resolution) {
-    if let Some(warning) = age_warning(policy, lock, loaded, resolution) {
+pub(crate) fn warn_of_age(lock: &Path, resolve: &str, loaded: &LoadedPolicy, resolution: &Resolution) {
+    if let Some(warning) = age_warning(lock, resolve, loaded, resolution) {
         render::warning(&warning);
     }
 }
 
 /// The warning of [`warn_of_age`].
 pub(crate) fn age_warning(
-    policy: &Path,
     lock: &Path,
+    resolve: &str,
     loaded: &LoadedPolicy,
     resolution: &Resolution,
-) -> Option<String> {
-    warning(policy, lock, loaded, resolution, clock::now())
-}
-
-fn warning(
-    policy: &Path,
-    lock: &Path,
-    loaded: &LoadedPolicy,
-    resolution: &Resolution,
-    now: Timestamp,
 ) -> Option<String> {
     let limit = SignedDuration::try_from(loaded.policy.resolve.max_stale.value.0).ok()?;
-    let old = old_names(loaded, resolution, limit.checked_mul(3)? / 4, now);
+    let old = old_names(loaded, resolution, limit.checked_mul(3)? / 4, clock::now());
     let (age, name) = old.iter().max()?;
     let than = if *age > limit { "older than" } else { "nearly as old as" };
     Some(format!(
-        "the addresses of {} in `{}` are {than} `resolve.max-stale` ({}): those of {name} were seen {} ago; \
-         `edgeward resolve {}` asks DNS",
-        render::count(old.len(), "name"),
+        "the addresses of {} in `{}` are {than} `resolve.max-stale` ({}): those of {name} were seen {} ago; `{resolve}` \
+         asks DNS",
+        count(old.len(), "name"),
         lock.display(),
         duration(limit),
         duration(*age),
-        policy.display(),
     ))
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn kept_policy(
     let (Ok(mut source), Ok(ruleset)) = (store.text(number, POLICY), store.ruleset(number)) else { return Ok(None) };
     source.name = format!("generation {number}: {POLICY}");
     let mut lists = |id: &str, _: &str| kept_list(store, facts, &ruleset, id);
-    let loaded = load_with(source, catalog, facts.target.parse().ok(), Severity::Error, &mut lists)?;
+    let loaded = load_with(source, &facts.path, catalog, facts.target.parse().ok(), Severity::Error, &mut lists)?;
     let resolution = match store.text(number, LOCKFILE) {
         Ok(source) => Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default()),
         Err(_) => Some(Resolution::default()),

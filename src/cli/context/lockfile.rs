@@ -11,10 +11,12 @@ use crate::cli::render;
 use crate::diag::{Problems, Severity};
 use crate::explain::Meaning;
 use crate::host::files;
+use crate::host::streams::{self, STREAM};
 use crate::intent::{Intent, Resolved, Unresolved};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
 use crate::source::Source;
+use crate::wording::count;
 
 /// Which lockfile.
 #[derive(Debug, clap::Args)]
@@ -22,15 +24,28 @@ pub(crate) struct LockArguments {
     /// The lockfile with the addresses of names [default: the policy's path, ending in `.lock.yaml`]
     ///
     /// `edgeward resolve`, `edgeward apply --resolve` and `edgeward refresh` write it; everything else only reads it. `policies/edge.yaml` has the
-    /// lockfile `policies/edge.lock.yaml`.
+    /// lockfile `policies/edge.lock.yaml`. A policy from standard input or another pipe has no default.
     #[arg(long, value_name = "FILE")]
     pub(crate) lock: Option<PathBuf>,
 }
 
 impl LockArguments {
-    /// The lockfile of a policy.
-    pub(crate) fn path(&self, policy: &Path) -> PathBuf {
-        self.lock.clone().unwrap_or_else(|| policy.with_extension("lock.yaml"))
+    /// The lockfile of a policy; `None` for a stream without `--lock`.
+    pub(crate) fn find(&self, policy: &Path) -> Option<PathBuf> {
+        let beside = || (!streams::is_stream(policy)).then(|| policy.with_extension("lock.yaml"));
+        self.lock.clone().or_else(beside)
+    }
+
+    /// As [`find`](Self::find), for a policy that needs a lockfile.
+    pub(crate) fn path(&self, policy: &Path) -> Result<PathBuf, Failure> {
+        self.find(policy).ok_or_else(|| no_lockfile("--lock"))
+    }
+
+    /// The command that asks DNS for the names of a policy.
+    pub(crate) fn resolve_command(&self, policy: &Path) -> String {
+        let policy = if streams::is_stream(policy) { Path::new(STREAM) } else { policy };
+        let lock = self.lock.as_ref().map_or_else(String::new, |lock| format!(" --lock {}", lock.display()));
+        format!("edgeward resolve {}{lock}", policy.display())
     }
 
     /// The answers for a policy. A lockfile that was not named in the arguments may be missing: then no name has an
@@ -38,8 +53,8 @@ impl LockArguments {
     fn resolution(&self, policy: &Path, loaded: &LoadedPolicy) -> Result<Resolution, Failure> {
         let resolution = match (&self.lock, loaded.intent.names().is_empty()) {
             (None, true) => None,
-            (None, false) => load_if_exists(&self.path(policy), &loaded.cloud.metadata())?,
-            (Some(path), _) => Some(parse(files::read(path)?, &loaded.cloud.metadata())?),
+            (None, false) => load_if_exists(&self.path(policy)?, &loaded.cloud.metadata())?,
+            (Some(path), _) => Some(parse(streams::read(path)?, &loaded.cloud.metadata())?),
         };
         Ok(resolution.unwrap_or_default())
     }
@@ -57,10 +72,31 @@ impl LockArguments {
         loaded: LoadedPolicy,
         resolution: Resolution,
     ) -> Result<BoundPolicy, Failure> {
-        let resolved =
-            loaded.intent.bind(&resolution).map_err(|missing| unresolved(&missing, policy, &self.path(policy)))?;
+        let resolved = loaded.intent.bind(&resolution).map_err(|missing| self.unresolved(&missing, policy))?;
         Ok(BoundPolicy { loaded, resolution, resolved })
     }
+
+    fn unresolved(&self, missing: &Unresolved, policy: &Path) -> Failure {
+        let names: Vec<String> =
+            missing.0.iter().map(|(name, flows)| format!("  {name} ({})", flows.join(", "))).collect();
+        let lock = self.find(policy).map_or_else(String::new, |lock| format!(" in `{}`", lock.display()));
+        Failure::unresolved(
+            missing.0.iter().map(|(name, _)| name.clone()).collect(),
+            anyhow!(
+                "{} without an address{lock}:\n{}\n`{}` asks DNS for them",
+                count(names.len(), "name"),
+                names.join("\n"),
+                self.resolve_command(policy),
+            ),
+        )
+    }
+}
+
+/// Says that a policy from a stream has no lockfile beside it.
+pub(crate) fn no_lockfile(option: &str) -> Failure {
+    Failure::usage(anyhow!(
+        "a policy from standard input or a pipe has no lockfile beside it: name the lockfile with `{option} FILE`"
+    ))
 }
 
 /// A policy with the addresses of its names.
@@ -83,7 +119,7 @@ impl BoundPolicy {
 /// Which policy, for which target, with which lockfile.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BoundArguments {
-    /// The policy file
+    /// The policy file; `-` is standard input
     #[arg(value_name = "POLICY")]
     pub(crate) policy: PathBuf,
     #[command(flatten)]
@@ -102,7 +138,10 @@ impl BoundArguments {
     /// As [`load`](Self::load); answers that are stale or nearly so are a warning.
     pub(crate) fn load_with_age(&self, catalog: &Catalog) -> Result<BoundPolicy, Failure> {
         let policy = self.load(catalog)?;
-        warn_of_age(&self.policy, &self.lock.path(&self.policy), &policy.loaded, &policy.resolution);
+        if let Some(lock) = self.lock.find(&self.policy) {
+            let resolve = self.lock.resolve_command(&self.policy);
+            warn_of_age(&lock, &resolve, &policy.loaded, &policy.resolution);
+        }
         Ok(policy)
     }
 
@@ -135,18 +174,4 @@ fn parse(source: Source, refused: &PrefixSet) -> Result<Resolution, Failure> {
             Ok(resolution)
         }
     }
-}
-
-fn unresolved(missing: &Unresolved, policy: &Path, lock: &Path) -> Failure {
-    let names: Vec<String> = missing.0.iter().map(|(name, flows)| format!("  {name} ({})", flows.join(", "))).collect();
-    Failure::unresolved(
-        missing.0.iter().map(|(name, _)| name.clone()).collect(),
-        anyhow!(
-            "{} without an address in `{}`:\n{}\n`edgeward resolve {}` asks DNS for them",
-            render::count(names.len(), "name"),
-            lock.display(),
-            names.join("\n"),
-            policy.display(),
-        ),
-    )
 }

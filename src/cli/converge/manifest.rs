@@ -10,6 +10,7 @@ use crate::emit;
 use crate::host::clock;
 use crate::host::generations::{CatalogFiles, Generation, Inputs, MadeBy, Manifest, PROGRAM, PolicyFacts, Version};
 use crate::host::operator::Operator;
+use crate::host::streams::STREAM;
 use crate::intent::{Declared, End, Origin, Part, PartKind};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
@@ -147,7 +148,10 @@ fn origin(policy: &Source, origin: &Origin) -> Value {
     }
 }
 
-/// A path that does not depend on the working directory.
+/// A path that does not depend on the working directory. A stream stays `-`.
 fn absolute(path: &Path) -> PathBuf {
+    if path == Path::new(STREAM) {
+        return path.to_owned();
+    }
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

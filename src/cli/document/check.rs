@@ -14,16 +14,18 @@ use crate::source::Source;
 pub(crate) struct CheckDocument {
     /// The version of the document's format.
     pub(crate) version: DocumentVersion,
-    /// Whether no policy has an error.
+    /// Whether no file has an error.
     pub(crate) valid: bool,
     /// The policies, in the order of the arguments.
     pub(crate) policies: Vec<CheckedPolicy>,
-    /// The problems of all policies, in the order of the policies and of their lines.
+    /// The lockfiles among the arguments, in their order.
+    pub(crate) lockfiles: Vec<CheckedLockfile>,
+    /// The problems of all files, in the order of the files and of their lines.
     pub(crate) diagnostics: Vec<DiagnosticDocument>,
 }
 
 /// A policy.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub(crate) struct CheckedPolicy {
     /// Its file.
     pub(crate) file: PathBuf,
@@ -35,6 +37,21 @@ pub(crate) struct CheckedPolicy {
     pub(crate) flows: Option<usize>,
     /// The number of names that DNS is asked for; `null` if it has an error.
     pub(crate) names: Option<usize>,
+}
+
+/// A lockfile.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub(crate) struct CheckedLockfile {
+    /// Its file.
+    pub(crate) file: PathBuf,
+    /// Whether it has no error.
+    pub(crate) valid: bool,
+    /// The number of its names; `null` if it has an error.
+    pub(crate) names: Option<usize>,
+    /// The number of their addresses; `null` if it has an error.
+    pub(crate) addresses: Option<usize>,
+    /// When the name whose answer is the oldest was last answered, RFC 3339; `null` if no name has an address.
+    pub(crate) oldest: Option<String>,
 }
 
 /// A problem.

@@ -20,7 +20,7 @@ use crate::report::FlowsDocument;
 
 pub(crate) use catalog::{CatalogDocument, OssDocument, RegionDocument, RegistryDocument, SourceDocument};
 pub(crate) use change::{ChangeDocument, PendingDocument};
-pub(crate) use check::{CheckDocument, CheckedPolicy, DiagnosticDocument};
+pub(crate) use check::{CheckDocument, CheckedLockfile, CheckedPolicy, DiagnosticDocument};
 pub(crate) use diff::{CausedDocument, DiffDocument};
 pub(crate) use difference::{BoxDocument, DifferenceDocument};
 pub(crate) use explain::{ExpectedDocument, ExplainDocument, ExplanationDocument, ProbeDocument, ProbesDocument};

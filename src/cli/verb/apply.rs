@@ -90,7 +90,10 @@ fn resolved(
     let BoundArguments { policy: path, target, lock } = &arguments.policy;
     let mode = if arguments.dry_run { LockfileMode::Ask } else { LockfileMode::Write };
     let loaded = load_policy(path, catalog, target.target, Severity::Warning)?;
-    let update = update_lockfile(lock.path(path), &loaded, &Resolution::default(), &arguments.servers, mode)?;
+    if loaded.intent.names().is_empty() {
+        return Ok((lock.bind(path, loaded)?, None));
+    }
+    let update = update_lockfile(lock.path(path)?, &loaded, &Resolution::default(), &arguments.servers, mode)?;
     report.say(&update.changes())?;
     update.bind(lock, path, loaded)
 }

@@ -5,30 +5,38 @@ use std::path::{Path, PathBuf};
 use crate::catalog::Catalog;
 use crate::cli::context::{
     ListFormat, LoadedPolicy, LockArguments, PolicyTarget, age_warning, at_least, load_catalog, load_if_exists,
-    load_policy,
+    load_policy, load_text,
 };
-use crate::cli::document::{CheckDocument, CheckedPolicy, DiagnosticDocument};
+use crate::cli::document::{CheckDocument, CheckedLockfile, CheckedPolicy, DiagnosticDocument};
 use crate::cli::failure::{Failure, Message};
 use crate::cli::render;
 use crate::diag::{Diagnostic, Problems, Severity};
+use crate::host::{clock, streams};
 use crate::lint::lint;
+use crate::report::duration;
+use crate::resolution::Resolution;
 use crate::source::Source;
+use crate::wording::count;
+
+/// How the names of lockfiles end.
+const LOCKFILE_ENDING: &str = ".lock.yaml";
 
 /// Check policies and report all problems in them
 ///
 /// Reads the policies, the lists of peers that they name, and the age of their lockfiles: no DNS, no kernel. Problems
-/// have a file, a line and a code that docs/diagnostics.md explains. The exit code is 2 if a policy has an error;
-/// warnings and notes do not change it.
+/// have a file, a line and a code that docs/diagnostics.md explains. A lockfile among the files is checked as one. The
+/// exit code is 2 if a file has an error; warnings and notes do not change it.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   edgeward check /etc/edgeward/policy.yaml
   edgeward check --target idc-gateway policies/*.yaml
+  envsubst < policy.yaml.in | edgeward check -
   edgeward check policies/*.yaml --format json | jq -r '.diagnostics[] | select(.severity == \"error\") | .message'")]
 pub(crate) struct Arguments {
-    /// The policy files
+    /// The policy files, and lockfiles; `-` is standard input
     #[arg(required = true, value_name = "POLICY")]
-    policies: Vec<PathBuf>,
+    files: Vec<PathBuf>,
     #[command(flatten)]
     target: PolicyTarget,
     /// Text or JSON
@@ -38,12 +46,11 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Failure> {
     let catalog = load_catalog(folder)?;
-    let mut checked = Checked { format: arguments.format, document: CheckDocument::default() };
+    let mut checked = Checked { arguments, catalog: &catalog, document: CheckDocument::default() };
     let mut failures: Option<Failure> = None;
     // A policy with errors does not keep the others from being checked.
-    for path in &arguments.policies {
-        if let Err(failure) = checked.check(path, &catalog, &arguments.target) {
-            checked.add_failed(path, &failure);
+    for path in &arguments.files {
+        if let Err(failure) = checked.check(path) {
             failures = Some(match failures {
                 None => failure,
                 Some(earlier) => earlier.and(failure),
@@ -57,43 +64,110 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     failures.map_or(Ok(()), Err)
 }
 
-/// The policies that have been checked, and what was found in them.
-struct Checked {
-    format: ListFormat,
+/// The files that have been checked, and what was found in them.
+struct Checked<'a> {
+    arguments: &'a Arguments,
+    catalog: &'a Catalog,
     document: CheckDocument,
 }
 
-impl Checked {
-    fn check(&mut self, path: &Path, catalog: &Catalog, target: &PolicyTarget) -> Result<(), Failure> {
-        let loaded = load_policy(path, catalog, target.target, Severity::Note)?;
-        self.add(&loaded.source, &loaded.diagnostics);
-        let lock = LockArguments { lock: None }.path(path);
-        if let Some(resolution) = load_if_exists(&lock, &loaded.cloud.metadata())?
-            && let Some(warning) = age_warning(path, &lock, &loaded, &resolution)
-        {
-            render::warning(&warning);
-            let row = DiagnosticDocument::unplaced(Severity::Warning, Some(lock.display().to_string()), warning);
-            self.document.diagnostics.push(row);
+impl Checked<'_> {
+    fn check(&mut self, path: &Path) -> Result<(), Failure> {
+        let source = streams::read(path);
+        let is_lockfile = is_lockfile(path, source.as_ref().ok());
+        let done = source.map_err(Failure::from).and_then(|source| match is_lockfile {
+            true => self.lockfile(path, source),
+            false => self.policy(path, source),
+        });
+        if let Err(failure) = &done {
+            self.add_problems(path, failure);
+            let file = path.to_owned();
+            match is_lockfile {
+                true => self.document.lockfiles.push(CheckedLockfile { file, ..Default::default() }),
+                false => self.document.policies.push(CheckedPolicy { file, ..Default::default() }),
+            }
         }
+        done
+    }
+
+    fn policy(&mut self, path: &Path, source: Source) -> Result<(), Failure> {
+        let loaded = load_text(source, path, self.catalog, self.arguments.target.target, Severity::Note)?;
+        self.add(&loaded.source, &loaded.diagnostics);
+        self.check_age(path, &loaded)?;
         let LoadedPolicy { source, intent, .. } = loaded;
         let mut problems = Problems::default();
-        lint(&intent, &catalog.cloud.services(), &mut problems);
+        lint(&intent, &self.catalog.cloud.services(), &mut problems);
         let problems = at_least(Severity::Note, problems);
         render::diagnostics(&source, &problems);
         self.add(&source, &problems);
         let (flows, names) = (intent.flows.len(), intent.names().len());
-        if self.format == ListFormat::Text {
-            render::output(&format!(
-                "{}: valid; {}, {} to resolve\n",
-                source.name,
-                render::count(flows, "flow"),
-                render::count(names, "name")
-            ))?;
-        }
+        self.print(&format!(
+            "{}: valid; {}, {} to resolve\n",
+            source.name,
+            count(flows, "flow"),
+            count(names, "name")
+        ))?;
         let (file, name) = (path.to_owned(), Some(intent.name));
         let row = CheckedPolicy { file, valid: true, name, flows: Some(flows), names: Some(names) };
         self.document.policies.push(row);
         Ok(())
+    }
+
+    /// Warns if the answers in a policy's lockfile are old.
+    fn check_age(&mut self, path: &Path, loaded: &LoadedPolicy) -> Result<(), Failure> {
+        let lock = LockArguments { lock: None };
+        let Some(file) = lock.find(path) else { return Ok(()) };
+        let resolution = match load_if_exists(&file, &loaded.cloud.metadata()) {
+            // It is checked by itself.
+            Err(_) if self.arguments.files.contains(&file) => return Ok(()),
+            resolution => resolution?,
+        };
+        let resolve = lock.resolve_command(path);
+        if let Some(warning) = resolution.and_then(|resolution| age_warning(&file, &resolve, loaded, &resolution)) {
+            render::warning(&warning);
+            let row = DiagnosticDocument::unplaced(Severity::Warning, Some(file.display().to_string()), warning);
+            self.document.diagnostics.push(row);
+        }
+        Ok(())
+    }
+
+    fn lockfile(&mut self, path: &Path, source: Source) -> Result<(), Failure> {
+        let mut problems = Problems::default();
+        let resolution = Resolution::parse_refusing(&source, &self.catalog.cloud.metadata(), &mut problems);
+        let problems = at_least(Severity::Note, problems);
+        let Some(Resolution { names, .. }) = resolution else { return Err(Failure::invalid(source, problems)) };
+        render::diagnostics(&source, &problems);
+        self.add(&source, &problems);
+        // Otherwise the age was compared with the policy's limit already.
+        if let Some(policy) = policy_of(path).filter(|policy| !self.arguments.files.contains(policy))
+            && let Ok(loaded) = load_policy(&policy, self.catalog, self.arguments.target.target, Severity::Error)
+        {
+            self.check_age(&policy, &loaded)?;
+        }
+        let addresses = names.values().map(|record| record.addresses.len()).sum();
+        let newest = names.values().filter_map(|record| record.addresses.values().map(|seen| seen.last).max());
+        let oldest = newest.min();
+        let age = oldest.map_or_else(String::new, |seen| {
+            format!(", the oldest answer is {} old", duration(clock::now().duration_since(seen)))
+        });
+        self.print(&format!(
+            "{}: valid; a lockfile with {} of {}{age}\n",
+            source.name,
+            count(addresses, "address"),
+            count(names.len(), "name"),
+        ))?;
+        self.document.lockfiles.push(CheckedLockfile {
+            file: path.to_owned(),
+            valid: true,
+            names: Some(names.len()),
+            addresses: Some(addresses),
+            oldest: oldest.map(|seen| seen.to_string()),
+        });
+        Ok(())
+    }
+
+    fn print(&self, line: &str) -> Result<(), Failure> {
+        if self.arguments.format == ListFormat::Text { render::output(line) } else { Ok(()) }
     }
 
     fn add(&mut self, source: &Source, diagnostics: &[Diagnostic]) {
@@ -101,7 +175,7 @@ impl Checked {
         self.document.diagnostics.extend(rows);
     }
 
-    fn add_failed(&mut self, path: &Path, failure: &Failure) {
+    fn add_problems(&mut self, path: &Path, failure: &Failure) {
         for message in &failure.messages {
             match message {
                 Message::Diagnostics(source, diagnostics) => self.add(source, diagnostics),
@@ -111,7 +185,17 @@ impl Checked {
                 }
             }
         }
-        let file = path.to_owned();
-        self.document.policies.push(CheckedPolicy { file, valid: false, name: None, flows: None, names: None });
     }
+}
+
+/// Whether a file is a lockfile: by its name, or by its keys, none of which a policy has.
+fn is_lockfile(path: &Path, source: Option<&Source>) -> bool {
+    let has = |key: &str| source.is_some_and(|source| source.text().lines().any(|line| line.starts_with(key)));
+    path.to_string_lossy().ends_with(LOCKFILE_ENDING) || (has("names:") && !has("region:") && !has("networks:"))
+}
+
+/// The policy that a lockfile belongs to, if it is beside it.
+fn policy_of(lockfile: &Path) -> Option<PathBuf> {
+    let stem = lockfile.to_str()?.strip_suffix(LOCKFILE_ENDING)?;
+    ["yaml", "yml", "json"].iter().map(|ending| PathBuf::from(format!("{stem}.{ending}"))).find(|path| path.is_file())
 }

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
     /// What the policy is compared with: `kernel`, the number of a generation, or a file with a ruleset (nft text or
-    /// JSON) or another policy
+    /// JSON) or another policy; `-` is standard input
     #[arg(long, value_name = "WHAT", default_value = "kernel")]
     against: PathBuf,
     /// The lockfile of the other policy [default: the other policy's path, ending in `.lock.yaml`]

@@ -35,7 +35,7 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     policy: BoundArguments,
-    /// A file of packets and their expected verdicts, in place of one packet
+    /// A file of packets and their expected verdicts, in place of one packet; `-` is standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = PACKET)]
     probes: Option<PathBuf>,
     #[command(flatten)]

@@ -61,7 +61,7 @@ fn text(store: &Store, state: &State) -> String {
         let row = match store.manifest(*number) {
             Ok(manifest) => {
                 let policy = manifest.policy.as_ref().map_or_else(String::new, |policy| {
-                    format!("  `{}` ({}, {})", policy.name, policy.path.display(), policy.mode)
+                    format!("  `{}` ({}, {})", policy.name, render::policy_place(policy), policy.mode)
                 });
                 format!("{}  {:<7}  by {}{policy}", manifest.made, record.made_by.name(), manifest.by)
             }

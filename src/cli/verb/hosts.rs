@@ -24,7 +24,7 @@ Examples:
   edgeward hosts policy.yaml
   edgeward hosts policy.yaml --format dnsmasq > /etc/dnsmasq.d/edgeward.conf")]
 pub(crate) struct Arguments {
-    /// The policy file
+    /// The policy file; `-` is standard input
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
     #[command(flatten)]

@@ -28,7 +28,7 @@ Examples:
   edgeward refresh /etc/edgeward/policy.yaml
   edgeward refresh /etc/edgeward/policy.yaml --server 10.0.0.53")]
 pub(crate) struct Arguments {
-    /// The policy file; it is only compared with the policy in force
+    /// The policy file, or `-` for standard input; it is only compared with the policy in force
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
     #[command(flatten)]
@@ -65,12 +65,17 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     }
     let (base, loaded, known) = Base::load(&store, &store.state()?, path, folder)?;
     let differences = disk::differences(arguments, folder, &base, &loaded);
-    let update = if differences.is_empty() {
-        update_lockfile(lock.path(path), &loaded, &known, servers, LockfileMode::Write)?
-    } else {
+    if !differences.is_empty() {
         disk::show(&differences, arguments, folder, &base);
-        let kept = store.generation(base.number).join(LOCKFILE);
-        update_known(kept, &loaded, &known, servers, LockfileMode::Ask)?
+    }
+    // A policy that came through a pipe need not be in a file.
+    let is_kept = differences.is_empty() && (lock.lock.is_some() || path.exists());
+    let update = match lock.find(path).filter(|_| is_kept) {
+        Some(lock) => update_lockfile(lock, &loaded, &known, servers, LockfileMode::Write)?,
+        None => {
+            let kept = store.generation(base.number).join(LOCKFILE);
+            update_known(kept, &loaded, &known, servers, LockfileMode::Ask)?
+        }
     };
     report.say(&update.changes())?;
     let has_answers = update.has_answers();

@@ -19,10 +19,11 @@ use crate::cli::render;
 use crate::diag::Severity;
 use crate::host::clock::Moment;
 use crate::host::dns::{Hickory, Settings, SilentServer, system_servers};
-use crate::host::files;
+use crate::host::{files, streams};
 use crate::net::{DomainName, Family, parse_address};
 use crate::report::{DocumentVersion, duration};
 use crate::resolution::{self, Answer, Change, Question, Reply, Resolution, Summary};
+use crate::wording::count;
 
 const DNS_PORT: u16 = 53;
 /// Queries in flight at once: enough to hide the latency, few enough for a small server.
@@ -40,7 +41,7 @@ Examples:
   edgeward resolve policy.yaml --server 10.0.0.53 --server 10.0.1.53:5353
   edgeward resolve policy.yaml --offline")]
 pub(crate) struct Arguments {
-    /// The policy file
+    /// The policy file; `-` is standard input
     #[arg(value_name = "POLICY")]
     policy: PathBuf,
     #[command(flatten)]
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, None, Severity::Warning)?;
     let mode = if arguments.offline { LockfileMode::Offline } else { LockfileMode::Write };
-    let lock = arguments.lock.path(&arguments.policy);
+    let lock = arguments.lock.path(&arguments.policy)?;
     let update = update_lockfile(lock, &loaded, &Resolution::default(), &arguments.servers, mode)?;
     let LockfileUpdate { summary, new, now, silent, .. } = &update;
     let shown = match arguments.format {
@@ -124,6 +125,12 @@ pub(crate) fn update_lockfile(
     servers: &ServerArguments,
     mode: LockfileMode,
 ) -> Result<LockfileUpdate, Failure> {
+    if streams::is_stream(&path) {
+        return Err(Failure::usage(anyhow!(
+            "`{}` is a stream: the lockfile is written, so name a file",
+            path.display()
+        )));
+    }
     // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
     let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
     let written = load_if_exists(&path, &loaded.cloud.metadata())?.unwrap_or_default();
@@ -317,7 +324,7 @@ impl LockfileUpdate {
             .collect();
         let error = anyhow!(
             "{} could not be resolved; the addresses in `{}` stay:\n{}",
-            render::count(missing.len(), "name"),
+            count(missing.len(), "name"),
             path.display(),
             lines.join("\n"),
         );

@@ -173,7 +173,7 @@ impl Status {
     fn origin_lines(&self) -> Vec<String> {
         let Some(manifest) = &self.manifest else { return Vec::new() };
         let policy = manifest.policy.as_ref().map(|policy| {
-            let path = policy.path.display();
+            let path = render::policy_place(policy);
             format!("policy `{}` ({path}), target {}, mode {}", policy.name, policy.target, policy.mode)
         });
         let age = duration(clock::now().duration_since(manifest.made));

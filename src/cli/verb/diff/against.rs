@@ -7,10 +7,10 @@ use anyhow::anyhow;
 use super::Arguments;
 use crate::catalog::Catalog;
 use crate::cli::comparison::Comparison;
-use crate::cli::context::{BoundPolicy, LockArguments, load_catalog, load_policy};
+use crate::cli::context::{BoundPolicy, LockArguments, load_catalog, load_text, no_lockfile};
 use crate::cli::failure::Failure;
 use crate::diag::Severity;
-use crate::host::files;
+use crate::host::streams;
 use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
@@ -33,10 +33,10 @@ pub(super) fn compare(
         _ if is_kernel => Comparison::with_kernel(&store, &mut arguments.kernel.kernel(), catalog, policy, &new),
         Some(number) => Comparison::with_generation(&store, number, catalog, policy, new),
         None => {
-            let source = files::read(against)?;
+            let source = streams::read(against)?;
             match is_ruleset(source.text()) {
                 true => with_ruleset(arguments, source, catalog, new),
-                false => with_policy(arguments, folder, policy, new),
+                false => with_policy(arguments, source, folder, policy, new),
             }
         }
     }
@@ -86,21 +86,27 @@ fn is_terse(ruleset: &Ruleset) -> bool {
 
 fn with_policy(
     arguments: &Arguments,
+    source: Source,
     folder: Option<&Path>,
     policy: &BoundPolicy,
     new: Ruleset,
 ) -> Result<Comparison, Failure> {
     let Arguments { against: path, against_lock, against_catalog, .. } = arguments;
+    // Read once: it may be a pipe.
     let load = |folder: Option<&Path>, from| {
         let catalog = load_catalog(folder)?;
-        load_policy(path, &catalog, arguments.policy.target.target, from)
+        load_text(source.clone(), path, &catalog, arguments.policy.target.target, from)
     };
     let their_folder = match against_catalog.as_deref() {
         Some(name) if name == Path::new("built-in") => None,
         other => other.or(folder),
     };
     let lock = LockArguments { lock: against_lock.clone() };
-    let other = lock.bind(path, load(their_folder, Severity::Warning)?)?;
+    let other = load(their_folder, Severity::Warning)?;
+    if lock.find(path).is_none() && !other.intent.names().is_empty() {
+        return Err(no_lockfile("--against-lock"));
+    }
+    let other = lock.bind(path, other)?;
     let with_our_catalog = against_catalog.as_ref().map(|_| load(folder, Severity::Error)).transpose()?;
     Ok(Comparison::with_policy(other, with_our_catalog, policy, new))
 }

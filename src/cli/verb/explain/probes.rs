@@ -8,16 +8,17 @@ use crate::cli::document::{ExpectedDocument, ExplainDocument, ProbeDocument, Pro
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Code, Problems, Severity, did_you_mean};
-use crate::host::files;
+use crate::host::streams;
 use crate::net::Verdict;
 use crate::probe::{ProbeFile, ProbeRow};
 use crate::report::DocumentVersion;
 use crate::source::Spanned;
+use crate::wording::count;
 
 impl<'a> Explainer<'a> {
     /// Checks all packets of a file, and prints a line for each.
     pub(super) fn probes(&self, path: &Path, format: ListFormat) -> Result<(), Failure> {
-        let source = files::read(path)?;
+        let source = streams::read(path)?;
         let mut problems = Problems::default();
         let file = ProbeFile::parse(&source, &mut problems);
         let rows = file.map(|file| file.probes).unwrap_or_default();
@@ -29,7 +30,7 @@ impl<'a> Explainer<'a> {
         render::output(&match format {
             ListFormat::Text => {
                 let lines: String = probes.iter().map(|(row, explanation)| self.probe_text(row, explanation)).collect();
-                format!("{lines}{}, {failed} not as expected\n", render::count(probes.len(), "probe"))
+                format!("{lines}{}, {failed} not as expected\n", count(probes.len(), "probe"))
             }
             ListFormat::Json => {
                 let probes = probes.iter().map(|(row, explanation)| self.probe_document(row, explanation)).collect();

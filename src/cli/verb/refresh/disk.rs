@@ -1,12 +1,15 @@
 //! What is on disk, compared with what is in force.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use super::Arguments;
-use crate::cli::context::{LoadedPolicy, load_catalog};
+use crate::cli::context::{LoadedPolicy, lists_folder, load_catalog};
 use crate::cli::converge::Base;
 use crate::cli::render;
-use crate::host::{files, lists};
+use crate::host::files::ReadError;
+use crate::host::lists;
+use crate::host::streams::{self, STREAM};
 use crate::policy::syntax::PeersFile;
 
 /// What differs on disk from the generation in force, as messages call it. None of it stops a refresh.
@@ -18,7 +21,11 @@ pub(super) fn differences(
 ) -> Vec<String> {
     let mut differences = Vec::new();
     let path = &arguments.policy;
-    let target = match files::read(path) {
+    let target = match streams::read(path) {
+        // The policy in force came through a pipe, and none is kept in a file.
+        Err(ReadError::Io(_, error)) if is_from_stream(base) && error.kind() == ErrorKind::NotFound => {
+            arguments.target.target
+        }
         Ok(source) if source.text() == in_force.source.text() => {
             differences.extend(lists_that_differ(path, in_force));
             arguments.target.target.or(Some(in_force.policy.target))
@@ -49,9 +56,14 @@ pub(super) fn differences(
     differences
 }
 
+/// Whether the generation's policy was read from a stream.
+fn is_from_stream(base: &Base) -> bool {
+    base.facts.path == Path::new(STREAM)
+}
+
 /// The files with peers whose addresses differ.
 fn lists_that_differ(policy: &Path, in_force: &LoadedPolicy) -> Vec<String> {
-    let folder = policy.parent().unwrap_or(Path::new(""));
+    let folder = lists_folder(policy);
     let files = in_force.policy.allow.iter().filter_map(|row| row.peers_file.as_ref());
     let differs = |file: &&PeersFile| {
         let PeersFile { path, list } = file;

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 
 use super::LockfileUpdate;
-use crate::cli::render;
 use crate::host::dns::SilentServer;
 use crate::net::DomainName;
 use crate::report::duration;
+use crate::wording::count;
 
 /// No server answered: each server, and what is known of the names that are required.
 pub(super) fn message(servers: &[SilentServer], names: &[&DomainName], update: &LockfileUpdate) -> String {
@@ -29,15 +29,15 @@ pub(super) fn message(servers: &[SilentServer], names: &[&DomainName], update: &
         let stale = stale_at.map_or_else(String::new, |stale| {
             format!(", stale at {stale} (in {})", duration(stale.duration_since(update.now)))
         });
-        let (count, path) = (render::count(known.len(), "name"), update.path.display());
-        lines.push(format!("the addresses of {count} in `{path}` stay, the oldest seen {age} ago{stale}"));
+        let (names, path) = (count(known.len(), "name"), update.path.display());
+        lines.push(format!("the addresses of {names} in `{path}` stay, the oldest seen {age} ago{stale}"));
     }
     if let Some(first) = unknown.first() {
-        let count = match unknown.len() {
+        let what = match unknown.len() {
             1 => format!("{first} has no known address"),
-            count => format!("{first} and {} have no known address", render::count(count - 1, "other name")),
+            all => format!("{first} and {} have no known address", count(all - 1, "other name")),
         };
-        lines.push(format!("{count}, so the policy does not compile"));
+        lines.push(format!("{what}, so the policy does not compile"));
     }
     lines.join("\n")
 }
