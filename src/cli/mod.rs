@@ -6,6 +6,7 @@ mod change;
 mod comparison;
 mod context;
 mod converge;
+mod disk;
 mod dispatch;
 mod document;
 mod failure;

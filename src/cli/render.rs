@@ -7,7 +7,6 @@ use std::sync::LazyLock;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::cli::failure::{Failure, Message};
 use crate::diag::{Diagnostic, Severity, legible};
@@ -149,11 +148,6 @@ pub(crate) fn policy_place(policy: &PolicyFacts) -> String {
         true => "from a pipe".to_owned(),
         false => policy.path.display().to_string(),
     }
-}
-
-/// A generation's policy as JSON.
-pub(crate) fn policy_json(policy: &PolicyFacts) -> Value {
-    json!({"name": policy.name, "path": policy.path, "target": policy.target, "mode": policy.mode})
 }
 
 fn show(report: &[Group<'_>]) {

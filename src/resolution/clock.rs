@@ -66,7 +66,7 @@ const EARLIEST: i64 = 1_767_225_600; // 2026-01-01
 impl Resolution {
     /// The lockfile at a moment: its clock is at that moment, and if it follows a confirmed clock, all of its time stamps
     /// are shifted. `believed_gap` is the longest time between two boots that needs no confirmation.
-    pub(super) fn at(&self, moment: &Moment, believed_gap: Duration) -> (Self, LockfileClock) {
+    pub fn at(&self, moment: &Moment, believed_gap: Duration) -> (Self, LockfileClock) {
         let mut shifted = self.clone();
         let Some(last) = shifted.last_clock(moment.time) else {
             return (shifted, LockfileClock::new(moment.time, moment, None));

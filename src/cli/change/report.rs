@@ -88,6 +88,8 @@ impl Report {
             }
             self.document.unresolved = failure.unresolved.iter().map(ToString::to_string).collect();
         }
+        // A plan that is refused would change nothing.
+        self.document.changed &= !self.document.dry_run || self.document.refused.is_empty();
         self.document.changed |= self.has_other_records();
         if let Some(after) = &self.after {
             self.document.generation = after.current;

@@ -29,8 +29,8 @@ pub(crate) fn age_warning(
     loaded: &LoadedPolicy,
     resolution: &Resolution,
 ) -> Option<String> {
-    let limit = SignedDuration::try_from(loaded.policy.resolve.max_stale.value.0).ok()?;
-    let old = old_names(loaded, resolution, limit.checked_mul(3)? / 4, clock::now());
+    let AgeLimits { stale: limit, aging } = AgeLimits::of(loaded);
+    let old = old_names(loaded, resolution, aging, clock::now());
     let (age, name) = old.iter().max()?;
     let than = if *age > limit { "older than" } else { "nearly as old as" };
     Some(format!(
@@ -43,6 +43,28 @@ pub(crate) fn age_warning(
     ))
 }
 
+/// How old the addresses of a name may be, and from which age on that is worth a warning: three quarters of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AgeLimits {
+    /// `resolve.max-stale`.
+    pub(crate) stale: SignedDuration,
+    /// Three quarters of it.
+    pub(crate) aging: SignedDuration,
+}
+
+impl AgeLimits {
+    /// The limits of a policy.
+    pub(crate) fn of(loaded: &LoadedPolicy) -> Self {
+        let stale = SignedDuration::try_from(loaded.policy.resolve.max_stale.value.0).unwrap_or(SignedDuration::MAX);
+        Self { stale, aging: stale / 4 * 3 }
+    }
+}
+
+/// When an answer last had an address of a name that the lockfile has.
+pub(crate) fn last_seen(resolution: &Resolution, name: &DomainName) -> Option<Timestamp> {
+    resolution.names.get(name)?.addresses.values().map(|seen| seen.last).max()
+}
+
 /// The names whose newest address is older than this, and how old it is.
 fn old_names<'a>(
     loaded: &'a LoadedPolicy,
@@ -50,10 +72,7 @@ fn old_names<'a>(
     limit: SignedDuration,
     now: Timestamp,
 ) -> Vec<(SignedDuration, &'a DomainName)> {
-    let age = |name: &DomainName| -> Option<SignedDuration> {
-        let newest = resolution.names.get(name)?.addresses.values().map(|seen| seen.last).max()?;
-        Some(now.duration_since(newest))
-    };
+    let age = |name: &DomainName| Some(now.duration_since(last_seen(resolution, name)?));
     let names = loaded.intent.names().into_keys();
     names.filter_map(|name| Some((age(name).filter(|age| *age > limit)?, name))).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -50,8 +51,8 @@ pub(crate) struct CheckedLockfile {
     pub(crate) names: Option<usize>,
     /// The number of their addresses; `null` if it has an error.
     pub(crate) addresses: Option<usize>,
-    /// When the name whose answer is the oldest was last answered, RFC 3339; `null` if no name has an address.
-    pub(crate) oldest: Option<String>,
+    /// When the name whose answer is the oldest was last answered; `null` if no name has an address.
+    pub(crate) oldest: Option<Timestamp>,
 }
 
 /// A problem.
@@ -80,7 +81,7 @@ pub(crate) struct DiagnosticDocument {
 /// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-#[schemars(inline)]
+#[schemars(rename = "Severity")]
 pub(crate) enum SeverityDocument {
     /// Information; nothing has to be changed.
     Note,

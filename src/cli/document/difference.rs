@@ -4,7 +4,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::PacketDocument;
-use crate::net::{CtState, Family, Hook, PrefixSet};
+use super::packet::any_hooks;
+use crate::net::{CtState, Family, PrefixSet};
 use crate::ruleset::Difference;
 use crate::space::PacketBox;
 
@@ -48,7 +49,7 @@ impl DifferenceDocument {
 #[schemars(rename = "Box")]
 pub(crate) struct BoxDocument {
     /// Their hooks.
-    #[schemars(with = "Vec<Hook>")]
+    #[schemars(schema_with = "any_hooks")]
     hooks: Vec<&'static str>,
     /// Their families.
     #[schemars(with = "Vec<Family>")]

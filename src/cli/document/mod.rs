@@ -7,9 +7,11 @@ mod check;
 mod diff;
 mod difference;
 mod explain;
+mod history;
 mod hosts;
 mod packet;
 mod resolve;
+mod status;
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
@@ -24,9 +26,14 @@ pub(crate) use check::{CheckDocument, CheckedLockfile, CheckedPolicy, Diagnostic
 pub(crate) use diff::{CausedDocument, DiffDocument};
 pub(crate) use difference::{BoxDocument, DifferenceDocument};
 pub(crate) use explain::{ExpectedDocument, ExplainDocument, ExplanationDocument, ProbeDocument, ProbesDocument};
+pub(crate) use history::{EventDocument, GenerationDocument, HistoryDocument};
 pub(crate) use hosts::{HostDocument, HostsDocument};
 pub(crate) use packet::PacketDocument;
 pub(crate) use resolve::{NameDocument, RefusedDocument, ResolveDocument};
+pub(crate) use status::{
+    AttentionDocument, ChainDocument, CounterDocument, DiskDocument, LockfileDocument, NameAgeDocument, PolicyDocument,
+    StatusCheck, StatusDocument, TableState,
+};
 
 /// What makes a schema.
 type Maker = fn() -> Schema;
@@ -41,10 +48,12 @@ const SCHEMAS: &[(&str, Maker)] = &[
     ("diff", schema::<DiffDocument<'_>>),
     ("explain", schema::<ExplainDocument<'_>>),
     ("flows", schema::<FlowsDocument<'_>>),
+    ("history", schema::<HistoryDocument<'_>>),
     ("hosts", schema::<HostsDocument<'_>>),
     ("refresh", schema::<ChangeDocument>),
     ("resolve", schema::<ResolveDocument>),
     ("rollback", schema::<ChangeDocument>),
+    ("status", schema::<StatusDocument<'_>>),
 ];
 
 /// The verbs that print a document.

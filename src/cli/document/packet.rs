@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use crate::net::{CtState, Hook, Packet, Payload};
@@ -13,7 +13,7 @@ use crate::net::{CtState, Hook, Packet, Payload};
 #[schemars(rename = "Packet")]
 pub(crate) struct PacketDocument {
     /// The hook that sees it.
-    #[schemars(with = "Hook")]
+    #[schemars(schema_with = "any_hook")]
     hook: &'static str,
     /// Its source address.
     from: IpAddr,
@@ -42,6 +42,16 @@ pub(crate) struct PacketDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u8")]
     icmp_type: Option<u8>,
+}
+
+/// The hooks of edgeward's chains; explained are packets at the first three of them.
+pub(super) fn any_hook(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "enum": Hook::ALL.map(Hook::name) })
+}
+
+/// Lists of them.
+pub(super) fn any_hooks(generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": any_hook(generator) })
 }
 
 /// A protocol.

@@ -32,7 +32,7 @@ pub(crate) struct NameDocument {
     pub(crate) name: String,
     /// What DNS said, in words: one part for A records, one for AAAA records.
     pub(crate) said: String,
-    /// The DNS servers that answered, with their ports, by the family that they were asked for: `ipv4`, `ipv6`.
+    /// The DNS servers that answered, with their ports, by the family that they were asked for: `v4`, `v6`.
     pub(crate) servers: BTreeMap<&'static str, String>,
     /// Addresses that are new in the lockfile.
     pub(crate) added: BTreeSet<IpAddr>,

@@ -161,7 +161,7 @@ impl Checked<'_> {
             valid: true,
             names: Some(names.len()),
             addresses: Some(addresses),
-            oldest: oldest.map(|seen| seen.to_string()),
+            oldest,
         });
         Ok(())
     }

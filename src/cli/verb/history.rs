@@ -1,11 +1,13 @@
 //! `edgeward history`.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use crate::cli::context::{ListFormat, StateArguments};
+use crate::cli::document::{EventDocument, GenerationDocument, HistoryDocument, PolicyDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::host::generations::{Event, Record, State, Store};
+use crate::host::generations::{Event, Manifest, Record, State, Store};
+use crate::report::DocumentVersion;
 
 /// List the generations that are kept
 ///
@@ -32,7 +34,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let state = store.state()?;
     render::output(&match arguments.format {
         ListFormat::Text => text(&store, &state),
-        ListFormat::Json => render::document(&document(&store, &state))?,
+        ListFormat::Json => render::document(&document(&store, &state, &manifests(&store, &state)))?,
     })
 }
 
@@ -76,27 +78,33 @@ fn text(store: &Store, state: &State) -> String {
     lines.join("\n") + "\n"
 }
 
-fn document(store: &Store, state: &State) -> Value {
+fn document<'a>(store: &Store, state: &State, manifests: &'a BTreeMap<u64, Manifest>) -> HistoryDocument<'a> {
     let generation = |(number, record): (&u64, &Record)| {
-        let manifest = store.manifest(*number).ok();
-        let policy = manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
-        json!({
-            "generation": number,
-            "made": manifest.as_ref().map(|manifest| manifest.made.to_string()),
-            "by": manifest.as_ref().map(|manifest| &manifest.by),
-            "made-by": record.made_by,
-            "policy": policy.map(render::policy_json),
-            "in-force": state.current == Some(*number),
-            "pending": state.pending.as_ref().is_some_and(|pending| pending.generation == *number),
-            "loaded-at-boot": state.confirmed == Some(*number),
-            "confirmed": record.confirmed.map(|at| at.to_string()),
-            "undone": record.rolled_back.map(|at| at.to_string()),
-            "folder": store.generation(*number),
-        })
+        let manifest = manifests.get(number);
+        GenerationDocument {
+            generation: *number,
+            made: manifest.map(|manifest| manifest.made),
+            by: manifest.map(|manifest| manifest.by.to_string()),
+            made_by: record.made_by.name(),
+            policy: manifest.and_then(|manifest| manifest.policy.as_ref()).map(PolicyDocument::from),
+            in_force: state.current == Some(*number),
+            pending: state.pending.as_ref().is_some_and(|pending| pending.generation == *number),
+            loaded_at_boot: state.confirmed == Some(*number),
+            confirmed: record.confirmed,
+            undone: record.rolled_back,
+            folder: store.generation(*number),
+        }
     };
-    let event = |event: &Event| json!({"at": event.at.to_string(), "by": event.by.to_string(), "what": event.what});
-    json!({
-        "generations": state.generations.iter().map(generation).collect::<Vec<_>>(),
-        "events": state.events.iter().map(event).collect::<Vec<_>>(),
-    })
+    let event = |event: &Event| EventDocument { at: event.at, by: event.by.to_string(), what: event.what.clone() };
+    HistoryDocument {
+        version: DocumentVersion,
+        generations: state.generations.iter().map(generation).collect(),
+        events: state.events.iter().map(event).collect(),
+    }
+}
+
+/// The manifests that are not damaged.
+fn manifests(store: &Store, state: &State) -> BTreeMap<u64, Manifest> {
+    let numbers = state.generations.keys();
+    numbers.filter_map(|number| Some((*number, store.manifest(*number).ok()?))).collect()
 }

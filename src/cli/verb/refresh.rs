@@ -1,13 +1,12 @@
 //! `edgeward refresh`.
 
-mod disk;
-
 use std::path::{Path, PathBuf};
 
 use super::resolve::{LockfileMode, ServerArguments, update_known, update_lockfile};
 use crate::cli::change::Report;
 use crate::cli::context::{GuardArguments, KernelArguments, ListFormat, LockArguments, PolicyTarget, StateArguments};
 use crate::cli::converge::{Base, Convergence};
+use crate::cli::disk::{Differing, InForce, OnDisk};
 use crate::cli::failure::{Failure, continued};
 use crate::cli::{change, render};
 use crate::host::generations::LOCKFILE;
@@ -64,9 +63,10 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force, report)?;
     }
     let (base, loaded, known) = Base::load(&store, &store.state()?, path, folder)?;
-    let differences = disk::differences(arguments, folder, &base, &loaded);
+    let on_disk = OnDisk { policy: Some(path), target: arguments.target.target, catalog: folder };
+    let differences = on_disk.differences(InForce { facts: &base.facts, loaded: &loaded }, true);
     if !differences.is_empty() {
-        disk::show(&differences, arguments, folder, &base);
+        show(&differences, &on_disk, base.number);
     }
     // A policy that came through a pipe need not be in a file.
     let is_kept = differences.is_empty() && (lock.lock.is_some() || path.exists());
@@ -89,4 +89,14 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         Ok(())
     };
     continued(unresolved, done)
+}
+
+/// Says what differs on disk, and which command puts it into force.
+fn show(differences: &[Differing], on_disk: &OnDisk<'_>, number: u64) {
+    let names: Vec<&str> = differences.iter().map(|differing| &*differing.name).collect();
+    render::note(&format!(
+        "only addresses are refreshed. Since generation {number} was made, this has changed: {}; `{}` puts it into force",
+        names.join(", "),
+        on_disk.command()
+    ));
 }

@@ -1,0 +1,113 @@
+//! What needs attention.
+
+use super::Status;
+use super::kept::Kept;
+use crate::cli::disk::Part;
+use crate::cli::document::{AttentionDocument, StatusCheck, TableState};
+use crate::host::rollout::{has_expired, named};
+use crate::report::duration;
+use crate::ruleset::TABLE;
+use crate::wording::count;
+
+/// What needs attention, the most urgent first.
+pub(super) fn of(status: &Status, kept: Option<&Kept>) -> Vec<AttentionDocument> {
+    let mut found = Vec::new();
+    found.extend(table(status));
+    found.extend(records(status));
+    if let Some(kept) = kept {
+        found.extend(stale(kept));
+        found.extend(kept.differing.iter().filter_map(|differing| {
+            let check = match differing.part {
+                Part::Policy => StatusCheck::Policy,
+                Part::Catalog => StatusCheck::Catalog,
+                Part::List => StatusCheck::List,
+                Part::Target => return None,
+            };
+            let message = format!("{} is not the one in force; `{}` applies it", differing.name, kept.command);
+            Some(AttentionDocument { check, message })
+        }));
+    }
+    found
+}
+
+fn table(status: &Status) -> Option<AttentionDocument> {
+    let current = named(status.current);
+    let message = match status.table {
+        TableState::AsApplied => return None,
+        TableState::Absent => {
+            let message = format!(
+                "no table `inet {TABLE}`: every packet is accepted. `edgeward apply POLICY` brings the rules of a policy \
+                 into force"
+            );
+            return Some(AttentionDocument { check: StatusCheck::NoRules, message });
+        }
+        TableState::Gone => format!(
+            "the table `inet {TABLE}` is gone: every packet is accepted. {current} was applied last; `edgeward boot` \
+             loads the generation that was confirmed last"
+        ),
+        TableState::Changed if status.current.is_none() => {
+            format!("the table `inet {TABLE}` was not applied by edgeward")
+        }
+        TableState::Changed => format!(
+            "another program has changed the table `inet {TABLE}` since {current} was applied; `edgeward diff {}POLICY` \
+             shows the difference",
+            // What was found by reading all elements is only found again by reading them all.
+            if status.deep { "--deep " } else { "" }
+        ),
+        TableState::Unreadable => format!(
+            "the table `inet {TABLE}` contains something that edgeward did not write; `edgeward diff POLICY` shows the \
+             line"
+        ),
+    };
+    Some(AttentionDocument { check: StatusCheck::Table, message })
+}
+
+/// Changes that were not brought to an end, or were undone.
+fn records(status: &Status) -> Vec<AttentionDocument> {
+    let state = &status.state;
+    let mut found = Vec::new();
+    let mut add = |check, message| found.push(AttentionDocument { check, message });
+    if let Some(pending) = state.pending.as_ref().filter(|pending| has_expired(pending)) {
+        let pending = named(Some(pending.generation));
+        add(
+            StatusCheck::PendingOverdue,
+            format!("{pending} is pending, and its deadline has expired; the next command undoes it"),
+        );
+    }
+    if let Some(switching) = &state.switching {
+        let to = named(switching.to);
+        let message = format!("a change to {to} is running or was interrupted; the next command recovers");
+        add(StatusCheck::Interrupted, message);
+    }
+    if let Some(undone) = state.undone {
+        let at = state.generations.get(&undone).and_then(|record| record.rolled_back);
+        let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+        let message = format!("{} was undone{at}, and {} is in force", named(Some(undone)), named(state.current));
+        add(StatusCheck::Undone, message);
+    }
+    let is_settled = state.pending.is_none() && state.switching.is_none();
+    if is_settled && state.current.is_some() && state.current != state.confirmed {
+        let message = format!(
+            "boot loads {}, and not {}, which is in force; apply the policy again",
+            named(state.confirmed),
+            named(state.current)
+        );
+        add(StatusCheck::Boot, message);
+    }
+    found
+}
+
+fn stale(kept: &Kept) -> Option<AttentionDocument> {
+    let old = kept.names.iter().filter(|name| name.seen.is_some_and(|(_, age)| age > kept.limits.aging)).count();
+    let (oldest, age) = kept.oldest().filter(|_| old > 0)?;
+    let than = if age > kept.limits.stale { "older than" } else { "nearly as old as" };
+    let message = format!(
+        "the addresses of {} are {than} `resolve.max-stale` ({}): those of {} were seen {} ago; `edgeward refresh \
+         POLICY` asks DNS",
+        count(old, "name"),
+        duration(kept.limits.stale),
+        oldest.name,
+        duration(age),
+    );
+    Some(AttentionDocument { check: StatusCheck::Stale, message })
+}

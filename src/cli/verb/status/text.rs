@@ -1,0 +1,126 @@
+//! The status for people.
+
+use super::kept::Kept;
+use super::{Judged, Status};
+use crate::cli::document::{StatusCheck, TableState};
+use crate::cli::preflight::{self, OtherFilters};
+use crate::cli::{change, render};
+use crate::host::clock;
+use crate::host::netlink::Counter;
+use crate::host::rollout::{has_expired, named};
+use crate::report::duration;
+use crate::ruleset::{FLOW_COUNTER, TABLE};
+
+fn warning(sentence: &str) -> String {
+    format!("{} {sentence}", render::red("warning:"))
+}
+
+impl Judged<'_> {
+    pub(super) fn text(&self) -> String {
+        let mut lines = self.status.table_lines();
+        // That nothing was ever applied is said already.
+        let is_news = |check| check != StatusCheck::NoRules;
+        lines.extend(self.attention.iter().filter(|one| is_news(one.check)).map(|one| warning(&one.message)));
+        lines.extend(self.status.origin_lines());
+        lines.extend(self.status.change_lines());
+        lines.extend(self.kept.iter().flat_map(|kept| age_line(kept)));
+        lines.extend(self.status.counter_lines());
+        lines.extend(self.kept.iter().flat_map(|kept| name_lines(kept)));
+        lines.extend(self.status.set_lines());
+        lines.extend(self.status.filter_lines());
+        lines.join("\n") + "\n"
+    }
+
+    /// What needs attention, one line each; if nothing does, and all is known, that.
+    pub(super) fn check_text(&self, all_is_known: bool) -> String {
+        if self.attention.is_empty() && all_is_known {
+            return format!("all is well: {} is in force, as it was applied\n", named(self.status.current));
+        }
+        self.attention.iter().map(|one| format!("{}: {}\n", one.check.word(), one.message)).collect()
+    }
+}
+
+impl Status {
+    /// What the table is, if it is as expected.
+    fn table_lines(&self) -> Vec<String> {
+        match self.table {
+            TableState::Absent => vec![format!("no table `inet {TABLE}`: every packet is accepted")],
+            TableState::AsApplied => vec![format!("{} is in force, as it was applied", named(self.current))],
+            TableState::Gone | TableState::Changed | TableState::Unreadable => Vec::new(),
+        }
+    }
+
+    /// The policy in force, its age and its author.
+    fn origin_lines(&self) -> Vec<String> {
+        let Some(manifest) = &self.manifest else { return Vec::new() };
+        let policy = manifest.policy.as_ref().map(|policy| {
+            let path = render::policy_place(policy);
+            format!("policy `{}` ({path}), target {}, mode {}", policy.name, policy.target, policy.mode)
+        });
+        let age = duration(clock::now().duration_since(manifest.made));
+        policy.into_iter().chain([format!("made {age} ago ({}) by {}", manifest.made, manifest.by)]).collect()
+    }
+
+    /// What boot loads, and what is pending.
+    fn change_lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("boot loads {}", named(self.state.confirmed))];
+        let pending = self.state.pending.iter().filter(|pending| !has_expired(pending));
+        lines.extend(pending.map(change::pending_sentence));
+        lines
+    }
+
+    fn counter_lines(&self) -> Vec<String> {
+        if self.counters.is_empty() {
+            return Vec::new();
+        }
+        let mut lines = vec![format!("\n{:<40} {:>14} {:>18}", "counted", "packets", "bytes")];
+        let is_flow = |(name, _): &(&String, &Counter)| name.starts_with(FLOW_COUNTER);
+        let (flows, denied): (Vec<_>, Vec<_>) = self.counters.iter().partition(is_flow);
+        lines.extend(denied.into_iter().chain(flows).map(|(name, counter)| {
+            let name = name.strip_prefix(FLOW_COUNTER).unwrap_or(name);
+            format!("{name:<40} {:>14} {:>18}", counter.packets, counter.bytes)
+        }));
+        lines
+    }
+
+    /// The sets that have elements.
+    fn set_lines(&self) -> Vec<String> {
+        let filled: Vec<String> = self
+            .sets
+            .iter()
+            .filter(|(_, elements)| **elements > 0)
+            .map(|(name, elements)| format!("{name:<40} {elements:>14}"))
+            .collect();
+        let head = (!filled.is_empty()).then(|| format!("\n{:<40} {:>14}", "set", "elements"));
+        head.into_iter().chain(filled).collect()
+    }
+
+    fn filter_lines(&self) -> Vec<String> {
+        let OtherFilters { chains, warnings } = &self.others;
+        if chains.is_empty() && warnings.is_empty() {
+            return Vec::new();
+        }
+        let mut lines = vec!["\nother packet filters that see the same packets".to_owned()];
+        lines.extend(chains.iter().map(|(hook, chain)| format!("  {}", preflight::describe(*hook, chain))));
+        lines.extend(warnings.iter().map(|sentence| format!("  {}", warning(sentence))));
+        lines
+    }
+}
+
+/// When DNS answered last.
+fn age_line(kept: &Kept) -> Option<String> {
+    let (answered, age) = (kept.answered?, kept.age?);
+    Some(format!("DNS answered last {} ago ({answered})", duration(age)))
+}
+
+fn name_lines(kept: &Kept) -> Vec<String> {
+    if kept.names.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("\n{:<62} {:>9}  {}", "name", "addresses", "seen")];
+    lines.extend(kept.names.iter().map(|row| {
+        let seen = row.seen.map_or_else(|| "never".to_owned(), |(_, age)| format!("{} ago", duration(age)));
+        format!("{:<62} {:>9}  {seen}", row.name, row.addresses)
+    }));
+    lines
+}
