@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use crate::net::{DomainName, Hook, Rate, Verdict};
 use crate::resolution::Resolution;
 use crate::site::{Covers, Mode, Target};
+use crate::wording::count;
 
 pub use flow::{Addresses, End, Flow, Origin, Part, PartKind, Side, Stage, icmp_types};
 pub use openings::{Extent, Member, MemberKind, Opening};
@@ -94,7 +95,7 @@ impl Denials {
 
 /// Required names that have no address in the resolution, each with the flows that need it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} of the policy's names have no address in the lockfile", .0.len())]
+#[error("{} of the policy without an address in the lockfile", count(.0.len(), "name"))]
 pub struct Unresolved(pub Vec<(DomainName, Vec<String>)>);
 
 impl Resolution {

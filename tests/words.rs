@@ -109,6 +109,115 @@ fn help_is_in_plain_words() {
     assert!(found.is_empty(), "\n{}", lines(&found));
 }
 
+/// Nouns that are counted in messages, in the plural.
+const COUNTED: &[&str] = &[
+    "addresses",
+    "answers",
+    "boxes",
+    "bytes",
+    "chains",
+    "changes",
+    "connections",
+    "differences",
+    "elements",
+    "entries",
+    "events",
+    "files",
+    "flows",
+    "generations",
+    "hosts",
+    "lines",
+    "lists",
+    "lockfiles",
+    "names",
+    "packets",
+    "policies",
+    "prefixes",
+    "probes",
+    "problems",
+    "queries",
+    "questions",
+    "rows",
+    "rules",
+    "servers",
+    "sessions",
+    "sets",
+    "warnings",
+];
+
+/// Words between a number and its noun.
+const BEFORE_NOUNS: &[&str] =
+    &["established", "existing", "live", "more", "new", "of", "old", "oldest", "other", "the"];
+
+/// Where what is in braces is no number that may be 1: the file, and the text from the braces to the noun.
+const NO_NUMBERS: &[(&str, &str)] = &[
+    // A family.
+    ("src/readback/elements.rs", "{} addresses"),
+];
+
+/// A number and a noun in the plural in a format string are `1 addresses` one day: `wording::count` has both.
+#[test]
+fn numbers_have_the_noun_that_agrees() {
+    let mut files = Vec::new();
+    sources("src", &mut files);
+    assert!(files.len() > 100, "only {} files were found", files.len());
+    let mut found = Vec::new();
+    for (name, text) in &files {
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            let hits = hard_coded(line).into_iter().filter(|hit| !NO_NUMBERS.contains(&(name, hit)));
+            found.extend(hits.map(|hit| format!("{name}:{}: `{hit}`: use `wording::count`", number + 1)));
+        }
+    }
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+    let known = |(name, hit): &&(&str, &str)| {
+        files.iter().any(|(other, text)| other == name && text.lines().any(|line| hard_coded(line).contains(hit)))
+    };
+    assert_eq!(NO_NUMBERS.iter().filter(|row| !known(row)).count(), 0, "exceptions that match nothing");
+}
+
+/// Braces of a format string that are followed by a counted noun, with at most two words between them. Constants are no such number.
+fn hard_coded(line: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    for (open, _) in line.match_indices('{') {
+        let Some(close) = line[open..].find('}').map(|at| open + at) else { continue };
+        let inside = &line[open + 1..close];
+        let is_constant = !inside.is_empty() && inside.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+        let is_value = inside.chars().all(|c| c.is_ascii_alphanumeric() || "_.:<>".contains(c));
+        let Some(rest) = line[close + 1..].strip_prefix(' ').filter(|_| is_value && !is_constant) else { continue };
+        let mut end = close + 2;
+        for word in rest.split(' ').take(3) {
+            let letters = word.trim_end_matches(|c: char| !c.is_ascii_alphabetic());
+            if COUNTED.contains(&letters) {
+                found.push(&line[open..end + letters.len()]);
+                break;
+            }
+            if letters.len() != word.len() || !BEFORE_NOUNS.contains(&letters) {
+                break;
+            }
+            end += word.len() + 1;
+        }
+    }
+    found
+}
+
+/// The texts of all Rust files below a folder.
+fn sources(path: &str, files: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap() {
+        let name = format!("{path}/{}", entry.unwrap().file_name().to_str().unwrap());
+        match Path::new(env!("CARGO_MANIFEST_DIR")).join(&name) {
+            full if full.is_dir() => sources(&name, files),
+            full => files.push((name, fs::read_to_string(full).unwrap())),
+        }
+    }
+}
+
+#[test]
+fn numbers_and_their_nouns_are_found() {
+    assert_eq!(hard_coded(r#"format!("{} addresses in {n} other names", a)"#), ["{} addresses", "{n} other names"]);
+    assert_eq!(hard_coded(r#"format!("{:>4} more packets")"#), ["{:>4} more packets"]);
+    assert_eq!(hard_coded(r#"format!("{MAX} rows, {id}: rules, {name} and its rules {x}addresses")"#), [""; 0]);
+}
+
 #[test]
 fn phrases_are_found_in_comments_names_and_across_lines() {
     let found = |text: &str| {

@@ -17,6 +17,7 @@ use crate::net::{Hook, Transport, Verdict};
 use crate::policy::syntax::{Policy, SSH_PORT};
 use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
+use crate::wording::count;
 
 pub(crate) use filters::{OtherFilters, describe, order, other_filters, show_filters};
 
@@ -203,7 +204,8 @@ impl Findings {
                 .map(|opening| format!("an established connection could not be opened again: {opening}")),
         );
         if let Some(more) = openings.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
-            self.warnings.push(format!("{more} more established connections could not be opened again"));
+            let connections = count(more, "more established connection");
+            self.warnings.push(format!("{connections} could not be opened again"));
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::host::generations::PolicyFacts;
 use crate::host::streams::STREAM;
 use crate::net::PrefixSet;
 use crate::source::{Source, Span};
+use crate::wording::{count, for_number};
 
 /// A longer line is not shown, only its position.
 const MAX_LINE: usize = 400;
@@ -72,7 +73,8 @@ pub(crate) fn diagnostics(source: &Source, diagnostics: &[Diagnostic]) {
         show_diagnostic(source, diagnostic);
     }
     if let Some(more) = diagnostics.len().checked_sub(MAX_DIAGNOSTICS).filter(|more| *more > 0) {
-        error(&format!("{more} more problems in `{}` are not shown", source.name));
+        let (problems, are) = (count(more, "more problem"), for_number(more, "is", "are"));
+        error(&format!("{problems} in `{}` {are} not shown", source.name));
     }
 }
 

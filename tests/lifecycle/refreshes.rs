@@ -76,6 +76,22 @@ fn where_dns_fails_everything_stays() {
 }
 
 #[test]
+fn where_dns_cannot_be_reached_there_is_one_line_for_each_server() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    // Nothing listens there.
+    let servers = "--server 127.0.0.1:1 --server 127.0.0.2:1";
+    for verb in ["refresh policy.yaml", "apply policy.yaml --resolve", "apply policy.yaml --resolve --dry-run"] {
+        let said = host.edgeward(&format!("{verb} {servers}")).ends(3).said();
+        let lines = |text: &str| said.lines().filter(|line| line.contains(text)).count();
+        let counts = ["no DNS server answered:", "127.0.0.1:1: ", "127.0.0.2:1: ", "lock.yaml` stay"].map(lines);
+        assert_eq!(counts, [1; 4], "{verb}: {said}");
+        assert!(!said.contains(MIRROR) && !said.contains("ntp1.aliyun.com"), "{verb}: {said}");
+    }
+}
+
+#[test]
 fn where_one_name_fails_the_others_are_updated() {
     need_namespaces!();
     let host = Host::new();

@@ -23,7 +23,7 @@ use crate::host::{files, streams};
 use crate::net::{DomainName, Family, parse_address};
 use crate::report::{DocumentVersion, duration};
 use crate::resolution::{self, Answer, Change, Question, Reply, Resolution, Summary};
-use crate::wording::count;
+use crate::wording::{count, for_number};
 
 const DNS_PORT: u16 = 53;
 /// Queries in flight at once: enough to hide the latency, few enough for a small server.
@@ -179,7 +179,7 @@ fn warn_of_bounds(summary: &Summary, bound: usize) {
     for (name, change) in summary.iter().filter(|(_, change)| !change.dropped.is_empty()) {
         let dropped = match change.dropped.len() {
             1 => "the oldest address is dropped".to_owned(),
-            count => format!("the {count} oldest addresses are dropped"),
+            number => format!("the {} are dropped", count(number, "oldest address")),
         };
         render::warning(&format!("{name} has more addresses than `resolve.max-gathered` permits ({bound}); {dropped}"));
     }
@@ -211,10 +211,10 @@ fn ask(
     };
     let resolver = Hickory::new(settings).map_err(Failure::system)?;
     let on_terminal = std::io::stderr().is_terminal();
-    let total = questions.len();
+    let total = count(questions.len(), "question");
     let answers = resolver.ask_noting(questions, &mut |done| {
         if on_terminal {
-            anstream::eprint!("\r{done} of {total} questions answered");
+            anstream::eprint!("\r{done} of {total} answered");
         }
     });
     if on_terminal {
@@ -341,18 +341,14 @@ fn age(name: &DomainName, change: &Change, new: &Resolution, now: Timestamp) -> 
     let stale = change
         .stale_at
         .map_or_else(String::new, |stale| format!(", stale at {stale} (in {})", duration(stale.duration_since(now))));
-    let count = match change.lingering.len() {
-        1 => "1 address stays".to_owned(),
-        count => format!("{count} addresses stay"),
-    };
-    format!("{count}, seen {age} ago{stale}")
+    let staying = change.lingering.len();
+    format!("{} {}, seen {age} ago{stale}", count(staying, "address"), for_number(staying, "stays", "stay"))
 }
 
 /// What DNS answered for a name, both families in one line.
 fn outcome(change: &Change) -> String {
     let word = |reply: &Reply| match reply {
-        Reply::Addresses { addresses, .. } if addresses.len() == 1 => "1 address".to_owned(),
-        Reply::Addresses { addresses, .. } => format!("{} addresses", addresses.len()),
+        Reply::Addresses { addresses, .. } => count(addresses.len(), "address"),
         Reply::NoData => "no data".to_owned(),
         Reply::NxDomain => "no such name".to_owned(),
         Reply::ServFail => "the server failed".to_owned(),
@@ -388,12 +384,13 @@ fn text(summary: &Summary, new: &Resolution, now: Timestamp, offline: bool) -> S
             text.extend(addresses.iter().map(|address| format!("  {mark} {address}{} {word}\n", ttl(address))));
         }
         if !change.dropped.is_empty() {
-            let count = change.dropped.len();
-            text.push_str(&format!("  - {count} of the oldest dropped: more than `resolve.max-gathered`\n"));
+            let dropped = count(change.dropped.len(), "address");
+            text.push_str(&format!("  - {dropped} dropped, the oldest: more than `resolve.max-gathered`\n"));
         }
         text.extend(change.refused.iter().map(|(address, why)| format!("  ! {address} refused: {why}\n")));
-        text.extend(change.too_many.iter().map(|count| {
-            format!("  ! {count} addresses in one answer, refused; `resolve.max-addresses` permits more\n")
+        text.extend(change.too_many.iter().map(|number| {
+            let addresses = count(*number, "address");
+            format!("  ! {addresses} in one answer, refused; `resolve.max-addresses` permits more\n")
         }));
     }
     text

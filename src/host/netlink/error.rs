@@ -4,6 +4,7 @@ use std::io;
 
 use crate::net::Prefix;
 use crate::ruleset::TABLE;
+use crate::wording::count;
 
 /// Why sets could not be changed or read.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +46,9 @@ pub enum NetlinkError {
     ///
     /// Only CAP_NET_ADMIN outside of user namespaces lifts the limit. The change is not split, because the sets may be in use.
     #[error(
-        "the change takes {bytes} bytes, but this process may send {limit} at once; run as root outside of user \
-         namespaces, or raise net.core.wmem_max; nothing was changed"
+        "the change takes {}, but this process may send {limit} at once; run as root outside of user namespaces, or \
+         raise net.core.wmem_max; nothing was changed",
+        count(*.bytes, "byte")
     )]
     TooLarge {
         /// The size of the change.
