@@ -78,7 +78,7 @@ struct Status {
 }
 
 /// A status with what it means.
-struct Judged<'a> {
+struct Checked<'a> {
     status: &'a Status,
     /// The policy in force; `None` if there is none, or if it cannot be read.
     kept: Option<&'a Kept>,
@@ -104,12 +104,12 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         Err(failure) => (None, Some(failure)),
     };
     let attention = attention::of(&status, kept.as_ref());
-    let judged = Judged { status: &status, kept: kept.as_ref(), attention };
+    let checked = Checked { status: &status, kept: kept.as_ref(), attention };
     render::output(&match (arguments.format, arguments.check) {
-        (ListFormat::Json, _) => render::document(&judged.document())?,
-        (ListFormat::Text, false) => judged.text(),
+        (ListFormat::Json, _) => render::document(&checked.document())?,
+        (ListFormat::Text, false) => checked.text(),
         // Nothing is said to be well that is not known.
-        (ListFormat::Text, true) => judged.check_text(unknown.is_none()),
+        (ListFormat::Text, true) => checked.check_text(unknown.is_none()),
     })?;
     match (unknown, arguments.check) {
         (Some(failure), true) => Err(failure),
@@ -117,7 +117,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
             render::failure(&failure);
             Ok(())
         }
-        (None, true) if !judged.attention.is_empty() => Err(Failure::different()),
+        (None, true) if !checked.attention.is_empty() => Err(Failure::different()),
         (None, _) => Ok(()),
     }
 }

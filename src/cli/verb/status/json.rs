@@ -1,7 +1,7 @@
 //! The status for programs.
 
 use super::kept::Kept;
-use super::{Judged, Status};
+use super::{Checked, Status};
 use crate::cli::disk::Part;
 use crate::cli::document::{
     ChainDocument, CounterDocument, DiskDocument, LockfileDocument, NameAgeDocument, PendingDocument, PolicyDocument,
@@ -13,7 +13,7 @@ use crate::net::Hook;
 use crate::nft::{CHAIN_POLICIES, NETFILTER_HOOKS, TABLE_FAMILIES};
 use crate::report::DocumentVersion;
 
-impl Judged<'_> {
+impl Checked<'_> {
     pub(super) fn document(&self) -> StatusDocument<'_> {
         let Status { state, current, manifest, table, deep, sets, counters, others } = self.status;
         let manifest = manifest.as_ref();

@@ -54,7 +54,7 @@ impl Kept {
                 "what generation {number} was made from cannot be read, so its age is not known; apply the policy again"
             )
         };
-        // Whatever is wrong with it, it is no mistake of the user.
+        // It is no mistake of the user.
         let kept = kept_or_chosen_catalog(store, facts, catalog)
             .and_then(|catalog| kept_policy(store, number, facts, &catalog))
             .map_err(|failure| failure.at(Exit::System).with(damaged()))?;

@@ -1,7 +1,7 @@
 //! The status for people.
 
 use super::kept::Kept;
-use super::{Judged, Status};
+use super::{Checked, Status};
 use crate::cli::document::{StatusCheck, TableState};
 use crate::cli::preflight::{self, OtherFilters};
 use crate::cli::{change, render};
@@ -15,7 +15,7 @@ fn warning(sentence: &str) -> String {
     format!("{} {sentence}", render::red("warning:"))
 }
 
-impl Judged<'_> {
+impl Checked<'_> {
     pub(super) fn text(&self) -> String {
         let mut lines = self.status.table_lines();
         // That nothing was ever applied is said already.
