@@ -2,6 +2,7 @@
 
 mod changes;
 mod consequences;
+mod plan;
 mod show;
 mod stances;
 
@@ -18,11 +19,13 @@ use crate::intent::{Declared, Intent};
 use crate::live::Live;
 use crate::lower::lower;
 use crate::resolution::Resolution;
-use crate::ruleset::{Difference, Ruleset, TABLE, differences};
+use crate::ruleset::{Difference, Ruleset, TABLE};
 use crate::source::Source;
 
 pub(crate) use changes::changes;
-pub(crate) use consequences::Consequences;
+pub(crate) use consequences::{Consequences, MAX_PLAN_BOXES};
+pub(crate) use plan::After;
+use stances::{Stances, compared};
 
 /// What caused a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -189,15 +192,32 @@ impl Comparison {
 
     /// What becomes allowed and denied, regardless of the causes.
     pub(crate) fn consequences(&self) -> Consequences {
-        let last = self.steps.last().map_or(&self.first, |(_, ruleset)| ruleset);
-        Consequences::of(&self.first, last)
+        Consequences::of(&self.first, self.last())
     }
 
-    /// The packets that are treated differently, for each step.
-    pub(crate) fn differences(&self) -> Vec<Difference> {
+    /// The ruleset of the policy.
+    fn last(&self) -> &Ruleset {
+        self.steps.last().map_or(&self.first, |(_, ruleset)| ruleset)
+    }
+
+    fn stances(&self) -> Stances {
+        Stances::of(&self.first, self.last())
+    }
+
+    /// Whether no packet is treated differently, and none would be if both were enforced.
+    pub(crate) fn is_same(&self, differences: &[Difference]) -> bool {
+        let stances = self.stances();
+        differences.is_empty() && stances.before == stances.after
+    }
+
+    /// The packets that are treated differently, for each step; what is in audit mode as if it were enforced, and what
+    /// is really allowed or denied where the mode changes.
+    pub(crate) fn differences(&self, new: &BoundPolicy) -> Vec<Difference> {
         let versions: Vec<&Ruleset> =
             [&self.first].into_iter().chain(self.steps.iter().map(|(_, ruleset)| ruleset)).collect();
-        differences(&versions)
+        let last = self.steps.len();
+        let old = self.policy.as_ref().unwrap_or(new);
+        compared(&versions, |index, hook| if index == last { new } else { old }.resolved.denials.at(hook))
     }
 }
 

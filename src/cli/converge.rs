@@ -10,21 +10,19 @@ use anyhow::anyhow;
 
 use crate::catalog::Catalog;
 use crate::cli::change::Report;
-use crate::cli::comparison::{Comparison, Consequences};
+use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
 use crate::cli::failure::{Check, Failure};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
-use crate::diag::Problems;
 use crate::emit;
-use crate::host::generations::{Generation, LOCKFILE, MadeBy, Record, State, Store, rules_digest};
+use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
 use crate::host::kernel::Kernel;
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
-use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
 use crate::source::Source;
 
@@ -71,31 +69,13 @@ impl Convergence<'_> {
         self.base.map_or(&self.policy.loaded.path, |base| &base.facts.path)
     }
 
-    /// Checks what the rules would deny. If only addresses change, what the rules in force deny already was decided when
-    /// they were applied: `--force` holds for refreshes, and for the unit that applies the same policy at boot.
-    fn preflight(&self, ruleset: &Ruleset, in_force: &Ruleset, known: Option<&Resolution>) -> Findings {
+    fn preflight(&self, ruleset: &Ruleset) -> Findings {
         let BoundPolicy { loaded, resolution, .. } = self.policy;
         let policy = GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution };
-        match known {
+        match self.base {
             None => preflight::check(ruleset, Some(&policy)),
-            Some(known) => preflight::check_refresh(ruleset, &policy, in_force, known),
+            Some(base) => preflight::check_refresh(ruleset, &policy, &base.ruleset, &base.resolution),
         }
-    }
-
-    /// The answers of the generation in force, if it has the same policy, catalog and lists as the new one.
-    fn known_answers(&self, store: &Store, state: &State, new: &Record) -> Option<Resolution> {
-        if let Some(base) = self.base {
-            return Some(base.resolution.clone());
-        }
-        let (number, loaded) = (state.current?, &self.policy.loaded);
-        if new.inputs.is_none() || state.generations.get(&number)?.inputs != new.inputs {
-            return None;
-        }
-        if loaded.intent.names().is_empty() {
-            return Some(Resolution::default());
-        }
-        let source = store.text(number, LOCKFILE).ok()?;
-        Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default())
     }
 
     /// The dry run: shows what would change and what would refuse the change.
@@ -106,24 +86,30 @@ impl Convergence<'_> {
         let Proved { ruleset, text, rules } = self.compile()?;
         let mut kernel = self.kernel.kernel();
         let comparison = Comparison::with_kernel(&store, &mut kernel, self.catalog, self.policy, &ruleset)?;
-        let differences = comparison.differences();
-        report.differ(&comparison.consequences());
-        report.say(&comparison.text(&differences, self.policy))?;
+        let differences = comparison.differences(self.policy);
+        if report.is_json() {
+            report.differ(&comparison.consequences());
+        }
+        let [body, totals] = comparison.parts(&differences, self.policy, MAX_PLAN_BOXES);
+        report.say(&body)?;
         let generation = self.generation(text, rules.clone(), records.next_number());
-        let live = kernel.table()?.map(Live);
-        let is_in_force = is_in_force(&store, &records, &ruleset, &generation) && means(live.as_ref(), Some(&ruleset));
+        let is_in_force = is_in_force(&store, &records, &ruleset, &generation)
+            && means(kernel.table()?.map(Live).as_ref(), Some(&ruleset));
         let has_new_deadline = records.pending.is_some() && self.guard.confirm_within.is_some();
         report.changed(!is_in_force || has_new_deadline || needs_recovery(&records));
-        if let Some(pending) = &records.pending {
-            render::note(&change::pending_sentence(pending));
-        }
-        let in_force = live.as_ref().map(Live::meaning).unwrap_or_default();
-        let new = Record::of(&generation.manifest, rules);
-        let known = self.known_answers(&store, &records, &new);
-        let findings = self.preflight(&ruleset, &in_force, known.as_ref());
+        let findings = self.preflight(&ruleset);
         preflight::show_filters(&preflight::other_filters(&ruleset));
-        preflight::enforce(&findings, self.guard.force)?;
-        self.refuse_undone(&records, &new)
+        let checked = preflight::enforce(&findings, self.guard.force)
+            .and_then(|()| self.refuse_undone(&records, &Record::of(&generation.manifest, rules)));
+        // The totals stand last, where a reader looks first; only a refusal comes after them.
+        report.say(&totals)?;
+        let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
+        let next = (checked.is_ok() && !is_in_force).then(|| {
+            let path = self.path().display();
+            format!("nothing was changed; `edgeward apply {path} --confirm-within 2m` puts it into force\n")
+        });
+        pending.into_iter().chain(next).try_for_each(|line| report.say(&line))?;
+        checked
     }
 
     /// Brings the kernel to the policy.
@@ -150,21 +136,18 @@ impl Convergence<'_> {
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {
             return self.settle(&mut rollout, &state, &generation, report);
         }
-        let new = Record::of(&generation.manifest, rules);
         if confirm_within.is_none() {
-            self.refuse_undone(&state, &new)?;
+            self.refuse_undone(&state, &Record::of(&generation.manifest, rules))?;
         }
-        let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let first = Ruleset::default();
-        let in_force = before.as_ref().unwrap_or(&first);
-        let known = self.known_answers(store, &state, &new);
-        preflight::enforce(&self.preflight(&ruleset, in_force, known.as_ref()), force)?;
+        preflight::enforce(&self.preflight(&ruleset), force)?;
         // The timer of `refresh` would repeat it every few minutes.
         if self.base.is_none() {
             preflight::show_filters(&preflight::other_filters(&ruleset));
         }
         let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
-        let consequences = || Consequences::of(in_force, &ruleset);
+        let before = state.current.map(|number| store.ruleset(number)).transpose()?;
+        let first = Ruleset::default();
+        let consequences = || Consequences::of(before.as_ref().unwrap_or(&first), &ruleset);
         let (consequences, applied) =
             in_parallel(consequences, || rollout.apply(&state, generation, &ruleset, options));
         let (state, outcome) = applied?;

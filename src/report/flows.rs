@@ -1,10 +1,12 @@
 //! The list that a firewall team asks for: every conversation that is open, with both ends. `docs/flows.md` has the
 //! formats.
 
+mod brief;
 mod json;
 mod people;
 mod sheet;
 
+pub use brief::brief;
 pub use json::FlowsDocument;
 
 use super::because::Evidence;

@@ -51,7 +51,7 @@ fn the_same_again_changes_nothing_and_says_so() {
 fn a_dry_run_says_what_would_come_and_leaves_everything() {
     need_namespaces!();
     let host = Host::new();
-    host.edgeward("apply policy.yaml --dry-run").ends(0).says(&["newly denied"]);
+    host.edgeward("apply policy.yaml --dry-run").ends(0).says(&["from now on all is denied but:", "ssh"]);
     assert!(!host.has_table() && host.records().is_empty());
     host.edgeward("apply policy.yaml").ends(0);
     let before = (host.handles(), host.records());

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::show::{MAX_PLAN_BOXES, group_lines, title};
+use super::plan::{After, Counts, Plan};
 use super::stances::{Stances, compared};
 use crate::cli::document::DifferenceDocument;
-use crate::cli::render;
 use crate::net::{Hook, Verdict};
 use crate::ruleset::{Difference, Effect, Ruleset, Stance};
 
+/// A plan shows up to so many boxes of a flow.
+pub(crate) const MAX_PLAN_BOXES: usize = 10;
 /// A summary names up to so many flows of each kind.
 const MAX_FLOWS: usize = 20;
 
@@ -21,6 +22,7 @@ const MAX_FLOWS: usize = 20;
 pub(crate) struct Consequences {
     stances: Stances,
     is_gateway: bool,
+    counts: Counts,
     /// Those that are allowed, then those that are denied.
     differences: Vec<Difference>,
 }
@@ -43,11 +45,10 @@ impl Consequences {
         let mut differences = compared(&[before, after], |_, _| Verdict::Drop);
         differences.retain(|difference| matches!(difference.effect, Effect::Allowed | Effect::Denied));
         let is_gateway = [before, after].iter().any(|ruleset| ruleset.base_chain(Hook::Forward).is_some());
-        Self { stances: Stances::of(before, after), is_gateway, differences }
+        Self { stances: Stances::of(before, after), is_gateway, counts: Counts::of(before, after), differences }
     }
 
     /// Whether nothing is newly allowed or denied, and the mode is the same.
-    #[allow(dead_code, reason = "the JSON of verbs that change rules needs it")]
     pub(crate) fn is_none(&self) -> bool {
         self.differences.is_empty() && self.stances.before == self.stances.after
     }
@@ -104,31 +105,22 @@ impl Consequences {
         }
     }
 
-    /// The consequences as lines of text for people. Lists are cut short, and say so.
-    pub(crate) fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let mut last = None;
-        for difference in &self.differences {
-            if last != Some(difference.effect) {
-                lines.push(render::bold(title(difference.effect)));
-                last = Some(difference.effect);
-            }
-            if difference.flow.is_none() && self.stances.is_everything_else(difference.effect) {
-                lines.push(format!("  {}", self.other_packets(difference.effect)));
-            } else {
-                lines.extend(group_lines(difference, "", MAX_PLAN_BOXES));
-            }
+    /// The consequences as text for people, in two parts: at most 200 lines, and the totals.
+    pub(crate) fn parts(&self, after: After<'_>) -> [String; 2] {
+        let plan = Plan {
+            stances: self.stances,
+            differences: &self.differences,
+            counts: self.counts,
+            max_boxes: MAX_PLAN_BOXES,
+            cause: &|_| String::new(),
+            origin: &|_| String::new(),
+        };
+        match self.is_none() {
+            true => ["no packet is treated differently\n".to_owned(), plan.totals(after)],
+            false => [plan.body(after), plan.totals(after)],
         }
-        if lines.is_empty() {
-            lines.push("no packet is treated differently".to_owned());
-        }
-        lines.extend(self.stances.has_audit().then(|| AUDIT.to_owned()));
-        lines
     }
 }
-
-/// What is said of rules in audit mode.
-const AUDIT: &str = "mode is audit: nothing is denied; this is what enforcing it would do";
 
 impl Summary {
     /// The summary as one line: `newly allowed: ssh; newly denied: all other packets`.

@@ -1,6 +1,7 @@
 //! A comparison as text, as JSON and as a unified diff.
 
 use super::Comparison;
+use super::plan::{After, Counts, Plan};
 use crate::cli::context::{BoundPolicy, LoadedPolicy};
 use crate::cli::document::{BoxDocument, CausedDocument, DiffDocument, PacketDocument};
 use crate::cli::render;
@@ -8,42 +9,43 @@ use crate::diag::legible;
 use crate::intent::Origin;
 use crate::net::Packet;
 use crate::report::{DocumentVersion, place};
-use crate::ruleset::{Difference, Effect};
+use crate::ruleset::{Difference, Effect, Stance};
 
 /// The text shows up to so many boxes of a flow; JSON has all.
 const MAX_SHOWN_BOXES: usize = 50;
-/// A plan shows up to so many boxes of a flow.
-pub(super) const MAX_PLAN_BOXES: usize = 10;
 
 impl Comparison {
-    /// The packets that are treated differently, for people.
+    /// The packets that are treated differently, for people: at most 200 lines, then the totals.
     pub(crate) fn text(&self, differences: &[Difference], new: &BoundPolicy) -> String {
+        let [body, totals] = self.parts(differences, new, MAX_SHOWN_BOXES);
+        format!("{body}{totals}")
+    }
+
+    /// The text in two parts: what is different, and the totals.
+    pub(crate) fn parts(&self, differences: &[Difference], new: &BoundPolicy, max_boxes: usize) -> [String; 2] {
         let names = format!("`{}` against `{}`", legible(&new.loaded.source.name), legible(&self.name));
-        if differences.is_empty() {
+        let stances = self.stances();
+        if self.is_same(differences) {
             let [before, after] = &self.texts;
             let result = match before == after {
                 true => "no difference",
                 false => "no packet is treated differently; only the text differs (`--format nft` shows it)",
             };
-            return format!("{names}: {result}\n");
+            return [format!("{names}: {result}\n"), String::new()];
         }
-        let mut lines = vec![format!("{names}: packets are treated differently")];
-        let mut last = None;
-        for difference in differences {
-            let (cause, _) = self.steps[difference.step];
-            if last != Some((difference.effect, cause)) {
-                lines.push(format!("\n{} ({})", render::bold(title(difference.effect)), cause.sentence()));
-                last = Some((difference.effect, cause));
-            }
-            lines.extend(self.difference_lines(difference, new));
-        }
-        lines.join("\n") + "\n"
-    }
-
-    /// The flow of a difference with its origin, its packets, and an example.
-    fn difference_lines(&self, difference: &Difference, new: &BoundPolicy) -> Vec<String> {
-        let origin = self.origin(difference, new).map(|place| format!(" ({place})")).unwrap_or_default();
-        group_lines(difference, &origin, MAX_SHOWN_BOXES)
+        let plan = Plan {
+            stances,
+            differences,
+            counts: Counts::of(&self.first, self.last()),
+            max_boxes,
+            cause: &|difference| format!(" ({})", self.steps[difference.step].0.sentence()),
+            origin: &|difference| self.origin(difference, new).map(|place| format!(" ({place})")).unwrap_or_default(),
+        };
+        let after = After { ruleset: self.last(), policy: Some((&new.loaded.intent, &new.resolution)) };
+        let accepting = if stances.before == Stance::Open { ", where every packet is accepted" } else { "" };
+        let are = if stances.are_real() { "are" } else { "would be" };
+        let body = format!("{names}{accepting}: packets {are} treated differently\n\n{}", plan.body(after));
+        [body, format!("\n{}", plan.totals(after))]
     }
 
     /// Where the packets of a difference come from: the policy that permits them, or did.
@@ -68,7 +70,7 @@ impl Comparison {
             version: DocumentVersion,
             policy: &new.loaded.source.name,
             against: &self.name,
-            same_packets: differences.is_empty(),
+            same_packets: self.is_same(differences),
             same_text: before == after,
             differences: differences.iter().map(row).collect(),
         }
@@ -96,34 +98,6 @@ fn origin_of(policy: &BoundPolicy, flow: &str, packet: &Packet) -> Option<String
     let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
     let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
     Some(place(source, written.or_else(row)?))
-}
-
-/// The flow of a difference, its packets, and an example.
-pub(super) fn group_lines(difference: &Difference, origin: &str, max_boxes: usize) -> Vec<String> {
-    let mut lines = vec![format!("  {}{origin}", difference.flow.as_deref().unwrap_or("no flow"))];
-    let sign = match difference.effect {
-        Effect::Allowed => render::green("+"),
-        Effect::Denied => render::red("-"),
-        _ => "~".to_owned(),
-    };
-    lines.extend(difference.boxes.iter().take(max_boxes).map(|one| format!("    {sign} {one}")));
-    if let Some(more) = difference.boxes.len().checked_sub(max_boxes).filter(|more| *more > 0) {
-        lines.push(format!("    and {more} more; `edgeward diff --format json` has all"));
-    }
-    lines.push(format!("      such as {}", difference.example));
-    lines
-}
-
-/// The effect in words.
-pub(super) fn title(effect: Effect) -> &'static str {
-    match effect {
-        Effect::Allowed => "newly allowed",
-        Effect::Denied => "newly denied",
-        Effect::Silenced => "dropped, no longer rejected",
-        Effect::Answered => "rejected, no longer dropped",
-        Effect::Untracked => "no longer tracked by conntrack",
-        Effect::Tracked => "tracked by conntrack now",
-    }
 }
 
 fn effect_word(effect: Effect) -> &'static str {

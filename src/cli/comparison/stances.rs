@@ -17,9 +17,9 @@ impl Stances {
         Self { before: before.stance(), after: after.stance() }
     }
 
-    /// Whether a policy in audit mode takes part, so that something is compared as if it were enforced.
-    pub(super) fn has_audit(self) -> bool {
-        self.before == Stance::Audit || self.after == Stance::Audit
+    /// Whether either side denies packets; otherwise nothing differs unless it is enforced.
+    pub(super) fn are_real(self) -> bool {
+        self.before == Stance::Enforce || self.after == Stance::Enforce
     }
 
     /// Whether every packet is denied from now on but for what flows permit: an allowlist begins.

@@ -21,7 +21,8 @@ pub(crate) struct Base {
     pub(crate) facts: PolicyFacts,
     /// The catalog that it was compiled with.
     pub(crate) catalog: Catalog,
-    ruleset: Ruleset,
+    /// Its rules.
+    pub(super) ruleset: Ruleset,
     rules: String,
     /// Its answers.
     pub(super) resolution: Resolution,

@@ -83,13 +83,13 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     if let Some((emitted, stored)) = stored {
         comparison = comparison.with_stored_text(&emitted, stored);
     }
-    let differences = comparison.differences();
+    let differences = comparison.differences(&policy);
     render::output(&match arguments.format {
         DiffFormat::Text => comparison.text(&differences, &policy),
         DiffFormat::Json => render::document(&comparison.document(&differences, &policy))?,
         DiffFormat::Nft => comparison.unified(&policy),
     })?;
-    if differences.is_empty() { Ok(()) } else { Err(Failure::different()) }
+    if comparison.is_same(&differences) { Ok(()) } else { Err(Failure::different()) }
 }
 
 /// The generation that a word of the command line names: a number. A file of that name is `./7`.

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 
 use crate::cli::change::{self, Report};
-use crate::cli::comparison::Consequences;
+use crate::cli::comparison::{After, Consequences};
 use crate::cli::context::{
     GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
 };
@@ -83,11 +83,18 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     if arguments.dry_run {
         let destination = destination(&state, arguments.generation)?;
         report.changed(needs_recovery(&state) || !destination.is_in_force(&state));
-        show(&store, &state, &destination, report)?;
-        return match destination {
+        let kept = destination.policy(&store, folder)?;
+        let [body, totals] = plan(&store, &state, &destination, kept.as_ref(), report)?;
+        report.say(&body)?;
+        let checked = match destination {
             Destination::Undo(_) => Ok(()),
-            Destination::Generation(number) => check(&store, number, arguments, folder).map(drop),
+            Destination::Generation(number) => check(&store, number, arguments, kept.as_ref()).map(drop),
         };
+        // The totals stand last, where a reader looks first; only a refusal comes after them.
+        report.say(&totals)?;
+        checked?;
+        let number = arguments.generation.map(|number| format!(" {number}")).unwrap_or_default();
+        return report.say(&format!("nothing was changed; `edgeward rollback{number}` does it\n"));
     }
     let mut kernel = arguments.kernel.kernel();
     let mut rollout = change::rollout(&store, &mut kernel);
@@ -97,7 +104,9 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         return report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
     }
     // The terminal may be gone already: that does not stop a rollback.
-    let shown = show(&store, &state, &destination, report);
+    let kept = destination.policy(&store, folder)?;
+    let shown = plan(&store, &state, &destination, kept.as_ref(), report);
+    let shown = shown.and_then(|[body, totals]| report.say(&format!("{body}{totals}")));
     match destination {
         // No preflight: the deadline would do the same.
         Destination::Undo(_) => {
@@ -109,7 +118,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
         }
         Destination::Generation(number) => {
-            let options = check(&store, number, arguments, folder)?;
+            let options = check(&store, number, arguments, kept.as_ref())?;
             let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
             change::show_notices(&outcome);
             change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome)?;
@@ -118,7 +127,28 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     shown
 }
 
+/// A generation's policy with its answers.
+type KeptPolicy = (LoadedPolicy, Resolution);
+
 impl Destination {
+    /// The generation that it leads to; `None` for no table.
+    fn number(&self) -> Option<u64> {
+        match *self {
+            Destination::Undo(back_to) => back_to,
+            Destination::Generation(number) => Some(number),
+        }
+    }
+
+    /// The policy of the generation that it leads to, if there is one that can be read. To undo a change, it is needed
+    /// for the plan alone, so problems with it are no reason not to.
+    fn policy(&self, store: &Store, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
+        match *self {
+            Destination::Generation(number) => policy_of(store, number, folder),
+            Destination::Undo(None) => Ok(None),
+            Destination::Undo(Some(number)) => Ok(read_policy(store, number, folder).ok().flatten()),
+        }
+    }
+
     /// Whether there is nothing to do.
     fn is_in_force(&self, state: &State) -> bool {
         matches!(self, Self::Generation(number) if state.current == Some(*number) && state.pending.is_none())
@@ -151,40 +181,41 @@ fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failur
     })
 }
 
-/// Shows what the rollback opens and closes, compared with the generation in force.
-fn show(store: &Store, state: &State, destination: &Destination, report: &mut Report) -> Result<(), Failure> {
-    let to = match *destination {
-        Destination::Undo(back_to) => back_to,
-        Destination::Generation(number) => Some(number),
-    };
-    let title = format!("from {} to {}", named(state.current), named(to));
+/// What the rollback opens and closes, compared with the generation in force: the plan, and its totals.
+fn plan(
+    store: &Store,
+    state: &State,
+    destination: &Destination,
+    kept: Option<&KeptPolicy>,
+    report: &mut Report,
+) -> Result<[String; 2], Failure> {
+    let to = destination.number();
+    let title = format!("from {} to {}:\n", named(state.current), named(to));
     let ruleset = |number: Option<u64>| number.map_or_else(|| Ok(Ruleset::default()), |number| store.ruleset(number));
-    if report.is_json() {
-        if let (Ok(before), Ok(after)) = (ruleset(state.current), ruleset(to)) {
-            report.differ(&Consequences::of(&before, &after));
-        }
-        return Ok(());
-    }
-    let consequences = match (to, ruleset(state.current), ruleset(to)) {
-        (None, ..) => "every packet is accepted\n".to_owned(),
-        (_, Ok(before), Ok(after)) => Consequences::of(&before, &after).lines().join("\n") + "\n",
+    let (before, after) = match (ruleset(state.current), ruleset(to)) {
+        (Ok(before), Ok(after)) => (before, after),
         // Damage of the generation in force is no reason to stay there.
-        (_, Err(error), _) => format!("what changes is not known: {error}\n"),
-        (.., Err(error)) => return Err(error.into()),
+        (Err(error), _) => return Ok([title, format!("what changes is not known: {error}\n")]),
+        (_, Err(error)) => return Err(error.into()),
     };
-    report.say(&format!("{title}:\n{consequences}"))
+    let consequences = Consequences::of(&before, &after);
+    report.differ(&consequences);
+    let policy = kept.map(|(loaded, resolution)| (&loaded.intent, resolution));
+    let [body, totals] = consequences.parts(After { ruleset: &after, policy });
+    Ok([title + &body + "\n", totals])
 }
 
 /// Checks whether a generation would cut off connections that must not be; returns how to go back to it.
-fn check(store: &Store, number: u64, arguments: &Arguments, folder: Option<&Path>) -> Result<ChangeOptions, Failure> {
+fn check(
+    store: &Store,
+    number: u64,
+    arguments: &Arguments,
+    kept: Option<&KeptPolicy>,
+) -> Result<ChangeOptions, Failure> {
     let GuardArguments { confirm_within, force } = arguments.guard;
     let ruleset = store.ruleset(number)?;
-    let kept = policy_of(store, number, folder)?;
-    let guarded = kept.as_ref().map(|(loaded, resolution)| GuardedPolicy {
-        policy: &loaded.policy,
-        intent: &loaded.intent,
-        resolution,
-    });
+    let guarded =
+        kept.map(|(loaded, resolution)| GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution });
     preflight::enforce(&preflight::check(&ruleset, guarded.as_ref()), force)?;
     let ssh_port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
     Ok(ChangeOptions { confirm_within, force, ssh_port })
@@ -197,12 +228,13 @@ fn in_force(state: &State) -> String {
     }
 }
 
-/// The policy of a generation, for the preflight; `None` if it has no policy, or one that this version does not accept.
-fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
-    let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
-    let kept =
-        kept_or_chosen_catalog(store, &facts, folder).and_then(|catalog| kept_policy(store, number, &facts, &catalog));
-    let kept = kept.unwrap_or_else(|problems| {
+/// The policy of a generation, for the plan and the preflight; `None` if it has no policy, or one that this version does
+/// not accept.
+fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
+    if store.manifest(number)?.policy.is_none() {
+        return Ok(None);
+    }
+    let kept = read_policy(store, number, folder).unwrap_or_else(|problems| {
         render::failure(&problems);
         None
     });
@@ -210,4 +242,9 @@ fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option
         render::warning("this version does not accept the generation's policy: only live sessions were checked");
     }
     Ok(kept)
+}
+
+fn read_policy(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
+    let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
+    kept_policy(store, number, &facts, &kept_or_chosen_catalog(store, &facts, folder)?)
 }

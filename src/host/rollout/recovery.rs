@@ -2,7 +2,7 @@
 
 use super::{Rollout, RolloutError, holds, recall};
 use crate::host::clock::Moment;
-use crate::host::generations::{Generation, State, StoreError, Why, named};
+use crate::host::generations::{Generation, Note, State, StoreError, Why, named};
 use crate::host::kernel::KernelError;
 use crate::host::prime::only_tracks;
 use crate::host::transition::Transition;
@@ -18,7 +18,7 @@ impl Rollout<'_> {
     /// The records or the kernel cannot be read; nothing has changed.
     pub fn recover(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
         // What the user says is about the change that follows.
-        let note = std::mem::take(&mut self.note);
+        let note = std::mem::replace(&mut self.note, Note::default());
         let recovered = self.recover_records(force);
         self.note = note;
         let (state, mut notes) = recovered?;
