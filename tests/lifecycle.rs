@@ -13,6 +13,8 @@ mod support;
 mod applied;
 #[path = "lifecycle/back.rs"]
 mod back;
+#[path = "lifecycle/events.rs"]
+mod events;
 #[path = "lifecycle/failures.rs"]
 mod failures;
 #[path = "lifecycle/generations.rs"]

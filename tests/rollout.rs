@@ -56,7 +56,7 @@ fn hold(folder: &Path) -> Store {
 }
 
 fn apply(store: &Store, kernel: &mut dyn Kernel, ruleset: &Ruleset) -> Result<State, RolloutError> {
-    let mut rollout = Rollout::new(store, kernel, Operator::named("a test"), |_, _| Changes::none());
+    let mut rollout = Rollout::new(store, kernel, Operator::named("a test"), &|_, _| Changes::none());
     let (state, _) = rollout.recover(false)?;
     let outcome = rollout.apply(&state, generation(state.last + 1, ruleset), ruleset, ChangeOptions::default());
     outcome.map(|(state, _)| state)
@@ -128,7 +128,7 @@ fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Rules
     let there = generation_in_kernel(&store, &store.state().unwrap(), live.as_ref())
         .map(|number| store.ruleset(number).unwrap());
     assert!(only_tracks || means(live.as_ref(), there.as_ref()), "the records do not tell what the kernel has");
-    let mut rollout = Rollout::new(&store, kernel, Operator::named("a test"), |_, _| Changes::none());
+    let mut rollout = Rollout::new(&store, kernel, Operator::named("a test"), &|_, _| Changes::none());
     let (state, _) = rollout.recover(false).unwrap();
     let recorded = state.current.map(|number| store.ruleset(number).unwrap());
     assert!(means(kernel.table.clone().map(Live).as_ref(), recorded.as_ref()), "the state is not the kernel's");
@@ -263,7 +263,7 @@ fn a_session_that_conntrack_does_not_know_is_not_cut_off() {
     let store = hold(folder.path());
     let mut kernel = Memory { refuses_flows: true, ..host() };
     let options = ChangeOptions { ssh_port: 22, ..ChangeOptions::default() };
-    let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), |_, _| Changes::none());
+    let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), &|_, _| Changes::none());
     let (state, _) = rollout.recover(false).unwrap();
     let refused = rollout.apply(&state, generation(1, &one), &one, options);
     assert!(matches!(&refused, Err(RolloutError::Untracked(unknown)) if unknown.len() == 1), "{refused:?}");
@@ -288,7 +288,7 @@ fn what_others_put_into_the_table_can_come_back() {
     kernel.replace(&other).unwrap();
     let state = apply(&store, &mut kernel, &answers).unwrap();
     assert_eq!((state.current, state.generations[&2].made_by), (Some(3), MadeBy::Found));
-    let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), |_, _| Changes::none());
+    let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), &|_, _| Changes::none());
     rollout.rollback(&state, Some(2), ChangeOptions::default()).unwrap();
     assert!(means(kernel.table.map(Live).as_ref(), Some(&other)));
 }
@@ -349,7 +349,7 @@ fn boot_takes_an_older_generation_where_the_last_is_damaged() {
     // Another run, which has not read it before.
     drop(store);
     let store = hold(folder.path());
-    let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), |_, _| Changes::none());
+    let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), &|_, _| Changes::none());
     let (loaded, outcome) = rollout.boot().unwrap();
     assert_eq!((loaded, outcome.warnings.len()), (Some(2), 1), "{:?}", outcome.warnings);
     assert!(means(kernel.table.map(Live).as_ref(), Some(&answers)));

@@ -21,7 +21,7 @@ pub(crate) use report::Report;
 
 /// The rules in force and their records, with the user who runs this as the author of changes.
 pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollout<'a> {
-    Rollout::new(store, kernel, Operator::current(), changes)
+    Rollout::new(store, kernel, Operator::current(), &changes)
 }
 
 /// Recovers from an interrupted run, and shows what was done for that.

@@ -4,15 +4,16 @@ mod base;
 mod manifest;
 
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::anyhow;
 
 use crate::catalog::Catalog;
 use crate::cli::change::Report;
-use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES};
+use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES, changes};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
-use crate::cli::failure::{Check, Failure};
+use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
@@ -100,7 +101,7 @@ impl Convergence<'_> {
         let findings = self.preflight(&ruleset);
         preflight::show_filters(&preflight::other_filters(&ruleset));
         let checked = preflight::enforce(&findings, self.guard.force)
-            .and_then(|()| self.refuse_undone(&records, &Record::of(&generation.manifest, rules)));
+            .and_then(|_| self.refuse_undone(&records, &Record::of(&generation.manifest, rules)).map(drop));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals)?;
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
@@ -136,10 +137,11 @@ impl Convergence<'_> {
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {
             return self.settle(&mut rollout, &state, &generation, report);
         }
-        if confirm_within.is_none() {
-            self.refuse_undone(&state, &Record::of(&generation.manifest, rules))?;
-        }
-        preflight::enforce(&self.preflight(&ruleset), force)?;
+        let mut overridden = match confirm_within {
+            None => self.refuse_undone(&state, &Record::of(&generation.manifest, rules))?,
+            Some(_) => Vec::new(),
+        };
+        overridden.extend(preflight::enforce(&self.preflight(&ruleset), force)?);
         // The timer of `refresh` would repeat it every few minutes.
         if self.base.is_none() {
             preflight::show_filters(&preflight::other_filters(&ruleset));
@@ -147,9 +149,15 @@ impl Convergence<'_> {
         let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
         let first = Ruleset::default();
-        let consequences = || Consequences::of(before.as_ref().unwrap_or(&first), &ruleset);
-        let (consequences, applied) =
-            in_parallel(consequences, || rollout.apply(&state, generation, &ruleset, options));
+        // The event needs them, too, and waits for them.
+        let consequences = OnceLock::new();
+        let compared = || consequences.get_or_init(|| Consequences::of(before.as_ref().unwrap_or(&first), &ruleset));
+        let compare = |from: Option<&Ruleset>, to: Option<&Ruleset>| match (from, to) {
+            (from, Some(to)) if from == before.as_ref() && *to == ruleset => compared().changes(),
+            others => changes(others.0, others.1),
+        };
+        (rollout.note, rollout.compare) = (self.guard.note(overridden), &compare);
+        let (consequences, applied) = in_parallel(compared, || rollout.apply(&state, generation, &ruleset, options));
         let (state, outcome) = applied?;
         change::show_notices(&outcome);
         let what = match outcome.changed {
@@ -158,7 +166,7 @@ impl Convergence<'_> {
         };
         let name = &self.policy.loaded.intent.name;
         let sentence = format!("generation {number} of `{name}` is in force: {what}");
-        report.differ(&consequences);
+        report.differ(consequences);
         change::print_result(report, &sentence, &state, &outcome)
     }
 
@@ -166,7 +174,8 @@ impl Convergence<'_> {
     fn generation(&self, ruleset: String, rules: String, number: u64) -> Generation {
         let (policy, path, catalog) = (self.policy, self.path(), self.catalog);
         let made_by = if self.base.is_some() { MadeBy::Refresh } else { MadeBy::Apply };
-        manifest::generation(Compiled { policy, path, catalog, ruleset, rules }, made_by, number)
+        let message = self.guard.note.message.clone();
+        manifest::generation(Compiled { policy, path, catalog, ruleset, rules, message }, made_by, number)
     }
 
     /// Ends a run that has nothing to change in the kernel: a pending change gets its new deadline, a refreshed generation
@@ -181,6 +190,7 @@ impl Convergence<'_> {
         let name = &self.policy.loaded.intent.name;
         if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
             let number = pending.generation;
+            rollout.note = self.guard.note(Vec::new());
             let (state, outcome) = rollout.extend(state, delay)?;
             let sentence = format!("generation {number} of `{name}` is in force already");
             return change::print_result(report, &sentence, &state, &outcome);
@@ -191,6 +201,7 @@ impl Convergence<'_> {
         if let (Some(base), Some(lockfile)) = (self.base, &generation.inputs.lockfile) {
             rollout.store.write_lockfile(base.number, lockfile)?;
         }
+        self.guard.note.note_unused();
         report.say(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)))
     }
 
@@ -212,30 +223,32 @@ impl Convergence<'_> {
     }
 
     /// Refuses what was undone because it was not confirmed, and what a user went back from: a reboot, after which the
-    /// policy is applied again, would bring it back. A refresh keeps the rules that it finds.
-    fn refuse_undone(&self, state: &State, new: &Record) -> Result<(), Failure> {
-        if self.base.is_some() || self.guard.force || self.guard.confirm_within.is_some() {
-            return Ok(());
+    /// policy is applied again, would bring it back. A refresh keeps the rules that it finds. Returns what is overridden by
+    /// force.
+    fn refuse_undone(&self, state: &State, new: &Record) -> Result<Vec<Refusal>, Failure> {
+        if self.base.is_some() || self.guard.confirm_within.is_some() {
+            return Ok(Vec::new());
         }
         let is_same = |record: &Record| record.rules == new.rules || record.inputs == new.inputs;
         if state.current.and_then(|number| state.generations.get(&number)).is_some_and(is_same) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         // The same may have been applied several times; the latest result counts.
         let has_result = |record: &Record| record.rolled_back.is_some() || record.confirmed.is_some();
         let last = state.generations.iter().rev().find(|(_, record)| is_same(record) && has_result(record));
-        let Some((number, Record { rolled_back: Some(at), confirmed, .. })) = last else { return Ok(()) };
+        let Some((number, Record { rolled_back: Some(at), confirmed, .. })) = last else { return Ok(Vec::new()) };
         let why = match confirmed {
             None => "was undone because it was not confirmed",
             Some(_) => "was left by `edgeward rollback`",
         };
-        Err(Failure::refused(
+        let failure = Failure::refused(
             Check::Undone,
             anyhow!(
                 "these are the rules of generation {number}, which {why} ({at}); nothing was changed. `edgeward apply \
              --confirm-within 2m` tries it again and `edgeward confirm` keeps it; `--force` applies it without a deadline"
             ),
-        ))
+        );
+        if self.guard.force { Ok(failure.refusals) } else { Err(failure) }
     }
 }
 

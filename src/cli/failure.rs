@@ -5,7 +5,7 @@ use anyhow::anyhow;
 use crate::diag::Diagnostic;
 use crate::guard::Need;
 use crate::host::files::ReadError;
-use crate::host::generations::StoreError;
+use crate::host::generations::{Overridden, StoreError};
 use crate::host::kernel::KernelError;
 use crate::host::lists::ListFileError;
 use crate::host::rollout::RolloutError;
@@ -71,6 +71,14 @@ pub(crate) struct Refusal {
     pub(crate) check: Check,
     /// What it found.
     pub(crate) message: String,
+}
+
+impl From<Refusal> for Overridden {
+    fn from(refusal: Refusal) -> Self {
+        let check = serde_json::to_value(refusal.check).ok();
+        let check = check.as_ref().and_then(|word| word.as_str()).unwrap_or_default().to_owned();
+        Self { check, message: refusal.message }
+    }
 }
 
 /// Why a command fails.

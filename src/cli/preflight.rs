@@ -74,16 +74,17 @@ pub(crate) fn check_refresh(
     findings.add_host(ruleset, policy.ssh_port(), Some(before));
     findings
 }
-/// Shows the findings, and refuses rules that would cut off what must not be.
-pub(crate) fn enforce(findings: &Findings, force: bool) -> Result<(), Failure> {
+
+/// Shows the findings, and refuses rules that would cut off what must not be. Returns what is overridden by force.
+pub(crate) fn enforce(findings: &Findings, force: bool) -> Result<Vec<Refusal>, Failure> {
     findings.notes.iter().for_each(|note| render::note(note));
     findings.warnings.iter().for_each(|warning| render::warning(warning));
     if findings.blockers.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     if force {
         findings.blockers.iter().for_each(|blocker| render::warning(&blocker.message));
-        return Ok(());
+        return Ok(findings.blockers.clone());
     }
     let sentences: Vec<&str> = findings.blockers.iter().map(|blocker| &*blocker.message).collect();
     let error = anyhow!(

@@ -90,7 +90,7 @@ pub struct Outcome {
 
 /// Compares two rulesets for the events: what the second one permits and denies that the first one does not. `None` is no
 /// table, which accepts every packet.
-pub type Comparer = fn(Option<&Ruleset>, Option<&Ruleset>) -> Changes;
+pub type Comparer<'a> = dyn Fn(Option<&Ruleset>, Option<&Ruleset>) -> Changes + 'a;
 
 /// The kernel and its records, as a user changes them.
 pub struct Rollout<'a> {
@@ -103,7 +103,7 @@ pub struct Rollout<'a> {
     /// What the user says about the change, and what it overrides. It is not about what recovery does before it.
     pub note: Note,
     /// Compares rulesets.
-    pub compare: Comparer,
+    pub compare: &'a Comparer<'a>,
     /// Whether the table has something in it that edgeward does not know. Then nothing in it can be relied on, and it
     /// is replaced as a whole.
     pub is_unreadable: bool,
@@ -113,7 +113,7 @@ pub struct Rollout<'a> {
 
 impl<'a> Rollout<'a> {
     /// The kernel and its records, as a user changes them.
-    pub fn new(store: &'a Store, kernel: &'a mut dyn Kernel, by: Operator, compare: Comparer) -> Self {
+    pub fn new(store: &'a Store, kernel: &'a mut dyn Kernel, by: Operator, compare: &'a Comparer<'a>) -> Self {
         Self { store, kernel, by, note: Note::default(), compare, is_unreadable: false, undelivered: None }
     }
 

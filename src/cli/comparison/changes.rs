@@ -1,7 +1,9 @@
 //! What a change opens and closes, for the records: bounded, however much it is.
 
+use super::consequences::Consequences;
+use super::stances::Stances;
 use crate::host::generations::{Changes, FlowChange};
-use crate::ruleset::{Effect, Ruleset, differences};
+use crate::ruleset::{Difference, Effect, Ruleset, Stance};
 
 /// The most flows of each list.
 const MAX_FLOWS: usize = 20;
@@ -12,33 +14,52 @@ const MAX_TEXT: usize = 200;
 
 /// What one ruleset permits and denies that another does not. `None` is no table, which accepts every packet.
 pub(crate) fn changes(before: Option<&Ruleset>, after: Option<&Ruleset>) -> Changes {
-    let all = |packets: &str| vec![FlowChange { flow: None, packets: vec![packets.to_owned()], more: 0 }];
-    let (before, after) = match (before, after) {
-        (Some(before), Some(after)) => (before, after),
-        (None, None) => return Changes::none(),
-        // The complement of a policy has no useful description.
-        (None, Some(_)) => return Changes { newly_denied: Some(all("all that no flow permits")), ..Changes::none() },
-        (Some(_), None) => return Changes { newly_allowed: Some(all("every packet")), ..Changes::none() },
-    };
-    let mut changes = Changes::none();
-    for difference in differences(&[before, after]) {
-        let list = match difference.effect {
-            Effect::Allowed => &mut changes.newly_allowed,
-            Effect::Denied => &mut changes.newly_denied,
-            _ => continue,
+    match (before, after) {
+        (Some(before), Some(after)) => Consequences::of(before, after).changes(),
+        (None, None) => Changes::none(),
+        // Boot does not wait for a comparison whose result is known.
+        (None, Some(after)) => {
+            let stances = Stances::of(&Ruleset::default(), after);
+            let denied = if stances.begins() { vec![everything("all other packets")] } else { Vec::new() };
+            Changes { newly_denied: Some(denied), audit: after.stance() == Stance::Audit, ..Changes::none() }
+        }
+        (Some(before), None) => {
+            let stances = Stances::of(before, &Ruleset::default());
+            let allowed = if stances.ends() { vec![everything("all other packets")] } else { Vec::new() };
+            Changes { newly_allowed: Some(allowed), ..Changes::none() }
+        }
+    }
+}
+
+/// Packets that no flow permits, in one description.
+fn everything(packets: &str) -> FlowChange {
+    FlowChange { flow: None, packets: vec![packets.to_owned()], more: 0 }
+}
+
+impl Consequences {
+    /// What the records of a change say about it.
+    pub(crate) fn changes(&self) -> Changes {
+        let mut left_out = 0;
+        let mut list = |effect| {
+            let flows = self.with_effect(effect);
+            left_out += u64::try_from(self.with_effect(effect).count().saturating_sub(MAX_FLOWS)).unwrap_or(u64::MAX);
+            Some(flows.take(MAX_FLOWS).map(|difference| self.change(difference)).collect())
         };
-        let Some(list) = list.as_mut().filter(|list| list.len() < MAX_FLOWS) else {
-            changes.left_out += 1;
-            continue;
-        };
+        let (newly_allowed, newly_denied) = (list(Effect::Allowed), list(Effect::Denied));
+        Changes { newly_allowed, newly_denied, left_out, audit: self.is_audit(), not_known: None }
+    }
+
+    fn change(&self, difference: &Difference) -> FlowChange {
+        if difference.flow.is_none() && self.is_everything_else(difference.effect) {
+            return everything(self.other_packets(difference.effect));
+        }
         let boxes = difference.boxes.iter();
-        list.push(FlowChange {
-            flow: difference.flow,
+        FlowChange {
+            flow: difference.flow.clone(),
             packets: boxes.take(MAX_BOXES).map(|one| shortened(&one.to_string())).collect(),
             more: u64::try_from(difference.boxes.len().saturating_sub(MAX_BOXES)).unwrap_or(u64::MAX),
-        });
+        }
     }
-    changes
 }
 
 fn shortened(text: &str) -> String {

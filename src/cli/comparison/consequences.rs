@@ -69,7 +69,7 @@ impl Consequences {
         self.with_effect(effect).map(document).collect()
     }
 
-    fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Difference> {
+    pub(super) fn with_effect(&self, effect: Effect) -> impl Iterator<Item = &Difference> {
         self.differences.iter().filter(move |difference| difference.effect == effect)
     }
 
@@ -96,8 +96,18 @@ impl Consequences {
         words
     }
 
+    /// Whether packets of no flow that change in this way are simply all that flows do not permit.
+    pub(super) fn is_everything_else(&self, effect: Effect) -> bool {
+        self.stances.is_everything_else(effect)
+    }
+
+    /// Whether the new rules are in audit mode.
+    pub(super) fn is_audit(&self) -> bool {
+        self.stances.after == Stance::Audit
+    }
+
     /// What packets without a flow are called.
-    fn other_packets(&self, effect: Effect) -> &'static str {
+    pub(super) fn other_packets(&self, effect: Effect) -> &'static str {
         match (self.stances.is_everything_else(effect), self.is_gateway) {
             (true, false) => "all other packets",
             (true, true) => "all other packets that the gateway covers",

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use crate::cli::failure::Failure;
-use crate::host::generations::Store;
+use crate::cli::failure::{Failure, Refusal};
+use crate::cli::render;
+use crate::host::generations::{Note, Overridden, Store};
 use crate::host::kernel::Real;
 use crate::policy::syntax::parse_duration;
 use crate::site::Target;
@@ -17,6 +18,9 @@ const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
 /// The bounds of `--confirm-within`: a shorter time is too short to type the command, a longer one protects nothing.
 const MIN_CONFIRM_TIME: Duration = Duration::from_secs(1);
 const MAX_CONFIRM_TIME: Duration = Duration::from_secs(7 * 86_400);
+
+/// The longest message, in characters.
+const MAX_MESSAGE: usize = 500;
 
 /// What a policy is compiled for.
 #[derive(Debug, clap::Args)]
@@ -95,6 +99,35 @@ impl KernelArguments {
     }
 }
 
+/// What the user says about a change.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MessageArguments {
+    /// Why you make the change, for `edgeward history`: at most 500 characters on one line
+    #[arg(short, long, value_name = "TEXT", value_parser = parse_message)]
+    pub(crate) message: Option<String>,
+}
+
+impl MessageArguments {
+    /// Says that the message is not recorded, because there is no change that it could belong to.
+    pub(crate) fn note_unused(&self) {
+        if self.message.is_some() {
+            render::note("the message was not recorded, because nothing was changed");
+        }
+    }
+}
+
+fn parse_message(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if let Some(control) = text.chars().find(|c| c.is_control()) {
+        return Err(format!("it contains the control character `{}`; write it on one line", control.escape_default()));
+    }
+    match text.chars().count() {
+        0 => Err("it is empty".to_owned()),
+        length if length > MAX_MESSAGE => Err(format!("it has {length} characters; at most {MAX_MESSAGE} are kept")),
+        _ => Ok(text.to_owned()),
+    }
+}
+
 /// How a change is guarded.
 #[derive(Debug, clap::Args)]
 pub(crate) struct GuardArguments {
@@ -107,6 +140,16 @@ pub(crate) struct GuardArguments {
     /// Continue where a safety check refuses the change
     #[arg(long)]
     pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) note: MessageArguments,
+}
+
+impl GuardArguments {
+    /// What is recorded with the change.
+    pub(crate) fn note(&self, overridden: Vec<Refusal>) -> Note {
+        let overridden = overridden.into_iter().map(Overridden::from).collect();
+        Note { message: self.note.message.clone(), forced: self.force, overridden }
+    }
 }
 
 fn parse_deadline(text: &str) -> Result<Duration, String> {

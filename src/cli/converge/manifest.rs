@@ -30,11 +30,13 @@ pub(super) struct Compiled<'a> {
     pub(super) ruleset: String,
     /// The digest of its rules.
     pub(super) rules: String,
+    /// What the user wrote about it.
+    pub(super) message: Option<String>,
 }
 
 /// The generation of a policy: its ruleset, what that was compiled from, and the manifest.
 pub(super) fn generation(compiled: Compiled<'_>, made_by: MadeBy, number: u64) -> Generation {
-    let Compiled { policy, path, catalog, ruleset, rules } = compiled;
+    let Compiled { policy, path, catalog, ruleset, rules, message } = compiled;
     let BoundPolicy { loaded, resolution, .. } = policy;
     let (rows, lists) = lists(policy);
     let manifest = Manifest {
@@ -43,7 +45,7 @@ pub(super) fn generation(compiled: Compiled<'_>, made_by: MadeBy, number: u64) -
         made: clock::now(),
         by: Operator::current().to_string(),
         made_by,
-        message: None,
+        message,
         program: PROGRAM.to_owned(),
         policy: Some(PolicyFacts { path: absolute(path), lists: rows, ..facts(policy, catalog) }),
         sha256: Default::default(),

@@ -3,8 +3,9 @@
 use anyhow::anyhow;
 
 use crate::cli::change::{self, Report};
-use crate::cli::context::{ListFormat, StateArguments};
+use crate::cli::context::{ListFormat, MessageArguments, StateArguments};
 use crate::cli::failure::{Check, Failure};
+use crate::host::generations::Note;
 use crate::host::kernel::Real;
 use crate::host::rollout::{named, needs_recovery};
 
@@ -21,6 +22,8 @@ Examples:
 pub(crate) struct Arguments {
     #[command(flatten)]
     state: StateArguments,
+    #[command(flatten)]
+    note: MessageArguments,
     /// Text or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
@@ -47,11 +50,13 @@ fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failu
         state = change::recover(&mut rollout, true, report)?;
     }
     if state.pending.is_some() {
+        rollout.note = Note { message: arguments.note.message.clone(), ..Note::default() };
         let (state, outcome) = rollout.confirm(&state)?;
         report.left(&state);
         change::show_notices(&outcome);
         return report.say(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
     }
+    arguments.note.note_unused();
     match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {
         (Some(number), Some(_)) => {
             let at = state.generations.get(&number).and_then(|record| record.rolled_back);

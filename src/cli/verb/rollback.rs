@@ -9,7 +9,7 @@ use crate::cli::comparison::{After, Consequences};
 use crate::cli::context::{
     GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
 };
-use crate::cli::failure::{Check, Failure, chosen};
+use crate::cli::failure::{Check, Failure, Refusal, chosen};
 use crate::cli::preflight::GuardedPolicy;
 use crate::cli::{preflight, render};
 use crate::host::generations::{State, Store, Why};
@@ -32,7 +32,7 @@ Examples:
   edgeward rollback --dry-run
   edgeward rollback
   edgeward history
-  edgeward rollback 7 --confirm-within 2m")]
+  edgeward rollback 7 --confirm-within 2m --message 'OPS-142: images cannot be pulled'")]
 pub(crate) struct Arguments {
     /// The generation to go back to [default: the one before the pending change, else the last one with another policy,
     /// catalog or list]
@@ -88,7 +88,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         report.say(&body)?;
         let checked = match destination {
             Destination::Undo(_) => Ok(()),
-            Destination::Generation(number) => check(&store, number, arguments, kept.as_ref()).map(drop),
+            Destination::Generation(number) => check(&store, number, arguments, kept.as_ref()).map(|_| ()),
         };
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals)?;
@@ -101,6 +101,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     let state = change::recover(&mut rollout, arguments.guard.force, report)?;
     let destination = destination(&state, arguments.generation)?;
     if destination.is_in_force(&state) && !rollout.is_unreadable {
+        arguments.guard.note.note_unused();
         return report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
     }
     // The terminal may be gone already: that does not stop a rollback.
@@ -110,6 +111,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     match destination {
         // No preflight: the deadline would do the same.
         Destination::Undo(_) => {
+            rollout.note = arguments.guard.note(Vec::new());
             let undone = named(state.pending.as_ref().map(|pending| pending.generation));
             let (state, outcome) = rollout.undo(&state, Why::ByHand)?;
             change::show_notices(&outcome);
@@ -118,7 +120,8 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
         }
         Destination::Generation(number) => {
-            let options = check(&store, number, arguments, kept.as_ref())?;
+            let (options, overridden) = check(&store, number, arguments, kept.as_ref())?;
+            rollout.note = arguments.guard.note(overridden);
             let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
             change::show_notices(&outcome);
             change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome)?;
@@ -205,20 +208,21 @@ fn plan(
     Ok([title + &body + "\n", totals])
 }
 
-/// Checks whether a generation would cut off connections that must not be; returns how to go back to it.
+/// Checks whether a generation would cut off connections that must not be; returns how to go back to it, and what is
+/// overridden.
 fn check(
     store: &Store,
     number: u64,
     arguments: &Arguments,
     kept: Option<&KeptPolicy>,
-) -> Result<ChangeOptions, Failure> {
-    let GuardArguments { confirm_within, force } = arguments.guard;
+) -> Result<(ChangeOptions, Vec<Refusal>), Failure> {
+    let GuardArguments { confirm_within, force, .. } = arguments.guard;
     let ruleset = store.ruleset(number)?;
     let guarded =
         kept.map(|(loaded, resolution)| GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution });
-    preflight::enforce(&preflight::check(&ruleset, guarded.as_ref()), force)?;
+    let overridden = preflight::enforce(&preflight::check(&ruleset, guarded.as_ref()), force)?;
     let ssh_port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
-    Ok(ChangeOptions { confirm_within, force, ssh_port })
+    Ok((ChangeOptions { confirm_within, force, ssh_port }, overridden))
 }
 
 fn in_force(state: &State) -> String {

@@ -139,6 +139,18 @@ pub enum Why {
 }
 
 impl Why {
+    /// The word that files use.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotInTime => "not-in-time",
+            Self::Reboot => "reboot",
+            Self::ByHand => "by-hand",
+            Self::Boot => "boot",
+            Self::Removal => "removal",
+            Self::Other => "other",
+        }
+    }
+
     /// The reason as messages give it.
     pub fn sentence(self) -> &'static str {
         match self {
@@ -204,6 +216,9 @@ pub struct Changes {
     pub newly_denied: Option<Vec<FlowChange>>,
     /// How many flows are left out of the two lists.
     pub left_out: u64,
+    /// Whether the rules since are in audit mode: what is newly denied is only logged.
+    #[serde(default)]
+    pub audit: bool,
     /// Why they are not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_known: Option<String>,

@@ -1,0 +1,136 @@
+//! The history for people.
+
+use super::History;
+use crate::cli::render;
+use crate::diag::legible;
+use crate::host::generations::{Changes, Event, FlowChange, MadeBy, Record, named};
+use crate::report::paragraph;
+
+/// What the details of a generation or an event begin with.
+const INDENT: &str = "    ";
+
+impl History<'_> {
+    pub(super) fn text(&self) -> String {
+        if self.state.generations.is_empty() && self.events.is_empty() {
+            return format!("`{}` has no generations: nothing was applied yet\n", self.store.folder().display());
+        }
+        let mut text = String::new();
+        for (number, record) in self.generations().rev() {
+            text += &self.generation_text(number, record);
+        }
+        if let Some(number) = self.only.filter(|number| !self.state.generations.contains_key(number)) {
+            text += &format!("the files of generation {number} are not kept any more\n\n");
+        }
+        if self.events.is_empty() {
+            return text;
+        }
+        text += &format!("{}\n", render::bold("events, the latest first"));
+        text.extend(self.events.iter().map(|event| event_text(event)));
+        if self.has_more {
+            text += "there are earlier ones: `--limit N` and `--since TIME` show them\n";
+        }
+        text
+    }
+
+    fn generation_text(&self, number: u64, record: &Record) -> String {
+        let roles = self.roles(number, record).join(", ");
+        let separator = if roles.is_empty() { "" } else { "  " };
+        let mut text = format!("generation {number}{separator}{}\n", render::bold(&roles));
+        let mut add = |line: &str| text += &paragraph(INDENT, &legible(line), "  ");
+        let manifest = match self.store.manifest(number) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                add(&error.to_string());
+                return text + "\n";
+            }
+        };
+        let origin = match (record.made_by, record.applied) {
+            (MadeBy::Refresh, Some(applied)) => format!("refresh of generation {applied}"),
+            (MadeBy::Found, _) => "found in the kernel: rules of another program".to_owned(),
+            (made_by, _) => made_by.name().to_owned(),
+        };
+        add(&format!("{origin}, {}, by {}", manifest.made, manifest.by));
+        if let Some(policy) = &manifest.policy {
+            add(&format!("policy `{}` ({}, {})", policy.name, render::policy_place(policy), policy.mode));
+        }
+        if let Some(message) = &manifest.message {
+            add(&format!("message: {message}"));
+        }
+        if record.made_by == MadeBy::Apply {
+            add(&format!("in force before: {}", named(record.before)));
+        }
+        let maker = self.makers.get(&number);
+        if let Some(changes) = maker.and_then(|event| event.facts.as_ref()).map(|facts| &facts.changes) {
+            text.extend(changes_lines(changes, self.only.is_some()).iter().map(|line| paragraph(INDENT, line, "  ")));
+        }
+        text + "\n"
+    }
+
+    /// What a generation is at present.
+    fn roles(&self, number: u64, record: &Record) -> Vec<String> {
+        let roles = [
+            (self.state.current == Some(number), "in force"),
+            (self.is_pending(number), "pending"),
+            (self.state.confirmed == Some(number), "loaded at boot"),
+        ];
+        let mut roles: Vec<String> =
+            roles.into_iter().filter(|(is_so, _)| *is_so).map(|(_, role)| role.to_owned()).collect();
+        roles.extend(record.rolled_back.map(|at| format!("undone {at}")));
+        roles
+    }
+}
+
+/// An event: when and what, then who, and what it opened and closed.
+fn event_text(event: &Event) -> String {
+    let mut text = paragraph(&format!("{:>6}  {}  ", event.number, event.at), &legible(&event.what), "        ");
+    let mut add = |line: &str| text += &paragraph("        ", line, "  ");
+    let deadline = event.deadline.map(|deadline| format!("; to be confirmed until {deadline}")).unwrap_or_default();
+    let forced = if event.forced { "; forced" } else { "" };
+    add(&legible(&format!("by {}{deadline}{forced}", event.by)));
+    if let Some(message) = &event.message {
+        add(&legible(&format!("message: {message}")));
+    }
+    for overridden in &event.overridden {
+        add(&legible(&format!("overridden ({}): {}", overridden.check, overridden.message)));
+    }
+    let changes = event.facts.as_ref().map(|facts| &facts.changes);
+    changes.into_iter().flat_map(|changes| changes_lines(changes, false)).for_each(|line| add(&line));
+    text
+}
+
+/// What a change opened and closed: the flows, or also their packets.
+fn changes_lines(changes: &Changes, with_packets: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let denied = if changes.audit { "newly denied if enforced" } else { "newly denied" };
+    for (title, list) in [("newly allowed", &changes.newly_allowed), (denied, &changes.newly_denied)] {
+        let list = list.as_deref().unwrap_or_default();
+        if list.is_empty() {
+            continue;
+        }
+        if !with_packets {
+            let flows: Vec<String> = list.iter().map(name).collect();
+            lines.push(legible(&format!("{title}: {}", flows.join(", "))));
+            continue;
+        }
+        lines.push(title.to_owned());
+        for change in list {
+            let more = if change.more > 0 { format!("; {} more", change.more) } else { String::new() };
+            lines.push(format!("  {}: {}{more}", legible(&name(change)), legible(&change.packets.join("; "))));
+        }
+    }
+    if changes.left_out > 0 {
+        lines.push(format!("{} more flows", changes.left_out));
+    }
+    lines
+        .extend(changes.not_known.iter().map(|why| legible(&format!("what it opened and closed is not known: {why}"))));
+    lines
+}
+
+/// The flow of a change; packets of no flow have a description only.
+fn name(change: &FlowChange) -> String {
+    match (&change.flow, &change.packets[..]) {
+        (Some(flow), _) => flow.clone(),
+        (None, [only]) if change.more == 0 => only.clone(),
+        (None, _) => "packets of no flow".to_owned(),
+    }
+}
