@@ -32,7 +32,7 @@ Examples:
   edgeward rollback --dry-run
   edgeward rollback
   edgeward history
-  edgeward rollback 7 --confirm-within 2m --message 'OPS-142: images cannot be pulled'")]
+  edgeward rollback 7 --confirm-within 2m --message OPS-142")]
 pub(crate) struct Arguments {
     /// The generation to go back to [default: the one before the pending change, else the last one with another policy,
     /// catalog or list]
