@@ -5,6 +5,7 @@ use crate::cli::render;
 use crate::diag::legible;
 use crate::host::generations::{Changes, Event, FlowChange, MadeBy, Record, named};
 use crate::report::paragraph;
+use crate::wording::count;
 
 /// What the details of a generation or an event begin with.
 const INDENT: &str = "    ";
@@ -119,7 +120,8 @@ fn changes_lines(changes: &Changes, with_packets: bool) -> Vec<String> {
         }
     }
     if changes.left_out > 0 {
-        lines.push(format!("{} more flows", changes.left_out));
+        let number = usize::try_from(changes.left_out).unwrap_or(usize::MAX);
+        lines.push(format!("and {}", count(number, "more flow")));
     }
     lines
         .extend(changes.not_known.iter().map(|why| legible(&format!("what it opened and closed is not known: {why}"))));
