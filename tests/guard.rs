@@ -2,26 +2,34 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use edgeward::catalog::Catalog;
-use edgeward::guard::{InForce, Need, denied, requirements};
+use edgeward::guard::{InForce, Need, denied, denies_management, requirements};
 use edgeward::intent::{Declared, Intent};
 use edgeward::lower::lower;
 use edgeward::policy::{self, syntax::Policy};
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::Ruleset;
+use edgeward::site::Target;
 use edgeward::source::Source;
 
 const API_SERVER: &str = "api.example.com";
 
 /// A site that knows its API server by name.
 fn site() -> (Policy, Intent<Declared>) {
-    let text = format!(
+    load(&text(), Target::EdgeHost)
+}
+
+fn load(text: &str, target: Target) -> (Policy, Intent<Declared>) {
+    let source = Source::new("policy.yaml", text);
+    policy::load(&source, &Catalog::embedded().unwrap(), Some(target), &mut Default::default()).unwrap()
+}
+
+fn text() -> String {
+    format!(
         "version: 1\nname: edge\ntarget: edge-host\nregion: cn-hangzhou\nconnection: public\ncni: flannel\n\
          cluster: {{kind: ack-edge, version: \"1.30\", api-server: {API_SERVER}}}\n\
          networks: {{hosts: [10.0.0.0/8], pods: [172.20.0.0/16]}}\n\
          management: {{from: [10.0.0.0/24]}}\ndns: {{servers: [10.0.0.53]}}\n"
-    );
-    let source = Source::new("policy.yaml", text);
-    policy::load(&source, &Catalog::embedded().unwrap(), None, &mut Default::default()).unwrap()
+    )
 }
 
 /// Answers with one address for each name.
@@ -64,4 +72,29 @@ fn a_refresh_answers_for_what_it_newly_denies() {
     assert_eq!(newly_denied(&nothing, &nothing, old, new), []);
     let all = newly_denied(&rules(old), &nothing, old, new);
     assert!([Need::Management, Need::Dns, Need::ApiServer].iter().all(|need| all.contains(need)), "{all:?}");
+}
+
+#[test]
+fn an_edge_host_that_enforces_is_managed_from_somewhere() {
+    let denies = |text: &str, target: Target| {
+        let (policy, intent) = load(text, target);
+        denies_management(&policy, &intent)
+    };
+    let host = |text: &str| denies(text, Target::EdgeHost);
+    let from = "management: {from: [10.0.0.0/24]}\n";
+    let [empty, absent] = ["management: {from: []}\n", ""].map(|section| text().replace(from, section));
+    assert!(!host(&text()) && host(&empty) && host(&absent));
+    assert!(!host(&format!("{empty}mode: audit\n")) && !denies(&empty, Target::IdcGateway));
+    // An `allow` row that names the port of SSH is management, too: a jump host that has a name only.
+    let row = |direction: &str, ports: &str, more: &str| {
+        let row =
+            format!("id: jump, direction: {direction}, peers: [198.51.100.7], ports: [{ports}], purpose: x{more}");
+        host(&format!("{empty}allow: [{{{row}}}]\n"))
+    };
+    assert!(!row("inbound", "tcp/22", "") && !row("inbound", "tcp/20-30", ""));
+    assert!(row("outbound", "tcp/22", "") && row("inbound", "udp/22", "") && row("inbound", "tcp/23", ""));
+    assert!(row("inbound", "tcp/22", ", optional: true"), "an optional row may permit no one");
+    let port = "management: {from: [], ssh-port: 23}\nallow: [{id: jump, direction: inbound, peers: [198.51.100.7], ports: \
+                [tcp/22], purpose: x}]\n";
+    assert!(host(&text().replace(from, port)));
 }

@@ -95,6 +95,18 @@ fn answers_are_written_compiled_and_kept_when_the_server_is_gone() {
 }
 
 #[test]
+fn offline_no_server_is_blamed() {
+    let site = Site::new();
+    let said = ends(site.run("resolve", &["--offline"]), 3);
+    let expected = "and DNS was not asked:\n         backup.example.com\n         mirror.example.com\n       `edgeward resolve` \
+                    without `--offline` asks for them\n";
+    assert!(said.ends_with(expected) && !said.contains("answer"), "{said}");
+    let output = site.run("resolve", &["--offline", "--format", "json"]);
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(document["names"].as_array().unwrap().iter().all(|row| row["said"] == "DNS was not asked"), "{document}");
+}
+
+#[test]
 fn what_is_not_believed_is_reported_and_kept_out() {
     let site = Site::new();
     let server = Zone::default()

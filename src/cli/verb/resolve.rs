@@ -249,7 +249,7 @@ impl LockfileUpdate {
     fn document(&self, loaded: &LoadedPolicy) -> ResolveDocument {
         let name = |(name, change): (&DomainName, &Change)| NameDocument {
             name: name.to_string(),
-            said: outcome(change),
+            said: if self.offline { "DNS was not asked".to_owned() } else { outcome(change) },
             servers: change.servers.iter().map(|(family, server)| (family.name(), server.to_string())).collect(),
             added: change.added.clone(),
             kept: change.kept.clone(),
@@ -305,6 +305,17 @@ impl LockfileUpdate {
         let missing: Vec<&DomainName> = required.filter(|name| without(name)).collect();
         if missing.is_empty() {
             return Ok(());
+        }
+        if *offline {
+            let names: Vec<String> = missing.iter().map(|name| format!("  {name}")).collect();
+            let error = anyhow!(
+                "{} without an address in `{}`, and DNS was not asked:\n{}\n`edgeward resolve` without `--offline` asks for \
+                 them",
+                count(missing.len(), "name"),
+                path.display(),
+                names.join("\n"),
+            );
+            return Err(Failure::unresolved(missing.into_iter().cloned().collect(), error));
         }
         if let Some(servers) = silent {
             let message = unreachable::message(servers, &missing, self);
