@@ -115,11 +115,14 @@ pub enum About {
     NearMiss {
         /// Its id.
         flow: String,
-        /// The one thing that it lacks: `peer`, `local-end`, `traffic`, `source-port`, `family`, `answer`, `valid` or
-        /// `direction`.
+        /// The one thing that it lacks.
+        #[schemars(extend("enum" = LACKS))]
         lacks: &'static str,
     },
 }
+
+/// What a near miss can lack.
+const LACKS: [&str; 8] = ["peer", "local-end", "traffic", "source-port", "family", "answer", "valid", "direction"];
 
 impl About {
     /// The word for the kind.

@@ -81,7 +81,8 @@ fn pending_changes_are_confirmed_extended_and_undone() {
     let plan = changed(&host, "rollback --dry-run", true);
     assert!(plan["newly-allowed"].to_string().contains(OFFICE), "{plan:#}");
     let back = changed(&host, "rollback", true);
-    assert_eq!((&back["generation"], &back["newly-denied"] == &value!([])), (&1.into(), false));
+    assert_eq!(back["generation"], 1);
+    assert_ne!(back["newly-denied"], value!([]));
     changed(&host, "rollback 1", false);
     changed(&host, "rollback 1 --dry-run", false);
     // What was left is refused.

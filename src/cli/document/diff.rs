@@ -30,8 +30,10 @@ pub(crate) struct DiffDocument<'a> {
 pub(crate) struct CausedDocument {
     /// What is different: `allowed` or `denied` (newly accepted, newly not), `silenced` (rejected before, dropped now),
     /// `answered` (the other way round), `untracked` or `tracked` (newly not tracked by conntrack, newly tracked).
+    #[schemars(extend("enum" = ["allowed", "denied", "silenced", "answered", "untracked", "tracked"]))]
     pub(crate) effect: &'static str,
     /// Why: `policy`, `catalog`, `policy-or-catalog`, `dns`, `tampering` (edited by hand) or `unrecorded` (not known).
+    #[schemars(extend("enum" = ["policy", "catalog", "policy-or-catalog", "dns", "tampering", "unrecorded"]))]
     pub(crate) cause: &'static str,
     /// The flow that permits the packets, or did; `null` if no flow names them.
     pub(crate) flow: Option<String>,

@@ -215,10 +215,12 @@ pub(crate) struct ChainDocument<'a> {
     pub(crate) hook: &'a str,
     /// Its priority: chains with a lower one come first.
     pub(crate) priority: i32,
-    /// What happens to packets that none of its rules decides: `accept` or `drop`.
+    /// What happens to packets that none of its rules decides.
+    #[schemars(extend("enum" = ["accept", "drop"]))]
     pub(crate) policy: &'a str,
     /// The programs that probably made it.
     pub(crate) owners: Vec<String>,
     /// When it sees packets: `before` edgeward, `after` it, or `beside` it, at the same priority.
+    #[schemars(extend("enum" = ["before", "after", "beside"]))]
     pub(crate) order: &'a str,
 }
