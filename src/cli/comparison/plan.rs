@@ -81,9 +81,9 @@ pub(super) struct Plan<'a> {
     pub(super) counts: Counts,
     /// How many boxes of a flow are shown.
     pub(super) max_boxes: usize,
-    /// What stands behind the title of a difference: its cause.
+    /// What follows the title of a difference: its cause.
     pub(super) cause: &'a dyn Fn(&Difference) -> String,
-    /// What stands behind its flow: the origin.
+    /// What follows its flow: the origin.
     pub(super) origin: &'a dyn Fn(&Difference) -> String,
 }
 
@@ -109,7 +109,8 @@ impl Plan<'_> {
         if let Some(more) = lines.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
             lines.truncate(MAX_LINES);
             lines.push(format!(
-                "and {more} more lines; `edgeward diff --format json` has all packets, `edgeward flows` all that is open"
+                "and {}; `edgeward diff --format json` has all packets, `edgeward flows` all that is open",
+                count(more, "more line")
             ));
         }
         lines.iter().map(|line| wrapped(line)).collect()
