@@ -1,8 +1,5 @@
 //! Inputs that the command line names: files, standard input and pipes.
 
-// Devices and pipes are opened here.
-#![expect(clippy::disallowed_methods, reason = "this is a module that may")]
-
 use std::io::IsTerminal;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;

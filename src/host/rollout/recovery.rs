@@ -18,7 +18,7 @@ impl Rollout<'_> {
     /// The records or the kernel cannot be read; nothing has changed.
     pub fn recover(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
         // What the user says is about the change that follows.
-        let note = std::mem::replace(&mut self.note, Note::default());
+        let note = std::mem::take(&mut self.note);
         let recovered = self.recover_records(force);
         self.note = note;
         let (state, mut notes) = recovered?;
