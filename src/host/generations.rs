@@ -137,6 +137,11 @@ impl Store {
         &self.folder
     }
 
+    /// Whether another run holds the lock at this moment. `false` if that cannot be determined.
+    pub fn is_busy(&self) -> bool {
+        self.held.is_none() && matches!(files::lock_folder(&self.folder, Duration::ZERO), Ok(None))
+    }
+
     fn state_file(&self) -> PathBuf {
         self.folder.join("state.json")
     }

@@ -65,6 +65,8 @@ const REREAD_INTERVAL: Duration = Duration::from_millis(200);
 /// What is known of the rules in force.
 struct Status {
     state: State,
+    /// Whether another run was changing the rules at this moment.
+    is_under_way: bool,
     /// The generation that the kernel has reached, according to the records.
     current: Option<u64>,
     manifest: Option<Manifest>,
@@ -149,7 +151,8 @@ impl Status {
         let ruleset = live.or(recorded).unwrap_or_default();
         let manifest = current.map(|number| store.manifest(number)).transpose()?;
         let others = preflight::other_filters(&ruleset);
-        Ok(Self { state, current, manifest, table, deep, sets, counters, others })
+        let is_under_way = state.switching.is_some() && store.is_busy();
+        Ok(Self { is_under_way, state, current, manifest, table, deep, sets, counters, others })
     }
 
     /// Whether another run may be changing the rules at this moment.

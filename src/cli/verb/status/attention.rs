@@ -74,9 +74,8 @@ fn records(status: &Status) -> Vec<AttentionDocument> {
             format!("{pending} is pending, and its deadline has expired; the next command undoes it"),
         );
     }
-    if let Some(switching) = &state.switching {
-        let to = named(switching.to);
-        let message = format!("a change to {to} is running or was interrupted; the next command recovers");
+    if let Some(switching) = state.switching.as_ref().filter(|_| !status.is_under_way) {
+        let message = format!("a change to {} was interrupted; the next command recovers", named(switching.to));
         add(StatusCheck::Interrupted, message);
     }
     if let Some(undone) = state.undone {

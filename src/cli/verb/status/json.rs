@@ -15,7 +15,7 @@ use crate::report::DocumentVersion;
 
 impl Checked<'_> {
     pub(super) fn document(&self) -> StatusDocument<'_> {
-        let Status { state, current, manifest, table, deep, sets, counters, others } = self.status;
+        let Status { state, current, manifest, table, deep, sets, counters, others, .. } = self.status;
         let manifest = manifest.as_ref();
         let counters = counters
             .iter()

@@ -61,9 +61,11 @@ impl Status {
         policy.into_iter().chain([format!("made {age} ago ({}) by {}", manifest.made, manifest.by)]).collect()
     }
 
-    /// What boot loads, and what is pending.
+    /// What boot loads, what is pending, and what is under way.
     fn change_lines(&self) -> Vec<String> {
         let mut lines = vec![format!("boot loads {}", named(self.state.confirmed))];
+        let switching = self.state.switching.iter().filter(|_| self.is_under_way);
+        lines.extend(switching.map(|switching| format!("a change to {} is running", named(switching.to))));
         let pending = self.state.pending.iter().filter(|pending| !has_expired(pending));
         lines.extend(pending.map(change::pending_sentence));
         lines
