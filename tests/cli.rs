@@ -125,6 +125,10 @@ fn check_takes_lockfiles_for_what_they_are() {
         let run = check(files).ends(2);
         assert_eq!(run.err.matches("error[").count(), 1, "{}", run.err);
     }
+    // By its name, too.
+    fs::write(&lock, "version: 1\nnaems: []\n").unwrap();
+    let run = check(&[&lock]).ends(2);
+    assert_eq!(run.err.matches("error[").count(), 1, "{}", run.err);
     let run =
         edgeward(["check", "--format", "json"].iter().map(OsStr::new).chain([lock.as_os_str(), pasted.as_os_str()]))
             .ends(2);

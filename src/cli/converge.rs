@@ -17,13 +17,15 @@ use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
+use crate::diag::Problems;
 use crate::emit;
-use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
+use crate::host::generations::{Generation, LOCKFILE, MadeBy, Record, State, Store, rules_digest};
 use crate::host::kernel::Kernel;
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
+use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
 use crate::source::Source;
 
@@ -70,13 +72,31 @@ impl Convergence<'_> {
         self.base.map_or(&self.policy.loaded.path, |base| &base.facts.path)
     }
 
-    fn preflight(&self, ruleset: &Ruleset) -> Findings {
+    /// Checks what the rules would deny. If only addresses change, what the rules in force deny already was decided when
+    /// they were applied: `--force` holds for refreshes, and for the unit that applies the same policy at boot.
+    fn preflight(&self, ruleset: &Ruleset, in_force: &Ruleset, known: Option<&Resolution>) -> Findings {
         let BoundPolicy { loaded, resolution, .. } = self.policy;
         let policy = GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution };
-        match self.base {
+        match known {
             None => preflight::check(ruleset, Some(&policy)),
-            Some(base) => preflight::check_refresh(ruleset, &policy, &base.ruleset, &base.resolution),
+            Some(known) => preflight::check_refresh(ruleset, &policy, in_force, known),
         }
+    }
+
+    /// The answers of the generation in force, if it has the same policy, catalog and lists as the new one.
+    fn known_answers(&self, store: &Store, state: &State, new: &Record) -> Option<Resolution> {
+        if let Some(base) = self.base {
+            return Some(base.resolution.clone());
+        }
+        let (number, loaded) = (state.current?, &self.policy.loaded);
+        if new.inputs.is_none() || state.generations.get(&number)?.inputs != new.inputs {
+            return None;
+        }
+        if loaded.intent.names().is_empty() {
+            return Some(Resolution::default());
+        }
+        let source = store.text(number, LOCKFILE).ok()?;
+        Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default())
     }
 
     /// The dry run: shows what would change and what would refuse the change.
@@ -94,14 +114,17 @@ impl Convergence<'_> {
         let [body, totals] = comparison.parts(&differences, self.policy, MAX_PLAN_BOXES);
         report.say(&body)?;
         let generation = self.generation(text, rules.clone(), records.next_number());
-        let is_in_force = is_in_force(&store, &records, &ruleset, &generation)
-            && means(kernel.table()?.map(Live).as_ref(), Some(&ruleset));
+        let live = kernel.table()?.map(Live);
+        let is_in_force = is_in_force(&store, &records, &ruleset, &generation) && means(live.as_ref(), Some(&ruleset));
         let has_new_deadline = records.pending.is_some() && self.guard.confirm_within.is_some();
         report.changed(!is_in_force || has_new_deadline || needs_recovery(&records));
-        let findings = self.preflight(&ruleset);
+        let in_force = live.as_ref().map(Live::meaning).unwrap_or_default();
+        let new = Record::of(&generation.manifest, rules);
+        let known = self.known_answers(&store, &records, &new);
+        let findings = self.preflight(&ruleset, &in_force, known.as_ref());
         preflight::show_filters(&preflight::other_filters(&ruleset));
-        let checked = preflight::enforce(&findings, self.guard.force)
-            .and_then(|_| self.refuse_undone(&records, &Record::of(&generation.manifest, rules)).map(drop));
+        let checked =
+            preflight::enforce(&findings, self.guard.force).and_then(|_| self.refuse_undone(&records, &new).map(drop));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals)?;
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
@@ -137,21 +160,24 @@ impl Convergence<'_> {
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {
             return self.settle(&mut rollout, &state, &generation, report);
         }
+        let new = Record::of(&generation.manifest, rules);
         let mut overridden = match confirm_within {
-            None => self.refuse_undone(&state, &Record::of(&generation.manifest, rules))?,
+            None => self.refuse_undone(&state, &new)?,
             Some(_) => Vec::new(),
         };
-        overridden.extend(preflight::enforce(&self.preflight(&ruleset), force)?);
+        let before = state.current.map(|number| store.ruleset(number)).transpose()?;
+        let first = Ruleset::default();
+        let in_force = before.as_ref().unwrap_or(&first);
+        let known = self.known_answers(store, &state, &new);
+        overridden.extend(preflight::enforce(&self.preflight(&ruleset, in_force, known.as_ref()), force)?);
         // The timer of `refresh` would repeat it every few minutes.
         if self.base.is_none() {
             preflight::show_filters(&preflight::other_filters(&ruleset));
         }
         let options = ChangeOptions { confirm_within, force, ssh_port: self.policy.loaded.policy.ssh_port() };
-        let before = state.current.map(|number| store.ruleset(number)).transpose()?;
-        let first = Ruleset::default();
         // The event needs them, too, and waits for them.
         let consequences = OnceLock::new();
-        let compared = || consequences.get_or_init(|| Consequences::of(before.as_ref().unwrap_or(&first), &ruleset));
+        let compared = || consequences.get_or_init(|| Consequences::of(in_force, &ruleset));
         let compare = |from: Option<&Ruleset>, to: Option<&Ruleset>| match (from, to) {
             (from, Some(to)) if from == before.as_ref() && *to == ruleset => compared().changes(),
             others => changes(others.0, others.1),

@@ -257,6 +257,27 @@ fn what_was_forced_is_refreshed() {
     let said = refresh(&host, &server).ends(0).said();
     assert!(host.rules().contains("203.0.113.9"), "{}", host.rules());
     assert!(!said.contains(&session.source().to_string()), "{said}");
+    // The unit applies the same policy when the host boots.
+    let server = serve(&host, zone(&["203.0.113.10"]));
+    let apply = format!("apply policy.yaml --resolve --server {}", server.address());
+    host.edgeward(&format!("{apply} --dry-run")).ends(0);
+    host.edgeward(&apply).ends(0);
+    assert!(host.rules().contains("203.0.113.10"), "{}", host.rules());
+    // Another policy is another decision.
+    host.write("other.yaml", &policy(ELSEWHERE).replace("tcp/8443", "tcp/8444"));
+    host.edgeward("apply other.yaml").ends(5).says(&[&session.source().to_string()]);
+    // So are the same rules where the table was removed, and the session can be opened again.
+    host.nft("delete table inet edgeward");
+    for command in ["refresh policy.yaml --server 127.0.0.1:1", "apply policy.yaml", "apply policy.yaml --dry-run"] {
+        let run = host.edgeward(command);
+        assert!(
+            run.code == Some(5) || run.code == Some(3) && command.starts_with("refresh"),
+            "{command}: {}",
+            run.said()
+        );
+        assert!(!host.has_table());
+    }
+    refresh(&host, &server).ends(5).says(&[&session.source().to_string()]);
 }
 
 #[test]

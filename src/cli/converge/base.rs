@@ -21,8 +21,7 @@ pub(crate) struct Base {
     pub(crate) facts: PolicyFacts,
     /// The catalog that it was compiled with.
     pub(crate) catalog: Catalog,
-    /// Its rules.
-    pub(super) ruleset: Ruleset,
+    ruleset: Ruleset,
     rules: String,
     /// Its answers.
     pub(super) resolution: Resolution,

@@ -2,7 +2,7 @@
 
 use super::{Rollout, RolloutError, holds, recall};
 use crate::host::clock::Moment;
-use crate::host::generations::{Generation, Note, State, StoreError, Why, named};
+use crate::host::generations::{Generation, State, StoreError, Why, named};
 use crate::host::kernel::KernelError;
 use crate::host::prime::only_tracks;
 use crate::host::transition::Transition;
