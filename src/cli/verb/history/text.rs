@@ -26,7 +26,7 @@ impl History<'_> {
             return text;
         }
         text += &format!("{}\n", render::bold("events, the latest first"));
-        text.extend(self.events.iter().map(|event| event_text(event)));
+        text.extend(self.events.iter().map(event_text));
         if self.has_more {
             text += "there are earlier ones: `--limit N` and `--since TIME` show them\n";
         }
