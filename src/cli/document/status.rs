@@ -164,7 +164,7 @@ pub(crate) struct DiskDocument {
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Lockfile")]
 pub(crate) struct LockfileDocument<'a> {
-    /// When a run last got answers from DNS; `null` if the policy has no names, or that is not recorded.
+    /// When a run last got answers from DNS; `null` if the policy has no names.
     pub(crate) answered: Option<Timestamp>,
     /// How long ago that was, in seconds. A wrong clock does not change it.
     pub(crate) age_seconds: Option<i64>,

@@ -12,6 +12,7 @@ use crate::cli::failure::{Exit, Failure};
 use crate::host::clock::Moment;
 use crate::host::generations::Store;
 use crate::host::streams;
+use crate::resolution::NameRecord;
 
 /// What the records have of the policy in force.
 pub(super) struct Kept {
@@ -65,7 +66,9 @@ impl Kept {
         let differing = on_disk.differences(InForce { facts, loaded: &loaded }, false);
         // By the lockfile's clock, which a wrong clock of the host does not bend.
         let linger = loaded.policy.resolve.linger.value.0;
-        let answered = resolution.clock.as_ref().map(|clock| clock.at);
+        // Earlier versions and users write lockfiles without a clock.
+        let newest = || resolution.names.values().flat_map(NameRecord::seen).max();
+        let answered = resolution.clock.as_ref().map(|clock| clock.at).or_else(newest);
         let (at_present, clock) = resolution.at(&Moment::now(), linger);
         let names = loaded.intent.names().into_keys().map(|name| NameAge {
             name: name.to_string(),
