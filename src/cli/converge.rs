@@ -12,7 +12,7 @@ use anyhow::anyhow;
 use crate::catalog::Catalog;
 use crate::cli::change::Report;
 use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES, changes};
-use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments};
+use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments, kept_answers};
 use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
@@ -214,6 +214,16 @@ impl Convergence<'_> {
         report: &mut Report,
     ) -> Result<(), Failure> {
         let name = &self.policy.loaded.intent.name;
+        if let (Some(number), Some(lockfile)) = (state.current, &generation.inputs.lockfile) {
+            // Ages count from the newest answers. A lockfile that is applied without asking DNS may be the older one.
+            let newest = match self.base {
+                Some(_) => Some(lockfile.clone()),
+                None => self.newest_answers(rollout.store, number),
+            };
+            if let Some(newest) = newest {
+                rollout.store.write_lockfile(number, &newest)?;
+            }
+        }
         if let (Some(pending), Some(delay)) = (&state.pending, self.guard.confirm_within) {
             let number = pending.generation;
             rollout.note = self.guard.note(Vec::new());
@@ -224,11 +234,17 @@ impl Convergence<'_> {
         if self.guard.confirm_within.is_some() {
             rollout.acknowledge(state)?;
         }
-        if let (Some(base), Some(lockfile)) = (self.base, &generation.inputs.lockfile) {
-            rollout.store.write_lockfile(base.number, lockfile)?;
-        }
         self.guard.note.note_unused();
         report.say(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)))
+    }
+
+    /// The newer of the policy's answers and those that a generation has, as a lockfile; `None` if those have other
+    /// addresses.
+    fn newest_answers(&self, store: &Store, number: u64) -> Option<String> {
+        let own = &self.policy.resolution;
+        let newest = own.clone().newer_of(&kept_answers(store, number, &self.policy.loaded.cloud.metadata()));
+        let has_same = |name| newest.addresses(name).eq(own.addresses(name));
+        newest.names.keys().all(has_same).then(|| newest.yaml())
     }
 
     /// Until when the change has to be confirmed. While another change is pending, a refresh inherits its deadline, and

@@ -244,10 +244,49 @@ fn apply_can_ask_dns_first() {
     server.mute(true);
     host.edgeward(&apply).ends(3);
     assert!(host.lets_in(ELSEWHERE) && host.rules().contains("203.0.113.8"));
-    // Without known addresses nothing is applied.
+    // What is in force is known without a lockfile.
     fs::remove_file(host.path("policy.lock.yaml")).unwrap();
     host.write("policy.yaml", &policy(OFFICE));
     host.edgeward(&apply).ends(3);
-    assert!(host.lets_in(ELSEWHERE));
+    assert!(host.lets_in(OFFICE) && host.rules().contains("203.0.113.8"));
+    // Without known addresses nothing is applied.
+    let other = policy(ELSEWHERE).replace("peers: [mirror.example.com]", "peers: [other.example.com]");
+    host.write("policy.yaml", &other);
+    host.edgeward(&apply).ends(3).says(&["other.example.com"]);
+    assert!(host.lets_in(OFFICE));
     host.edgeward("apply policy.yaml --server 127.0.0.1:1").ends(2).says(&["--resolve"]);
+}
+
+#[test]
+fn a_failure_of_dns_closes_nothing_that_only_a_refresh_has_opened() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    // While another policy is on disk, only the generation learns of the new address.
+    host.write("policy.yaml", &policy(ELSEWHERE));
+    refresh(&host, &serve(&host, zone(&["203.0.113.8"]))).ends(0);
+    assert!(!host.read("policy.lock.yaml").contains("203.0.113.8"));
+    for text in [policy(OFFICE), policy(ELSEWHERE)] {
+        host.write("policy.yaml", &text);
+        let server = serve(&host, zone(&[]));
+        host.edgeward(&format!("apply policy.yaml --resolve --server {}", server.address())).ends(3);
+        assert!(host.rules().contains("203.0.113.8"), "{}", host.rules());
+    }
+}
+
+#[test]
+fn an_apply_that_changes_no_rule_keeps_the_ages_of_addresses() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let kept = || host.read("state/generations/1/policy.lock.yaml");
+    let (before, old) = (kept(), host.read("policy.lock.yaml"));
+    let server = serve(&host, zone(&["203.0.113.7"]));
+    host.edgeward(&format!("apply policy.yaml --resolve --server {}", server.address())).ends(0);
+    assert!(host.generations() == [1] && kept() == host.read("policy.lock.yaml") && kept() != before);
+    // An older lockfile takes nothing back.
+    let newer = kept();
+    host.write("policy.lock.yaml", &old);
+    host.edgeward("apply policy.yaml").ends(0);
+    assert_eq!((host.generations(), kept()), (vec![1], newer));
 }

@@ -8,7 +8,8 @@ use super::resolve::{LockfileMode, ServerArguments, update_lockfile};
 use crate::catalog::Catalog;
 use crate::cli::change::Report;
 use crate::cli::context::{
-    BoundArguments, BoundPolicy, GuardArguments, KernelArguments, ListFormat, StateArguments, load_catalog, load_policy,
+    BoundArguments, BoundPolicy, GuardArguments, KernelArguments, ListFormat, StateArguments, kept_answers,
+    load_catalog, load_policy,
 };
 use crate::cli::converge::Convergence;
 use crate::cli::failure::{Failure, continued};
@@ -93,7 +94,13 @@ fn resolved(
     if loaded.intent.names().is_empty() {
         return Ok((lock.bind(path, loaded)?, None));
     }
-    let update = update_lockfile(lock.path(path)?, &loaded, &Resolution::default(), &arguments.servers, mode)?;
+    // The lockfile of the policy may be older than what is in force, as after a change that was undone. A failure of DNS
+    // must not close what is open now.
+    let store = arguments.state.read();
+    let in_force = store.state().ok().and_then(|state| state.base());
+    let known =
+        in_force.map_or_else(Resolution::default, |number| kept_answers(&store, number, &loaded.cloud.metadata()));
+    let update = update_lockfile(lock.path(path)?, &loaded, &known, &arguments.servers, mode)?;
     report.say(&update.changes())?;
     update.bind(lock, path, loaded)
 }
