@@ -34,11 +34,11 @@ REQUIRE := REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 R
 TEST := $(REQUIRE) $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 # The tests that take long. `make test-quick` runs the other ones, and of these a sample of each kind.
-SLOW := kernel kill large lifecycle netlink traffic units
+SLOW := kernel kill large lifecycle model netlink traffic units
 SAMPLE := express_connect_flannel:: dhcpv6_asks_all_servers_on_the_link a_list_that_changes_in_one_line_is_one_element \
 	without_confirmation_the_former_generation_comes_back boot_loads_the_last_confirmed_generation \
 	several_sets_change_at_once a_server_that_pushes_to_a_silent_client_loses_nothing single_packets_are_counted \
-	services_may_do_what_their_verbs_do who_restarts_nftables_does_not_leave_the_host_open
+	services_may_do_what_their_verbs_do a_short_sequence who_restarts_nftables_does_not_leave_the_host_open
 QUICK := $(filter-out $(SLOW),$(basename $(notdir $(wildcard tests/*.rs))))
 
 test: system dnsmasq systemd iprange faketime ## Runs all tests, including those with real packets, DNS servers and systemd units

@@ -1,0 +1,520 @@
+//! The model: what must be in force after each step, from the promises of the design and docs/operations.md. It has no
+//! files, no kernel and no text, and uses nothing of the crate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::names::{self, Addresses, Answer, Asked, Lock, Moment, Name};
+
+pub type Number = u64;
+
+/// A policy that can be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Policy {
+    /// The management network.
+    pub management: u8,
+    pub audit: bool,
+    /// Its `allow` rows.
+    pub mirror: bool,
+    pub backup: bool,
+    pub sites: bool,
+    /// A comment: another text, the same rules.
+    pub remark: u8,
+}
+
+impl Policy {
+    pub fn names(&self) -> BTreeSet<Name> {
+        let rows = [(true, Name::Catalog), (self.mirror, Name::Mirror), (self.backup, Name::Backup)];
+        rows.into_iter().filter_map(|(has, name)| has.then_some(name)).collect()
+    }
+}
+
+/// What a user puts into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Inputs {
+    pub policy: Policy,
+    /// The catalog; 0 is the built-in one.
+    pub catalog: u8,
+    /// The list of peers, if the policy has one.
+    pub list: Option<u8>,
+}
+
+impl Inputs {
+    /// The same rules have the same key, whatever DNS says.
+    fn rules(mut self) -> Self {
+        self.policy.remark = 0;
+        self
+    }
+}
+
+/// What the kernel has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Table {
+    None,
+    Of(Inputs, Addresses),
+    /// What another program made of it, by a number of the test.
+    Foreign(u64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeBy {
+    Apply,
+    Refresh,
+    Found,
+}
+
+#[derive(Clone, Debug)]
+pub struct Generation {
+    pub made_by: MadeBy,
+    pub table: Table,
+    pub lock: Lock,
+    /// The apply that it continues, and what was in force before that.
+    applied: Number,
+    before: Option<Number>,
+    was_confirmed: bool,
+    pub is_rejected: bool,
+    pub is_kept: bool,
+}
+
+impl Generation {
+    pub fn inputs(&self) -> Option<Inputs> {
+        match self.table {
+            Table::Of(inputs, _) => Some(inputs),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pending {
+    pub generation: Number,
+    pub back_to: Option<Number>,
+    /// In running time.
+    deadline: i64,
+    boot: u32,
+}
+
+/// What is on disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    /// `None`: not a policy.
+    pub policy: Option<Policy>,
+    /// `None`: there is no list.
+    pub list: Option<u8>,
+    /// The catalog of `--catalog`.
+    pub catalog: u8,
+    pub lock: Lock,
+}
+
+/// What a run left in lockfiles: beside the policy, and in the generation that is refreshed now.
+#[derive(Default)]
+pub struct Read {
+    pub disk: Option<Addresses>,
+    pub kept: BTreeMap<Number, Addresses>,
+}
+
+/// How `apply` is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Apply {
+    pub resolve: bool,
+    /// Seconds.
+    pub confirm_within: Option<i64>,
+    pub with_catalog: bool,
+    pub force: bool,
+    pub dry_run: bool,
+}
+
+pub struct Model {
+    pub now: Moment,
+    pub disk: Disk,
+    pub zone: BTreeMap<Name, Answer>,
+    pub kernel: Table,
+    pub generations: BTreeMap<Number, Generation>,
+    pub current: Option<Number>,
+    pub confirmed: Option<Number>,
+    pub pending: Option<Pending>,
+    undone: bool,
+    /// Whether there is a folder with a state.
+    pub has_state: bool,
+    pub last: Number,
+}
+
+const DONE: i32 = 0;
+const INVALID: i32 = 2;
+const UNRESOLVED: i32 = 3;
+const REFUSED: i32 = 5;
+
+type Code = Result<i32, String>;
+
+impl Model {
+    pub fn new(disk: Disk, zone: BTreeMap<Name, Answer>) -> Self {
+        Self {
+            now: Moment::default(),
+            disk,
+            zone,
+            kernel: Table::None,
+            generations: BTreeMap::new(),
+            current: None,
+            confirmed: None,
+            pending: None,
+            undone: false,
+            has_state: false,
+            last: 0,
+        }
+    }
+
+    /// What `apply` would compile; `None` if something is not valid.
+    fn inputs(&self, with_catalog: bool) -> Option<Inputs> {
+        let policy = self.disk.policy?;
+        let list = if policy.sites { Some(self.disk.list?) } else { None };
+        Some(Inputs { policy, catalog: if with_catalog { self.disk.catalog } else { 0 }, list })
+    }
+
+    /// The generation that a refresh works with.
+    fn base(&self) -> Option<Number> {
+        self.pending.map(|pending| pending.generation).or(self.confirmed)
+    }
+
+    fn table_of(&self, number: Option<Number>) -> Table {
+        number.map_or(Table::None, |number| self.generations[&number].table.clone())
+    }
+
+    pub fn resolve(&mut self, read: &Read) -> Code {
+        let Some(inputs) = self.inputs(false) else { return Ok(INVALID) };
+        let asked = Asked::new(&self.disk.lock, &inputs.policy.names(), &self.zone, &self.now);
+        self.disk.lock = asked.settled(read.disk.as_ref())?;
+        Ok(if asked.unanswered.is_empty() { DONE } else { UNRESOLVED })
+    }
+
+    pub fn apply(&mut self, how: Apply, read: &Read) -> Code {
+        let Some(inputs) = self.inputs(how.with_catalog) else { return Ok(INVALID) };
+        let names = inputs.policy.names();
+        let mut lock = self.disk.lock.clone();
+        let mut code = DONE;
+        if how.resolve {
+            // A failure of DNS closes nothing: what is in force is known, too.
+            let in_force = self.base().map(|number| self.generations[&number].lock.clone()).unwrap_or_default();
+            let asked = Asked::new(&names::newer(&lock, &in_force, &self.now), &names, &self.zone, &self.now);
+            lock = asked.settled(read.disk.as_ref().filter(|_| !how.dry_run))?;
+            if !asked.unanswered.is_empty() {
+                code = UNRESOLVED;
+            }
+            if !how.dry_run {
+                self.disk.lock = lock.clone();
+            }
+        }
+        lock.names.retain(|name, _| names.contains(name));
+        if !names.iter().all(|name| lock.has(*name)) {
+            return Ok(UNRESOLVED);
+        }
+        let table = Table::Of(inputs, names::addresses(&lock));
+        if how.dry_run {
+            return Ok(if self.refuses(inputs, how) { REFUSED } else { code });
+        }
+        self.recover();
+        if self.pending.is_some() && how.confirm_within.is_none() {
+            return Ok(REFUSED);
+        }
+        if self.is_in_force(&table) {
+            if let (Some(pending), Some(delay)) = (self.pending, how.confirm_within) {
+                self.pending = Some(Pending { deadline: self.now.running + delay, boot: self.now.boot, ..pending });
+            } else if how.confirm_within.is_some() {
+                self.undone = false;
+            }
+            // Its ages are those of the newest answers.
+            let current = self.current.and_then(|number| self.generations.get_mut(&number));
+            if let Some(current) = current {
+                current.lock = names::newer(&current.lock, &lock, &self.now);
+            }
+            return Ok(code);
+        }
+        if self.refuses(inputs, how) {
+            return Ok(REFUSED);
+        }
+        let number = self.add(MadeBy::Apply, table, lock, None);
+        self.bring_into_force(Some(number), how.confirm_within);
+        self.prune();
+        Ok(code)
+    }
+
+    pub fn refresh(&mut self, read: &Read) -> Code {
+        if self.is_overdue() {
+            self.recover();
+        }
+        let Some(base) = self.base() else { return Ok(INVALID) };
+        let from = self.generations[&base].clone();
+        let Some(inputs) = from.inputs() else { return Ok(INVALID) };
+        let names = inputs.policy.names();
+        let is_same = self.inputs(false) == Some(inputs);
+        let known = if is_same { names::newer(&self.disk.lock, &from.lock, &self.now) } else { from.lock.clone() };
+        let asked = Asked::new(&known, &names, &self.zone, &self.now);
+        let code = if asked.unanswered.is_empty() { DONE } else { UNRESOLVED };
+        let reaches_kernel = asked.has_answers(&names);
+        let newest = read.kept.range(self.last + 1..).next_back().map(|(_, addresses)| addresses);
+        let read = if is_same { read.disk.as_ref() } else { newest.or_else(|| read.kept.get(&base)) };
+        let lock = asked.settled(read.filter(|_| is_same || reaches_kernel))?;
+        if is_same {
+            self.disk.lock = lock.clone();
+        }
+        if !names.iter().all(|name| lock.has(*name)) || !reaches_kernel {
+            return Ok(UNRESOLVED);
+        }
+        self.recover();
+        let table = Table::Of(inputs, names::addresses(&lock));
+        if self.is_in_force(&table) {
+            self.generations.entry(base).and_modify(|generation| generation.lock = lock);
+            return Ok(code);
+        }
+        let number = self.add(MadeBy::Refresh, table, lock, Some(base));
+        let left = self.pending.map(|pending| pending.deadline - self.now.running);
+        self.bring_into_force(Some(number), left);
+        self.prune();
+        Ok(code)
+    }
+
+    pub fn confirm(&mut self) -> i32 {
+        if !self.has_state {
+            return INVALID;
+        }
+        if self.is_overdue() {
+            self.recover();
+        }
+        if self.pending.take().is_some() {
+            self.confirm_number(self.current);
+            self.prune();
+            return DONE;
+        }
+        if self.undone { REFUSED } else { DONE }
+    }
+
+    /// `back`: how many generations before the newest; `None` for the last other policy.
+    pub fn rollback(&mut self, to: Option<Number>, confirm_within: Option<i64>, dry_run: bool) -> i32 {
+        if !self.has_state || to.is_some_and(|to| !self.generations.get(&to).is_some_and(|it| it.is_kept)) {
+            return INVALID;
+        }
+        if !dry_run {
+            self.recover();
+        }
+        let to = match (to, self.pending) {
+            (Some(to), Some(pending)) if to == pending.generation => return REFUSED,
+            (Some(to), _) => to,
+            (None, Some(_)) if dry_run => return DONE,
+            (None, Some(_)) => {
+                self.undo();
+                return DONE;
+            }
+            (None, None) => match self.previous() {
+                Some(to) => to,
+                None => return INVALID,
+            },
+        };
+        if dry_run || self.current == Some(to) && self.pending.is_none() {
+            return DONE;
+        }
+        let order = |number: Number| self.generations[&number].applied;
+        if let Some(from) = self.current.filter(|from| order(to) < order(*from)) {
+            self.each_sibling(from, |it| it.is_rejected = true);
+        }
+        self.bring_into_force(Some(to), confirm_within);
+        self.prune();
+        DONE
+    }
+
+    /// The last generation of another policy, catalog or list, regardless of refreshes.
+    pub fn previous(&self) -> Option<Number> {
+        let current = &self.generations[&self.current?];
+        if current.made_by == MadeBy::Found && self.confirmed != self.current {
+            return self.confirmed;
+        }
+        let mut at = self.kept_at(current.before);
+        while let Some(number) = at {
+            let earlier = &self.generations[&number];
+            if earlier.inputs().is_none() || earlier.inputs() != current.inputs() {
+                return Some(number);
+            }
+            at = self.kept_at(earlier.before).filter(|before| *before < number);
+        }
+        None
+    }
+
+    /// The generation itself, or if it was dropped another one of the same apply, or the one before that.
+    fn kept_at(&self, mut number: Option<Number>) -> Option<Number> {
+        while let Some(wanted) = number {
+            let generation = &self.generations[&wanted];
+            if generation.is_kept {
+                return Some(wanted);
+            }
+            let of_same = |(_, other): &(&Number, &Generation)| {
+                other.is_kept && other.made_by != MadeBy::Found && other.applied == generation.applied
+            };
+            if let Some((sibling, _)) = self.generations.range(..wanted).rev().find(of_same) {
+                return Some(*sibling);
+            }
+            number = generation.before;
+        }
+        None
+    }
+
+    /// `edgeward boot`: the confirmed generation, and nothing else.
+    pub fn load_confirmed(&mut self) -> i32 {
+        let Some(confirmed) = self.confirmed else { return DONE };
+        let table = self.table_of(Some(confirmed));
+        let is_known = [&table, &Table::None, &self.table_of(self.current)].contains(&&self.kernel);
+        if !is_known {
+            self.adopt();
+        }
+        if let Some(pending) = self.pending {
+            self.reject_undone(pending);
+        }
+        self.kernel = table;
+        self.current = Some(confirmed);
+        DONE
+    }
+
+    pub fn reboot(&mut self) {
+        self.now.boot += 1;
+        self.kernel = Table::None;
+    }
+
+    /// The watcher of a pending change looks at the clock.
+    pub fn watch(&mut self) {
+        if self.is_overdue() {
+            self.recover();
+        }
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.pending.is_some_and(|pending| pending.boot != self.now.boot || pending.deadline <= self.now.running)
+    }
+
+    /// How every change begins: with what the last run, a reboot or another program left.
+    fn recover(&mut self) {
+        if let Some(pending) = self.pending.filter(|_| self.is_overdue()) {
+            if pending.boot == self.now.boot {
+                self.undo();
+            } else {
+                self.reject_undone(pending);
+                self.current = if self.kernel == Table::None { None } else { pending.back_to };
+            }
+        }
+        if self.kernel != self.table_of(self.current) {
+            match self.kernel {
+                Table::None => self.current = None,
+                _ => self.adopt(),
+            }
+        }
+        self.prune();
+    }
+
+    /// Keeps what another program made of the table.
+    fn adopt(&mut self) {
+        let number = self.add(MadeBy::Found, self.kernel.clone(), Lock::default(), None);
+        self.current = Some(number);
+    }
+
+    fn undo(&mut self) {
+        let Some(pending) = self.pending else { return };
+        self.reject_undone(pending);
+        self.kernel = self.table_of(pending.back_to);
+        self.current = pending.back_to;
+    }
+
+    fn reject_undone(&mut self, pending: Pending) {
+        self.pending = None;
+        self.undone = true;
+        for (number, generation) in &mut self.generations {
+            let was_on_trial = !generation.was_confirmed && generation.made_by != MadeBy::Found;
+            if was_on_trial && Some(*number) != pending.back_to {
+                generation.is_rejected = true;
+            }
+        }
+        if let Some(back_to) = pending.back_to {
+            self.each_sibling(back_to, |it| it.is_rejected = false);
+        }
+    }
+
+    /// Whether a plain apply would put back what was undone or left.
+    fn refuses(&self, inputs: Inputs, how: Apply) -> bool {
+        let is_same = |it: &Generation| it.inputs().is_some_and(|other| other.rules() == inputs.rules());
+        let is_current = self.current.is_some_and(|number| is_same(&self.generations[&number]));
+        if how.force || how.confirm_within.is_some() || is_current {
+            return false;
+        }
+        let has_result = |it: &&Generation| it.is_kept && is_same(it) && (it.is_rejected || it.was_confirmed);
+        self.generations.values().rev().find(has_result).is_some_and(|it| it.is_rejected)
+    }
+
+    fn is_in_force(&self, table: &Table) -> bool {
+        let is_settled = self.confirmed == self.current || self.pending.is_some();
+        self.current.is_some() && is_settled && self.table_of(self.current) == *table
+    }
+
+    fn add(&mut self, made_by: MadeBy, table: Table, lock: Lock, base: Option<Number>) -> Number {
+        self.last += 1;
+        self.has_state = true;
+        let number = self.last;
+        let (applied, before) = match base.map(|base| &self.generations[&base]) {
+            Some(base) => (base.applied, base.before),
+            None if made_by == MadeBy::Found => (number, None),
+            None => (number, self.confirmed),
+        };
+        let rest = (false, false, true);
+        let (was_confirmed, is_rejected, is_kept) = rest;
+        let new = Generation { made_by, table, lock, applied, before, was_confirmed, is_rejected, is_kept };
+        self.generations.insert(number, new);
+        number
+    }
+
+    fn bring_into_force(&mut self, to: Option<Number>, confirm_within: Option<i64>) {
+        self.undone = false;
+        let in_force = self.current.or(self.confirmed);
+        let back_to = self.pending.map_or(in_force, |pending| pending.back_to);
+        self.pending = confirm_within.zip(to).map(|(delay, generation)| Pending {
+            generation,
+            back_to,
+            deadline: self.now.running + delay,
+            boot: self.now.boot,
+        });
+        self.current = to;
+        self.kernel = self.table_of(to);
+        if self.pending.is_none() {
+            self.confirm_number(to);
+        }
+    }
+
+    fn confirm_number(&mut self, number: Option<Number>) {
+        self.confirmed = number;
+        let Some(number) = number else { return };
+        self.each_sibling(number, |it| it.is_rejected = false);
+        self.generations.entry(number).and_modify(|it| it.was_confirmed = true);
+    }
+
+    fn each_sibling(&mut self, number: Number, change: impl Fn(&mut Generation)) {
+        let Generation { applied, made_by, .. } = self.generations[&number];
+        for (other, generation) in &mut self.generations {
+            let is_sibling = made_by != MadeBy::Found && generation.made_by != MadeBy::Found;
+            if *other == number || is_sibling && generation.applied == applied {
+                change(generation);
+            }
+        }
+    }
+
+    /// Twenty are kept, at most five of them made by refreshes; never without what is in force, what boot loads, or what
+    /// comes back at the deadline.
+    fn prune(&mut self) {
+        let pending = self.pending.iter().flat_map(|pending| [Some(pending.generation), pending.back_to]);
+        let needed: BTreeSet<Number> = [self.current, self.confirmed].into_iter().chain(pending).flatten().collect();
+        loop {
+            let kept: Vec<Number> = self.kept().collect();
+            let is_refresh = |number: &Number| self.generations[number].made_by == MadeBy::Refresh;
+            let refreshes = kept.iter().filter(|number| is_refresh(number)).count();
+            let mut free = kept.iter().filter(|number| !needed.contains(number));
+            let refresh = free.clone().find(|number| is_refresh(number)).filter(|_| refreshes > 5);
+            let Some(oldest) = refresh.or_else(|| free.next().filter(|_| kept.len() > 20)).copied() else { return };
+            self.generations.entry(oldest).and_modify(|it| it.is_kept = false);
+        }
+    }
+
+    pub fn kept(&self) -> impl Iterator<Item = Number> + '_ {
+        self.generations.iter().filter(|(_, it)| it.is_kept).map(|(number, _)| *number)
+    }
+}

@@ -1,0 +1,162 @@
+//! What can happen to a host, at random.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::names::{Answer, Name};
+use super::rules::{Apply, Policy};
+use crate::support::random::Dice;
+
+/// Seconds of a minute, an hour, a day.
+const MINUTE: i64 = 60;
+pub const DAY: i64 = 24 * 3600;
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The policy on disk; `None`: half a policy.
+    Edit(Option<Policy>),
+    /// The list of peers on disk; `None`: it is gone.
+    List(Option<u8>),
+    /// The catalog of `--catalog`.
+    Catalog(u8),
+    Dns(Name, Answer),
+    /// Whether the DNS server can be reached.
+    Reach(bool),
+    Apply(Apply),
+    /// An apply that nobody confirms, with a watcher that sees its deadline pass.
+    Trial(Apply),
+    Resolve,
+    Refresh,
+    Confirm,
+    /// So many generations before the newest; `None`: to the last other policy.
+    Rollback {
+        back: Option<u8>,
+        is_trial: bool,
+        dry_run: bool,
+    },
+    /// Seconds, by all clocks. Without a watcher, the next command finds out that a deadline has passed.
+    Pass {
+        seconds: i64,
+        is_watched: bool,
+    },
+    /// Seconds that it is off, by how much the clock is wrong then, and which units run.
+    Reboot {
+        off: i64,
+        wrong_by: Wrong,
+        boots: bool,
+        applies: bool,
+    },
+    Clock(Wrong),
+    /// `edgeward boot` on a running host.
+    Boot,
+    /// Another program adds a rule, or deletes the table.
+    Insert,
+    Delete,
+}
+
+/// How a clock is wrong. NTP mends it within the hour: when time passes, it is right again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrong {
+    Right,
+    In1970,
+    In2040,
+    Days(i64),
+}
+
+/// The addresses that a name may have.
+pub fn pool(name: Name) -> Vec<IpAddr> {
+    let texts: &[&str] = match name {
+        Name::Catalog => &[],
+        Name::Mirror => &["203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8:1::1", "2001:db8:1::2"],
+        Name::Backup => &["203.0.113.101", "203.0.113.102", "203.0.113.103", "2001:db8:2::1"],
+    };
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// A sequence of steps; the same for the same dice.
+pub fn random(dice: &mut Dice, count: usize) -> Vec<Step> {
+    let mut policy = Policy { management: 0, audit: false, mirror: true, backup: false, sites: false, remark: 0 };
+    let mut steps = vec![Step::Edit(Some(policy))];
+    steps.extend((1..count).map(|_| step(dice, &mut policy)));
+    steps
+}
+
+fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
+    match dice.below(100) {
+        0..12 => {
+            change(dice, policy);
+            Step::Edit((dice.below(12) > 0).then_some(*policy))
+        }
+        12..15 => Step::List((dice.below(6) > 0).then(|| 1 + number(dice, 3))),
+        15..18 => Step::Catalog(1 + number(dice, 2)),
+        18..28 => {
+            let name = *dice.pick(&[Name::Mirror, Name::Mirror, Name::Backup]);
+            Step::Dns(name, answer(dice, name))
+        }
+        28..31 => Step::Reach(dice.below(3) > 0),
+        31..52 => Step::Apply(apply(dice)),
+        52..53 => Step::Trial(Apply { confirm_within: Some(1), dry_run: false, ..apply(dice) }),
+        53..55 => Step::Resolve,
+        55..67 => Step::Refresh,
+        67..71 => Step::Confirm,
+        71..80 => {
+            let back = (dice.below(3) == 0).then(|| number(dice, 6));
+            Step::Rollback { back, is_trial: dice.below(4) == 0, dry_run: dice.below(6) == 0 }
+        }
+        80..88 => {
+            // Sums of these are not near `linger` or `max-stale`.
+            let minutes = *dice.pick(&[25, 25, 25, 125, 125, 1500]);
+            Step::Pass { seconds: minutes * MINUTE, is_watched: dice.below(4) > 0 }
+        }
+        88..93 => {
+            let off = *dice.pick(&[0, 0, 25 * MINUTE, 1500 * MINUTE]);
+            let wrong_by = if off == 0 && dice.flip() { wrong(dice) } else { Wrong::Right };
+            Step::Reboot { off, wrong_by, boots: dice.below(6) > 0, applies: dice.below(3) > 0 }
+        }
+        93..95 => Step::Clock(wrong(dice)),
+        95..96 => Step::Boot,
+        96..98 => Step::Insert,
+        _ => Step::Delete,
+    }
+}
+
+/// One part of the policy becomes another.
+fn change(dice: &mut Dice, policy: &mut Policy) {
+    match dice.below(8) {
+        0..3 => policy.management = number(dice, 3),
+        3 => policy.audit ^= true,
+        4 => policy.mirror ^= true,
+        5 => policy.backup ^= true,
+        6 => policy.sites ^= true,
+        _ => policy.remark = number(dice, 3),
+    }
+}
+
+fn apply(dice: &mut Dice) -> Apply {
+    let confirm_within = (dice.below(3) == 0).then(|| *dice.pick(&[600, 3 * 3600]));
+    Apply {
+        resolve: dice.below(3) > 0,
+        confirm_within,
+        with_catalog: dice.below(4) == 0,
+        force: dice.below(8) == 0,
+        dry_run: dice.below(12) == 0,
+    }
+}
+
+fn answer(dice: &mut Dice, name: Name) -> Answer {
+    match dice.below(10) {
+        0 => Answer::Addresses(BTreeSet::new()),
+        1 => Answer::NxDomain,
+        2 => Answer::ServFail,
+        3 => Answer::Refused,
+        _ => Answer::Addresses(pool(name).into_iter().filter(|_| dice.flip()).collect()),
+    }
+}
+
+fn wrong(dice: &mut Dice) -> Wrong {
+    *dice.pick(&[Wrong::Right, Wrong::In1970, Wrong::In2040, Wrong::Days(3), Wrong::Days(-3)])
+}
+
+fn number(dice: &mut Dice, bound: usize) -> u8 {
+    u8::try_from(dice.below(bound)).unwrap()
+}
