@@ -91,12 +91,20 @@ fn live() -> Option<Live> {
     Real::default().table().unwrap().map(Live)
 }
 
-/// Every ruleset that is written down.
+/// Every ruleset that is written down. A run that was killed may have removed a part of a generation that no state names.
 fn written(state: &Path) -> Vec<Ruleset> {
     let store = Store::look(state);
     let folders = fs::read_dir(state.join("generations")).unwrap();
     let numbers = folders.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    numbers.map(|number| store.ruleset(number).unwrap()).collect()
+    numbers.filter_map(|number: u64| store.ruleset(number).ok()).collect()
+}
+
+/// The numbers of the events that are written down, the first one first.
+fn store_events(state: &Path) -> Vec<u64> {
+    let events = Store::look(state).events().backwards().unwrap();
+    let mut numbers: Vec<u64> = events.map(|event| event.unwrap().number).collect();
+    numbers.reverse();
+    numbers
 }
 
 #[test]
@@ -151,6 +159,8 @@ fn after_a_kill_the_rules_are_complete_and_the_next_run_works() {
                 assert!(means(live().as_ref(), Some(&ruleset)), "{run}: {words:?}");
                 assert_eq!((state.switching, state.pending, state.confirmed), (None, None, state.current));
                 assert!(state.generations.len() <= 20);
+                let events: Vec<u64> = store_events(&site.state());
+                assert_eq!(events, (1..=events.len() as u64).collect::<Vec<_>>(), "{run}: {words:?}");
             }
         }
         println!("{killed} runs were killed before their end; of all that were tried, {changed} had changed the rules");

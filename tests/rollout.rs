@@ -147,6 +147,27 @@ fn assert_goes_on(folder: &Path, kernel: &mut Memory, candidates: [Option<&Rules
     folders.sort_unstable();
     assert_eq!(folders, state.generations.keys().copied().collect::<Vec<_>>());
     assert_eq!((state.current, state.confirmed), (Some(state.last), Some(state.last)));
+    assert_true_story(&store, state.current);
+    // A run that ends between the state and the file: the next one appends what is missing.
+    let path = store.events().path().to_owned();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let cut = text.trim_end().rfind('\n').map_or(0, |at| at + 1);
+    std::fs::write(&path, &text[..cut]).unwrap();
+    Rollout::new(&store, kernel, Operator::named("a test"), &|_, _| Changes::none()).recover(false).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+/// The events have no gap and no double, and each begins where the one before it ended.
+fn assert_true_story(store: &Store, current: Option<u64>) {
+    let mut events: Vec<_> = store.events().backwards().unwrap().map(Result::unwrap).collect();
+    events.reverse();
+    let mut in_force = None;
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event.number, index as u64 + 1, "{events:#?}");
+        assert_eq!(event.from, in_force, "{events:#?}");
+        in_force = event.to;
+    }
+    assert_eq!(in_force, current, "{events:#?}");
 }
 
 /// A connection from outside that is older than the rules.

@@ -380,3 +380,32 @@ fn a_reboot_undoes_a_pending_change_for_good() {
     assert_eq!(machine.failed(), ["edgeward.service"]);
     assert!(machine.journal("edgeward.service").contains("it was not confirmed"), "{}", said_by_all(&machine));
 }
+
+#[test]
+fn events_are_in_the_journal_with_their_fields() {
+    need_systemd!();
+    let mut machine = Machine::new().unwrap();
+    machine.install(PROGRAM);
+    machine.write("/etc/edgeward/policy.yaml", POLICY);
+    machine.start().unwrap();
+    let _server = serve_names(&machine, "203.0.113.7");
+    machine.succeed(&["edgeward", "apply", "/etc/edgeward/policy.yaml", "--resolve", "--force", "-m", "OPS-7"]);
+    let read = || {
+        let lines = machine.run(&["journalctl", "-o", "json", "EDGEWARD_EVENT=apply"]);
+        let lines = String::from_utf8_lossy(&lines.stdout).into_owned();
+        lines.lines().next().map(|line| serde_json::from_str::<Value>(line).unwrap())
+    };
+    assert!(until(PATIENCE, || read().is_some()));
+    let line = read().unwrap();
+    let expected = [
+        ("SYSLOG_IDENTIFIER", "edgeward"),
+        ("EDGEWARD_MESSAGE", "OPS-7"),
+        ("EDGEWARD_GENERATION", "1"),
+        ("EDGEWARD_USER", "root"),
+        ("EDGEWARD_FORCED", "1"),
+        ("PRIORITY", "5"),
+    ];
+    for (field, value) in expected {
+        assert_eq!(line[field], value, "{line}");
+    }
+}
