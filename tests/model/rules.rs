@@ -123,7 +123,18 @@ pub struct Apply {
     pub dry_run: bool,
 }
 
+/// What history has to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub kind: String,
+    pub generation: Option<Number>,
+    pub from: Option<Number>,
+    pub to: Option<Number>,
+}
+
 pub struct Model {
+    /// Since the last look.
+    pub events: Vec<Event>,
     pub now: Moment,
     pub disk: Disk,
     pub zone: BTreeMap<Name, Answer>,
@@ -148,6 +159,7 @@ type Code = Result<i32, String>;
 impl Model {
     pub fn new(disk: Disk, zone: BTreeMap<Name, Answer>) -> Self {
         Self {
+            events: Vec::new(),
             now: Moment::default(),
             disk,
             zone,
@@ -216,6 +228,7 @@ impl Model {
         }
         if self.is_in_force(&table) {
             if let (Some(pending), Some(delay)) = (self.pending, how.confirm_within) {
+                self.tell("extend", self.current, self.current, self.current);
                 self.pending = Some(Pending { deadline: self.now.running + delay, boot: self.now.boot, ..pending });
             } else if how.confirm_within.is_some() {
                 self.undone = false;
@@ -231,6 +244,7 @@ impl Model {
             return Ok(REFUSED);
         }
         let number = self.add(MadeBy::Apply, table, lock, None);
+        self.tell("apply", Some(number), self.current, Some(number));
         self.bring_into_force(Some(number), how.confirm_within);
         self.prune();
         Ok(code)
@@ -265,6 +279,7 @@ impl Model {
             return Ok(code);
         }
         let number = self.add(MadeBy::Refresh, table, lock, Some(base));
+        self.tell("refresh", Some(number), self.current, Some(number));
         let left = self.pending.map(|pending| pending.deadline - self.now.running);
         self.bring_into_force(Some(number), left);
         self.prune();
@@ -279,6 +294,7 @@ impl Model {
             self.recover();
         }
         if self.pending.take().is_some() {
+            self.tell("confirm", self.current, self.current, self.current);
             self.confirm_number(self.current);
             self.prune();
             return DONE;
@@ -314,6 +330,7 @@ impl Model {
         if let Some(from) = self.current.filter(|from| order(to) < order(*from)) {
             self.each_sibling(from, |it| it.is_rejected = true);
         }
+        self.tell("rollback", Some(to), self.current, Some(to));
         self.bring_into_force(Some(to), confirm_within);
         self.prune();
         DONE
@@ -362,11 +379,15 @@ impl Model {
         if !is_known {
             self.adopt();
         }
+        let had = self.current.filter(|_| self.kernel != Table::None);
         if let Some(pending) = self.pending {
             self.reject_undone(pending);
         }
-        self.kernel = table;
         self.current = Some(confirmed);
+        if self.kernel != table {
+            self.tell("boot", Some(confirmed), had, Some(confirmed));
+        }
+        self.kernel = table;
         DONE
     }
 
@@ -398,7 +419,10 @@ impl Model {
         }
         if self.kernel != self.table_of(self.current) {
             match self.kernel {
-                Table::None => self.current = None,
+                Table::None => {
+                    self.tell("lost", self.current, self.current, None);
+                    self.current = None;
+                }
                 _ => self.adopt(),
             }
         }
@@ -408,6 +432,7 @@ impl Model {
     /// Keeps what another program made of the table.
     fn adopt(&mut self) {
         let number = self.add(MadeBy::Found, self.kernel.clone(), Lock::default(), None);
+        self.tell("found", Some(number), self.current, Some(number));
         self.current = Some(number);
     }
 
@@ -418,7 +443,12 @@ impl Model {
         self.current = pending.back_to;
     }
 
+    fn tell(&mut self, kind: &str, generation: Option<Number>, from: Option<Number>, to: Option<Number>) {
+        self.events.push(Event { kind: kind.to_owned(), generation, from, to });
+    }
+
     fn reject_undone(&mut self, pending: Pending) {
+        self.tell("undo", Some(pending.generation), self.current, pending.back_to);
         self.pending = None;
         self.undone = true;
         for (number, generation) in &mut self.generations {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::names::{Answer, Moment, Name};
-use super::rules::{Apply, Disk, Inputs, Model, Number, Policy, Table};
+use super::rules::{Apply, Disk, Event, Inputs, Model, Number, Policy, Table};
 use super::steps::{DAY, Step, Wrong, pool};
 use super::text;
 use super::world::World;
@@ -24,6 +24,8 @@ pub struct Sequence {
     /// What somebody has applied.
     applied: BTreeSet<Inputs>,
     tables: BTreeMap<String, String>,
+    /// How many events were compared.
+    told: usize,
 }
 
 /// Does the steps in order.
@@ -54,7 +56,7 @@ impl Sequence {
         let disk = Disk { policy: None, list: None, catalog: 1, lock: Default::default() };
         world.write_policy(&policy);
         let model = Model::new(Disk { policy: Some(policy), ..disk }, zone);
-        Self { world, model, foreign: Vec::new(), applied: BTreeSet::new(), tables: BTreeMap::new() }
+        Self { world, model, foreign: Vec::new(), applied: BTreeSet::new(), tables: BTreeMap::new(), told: 0 }
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
@@ -272,6 +274,7 @@ impl Sequence {
     /// Compares the kernel and the records with the model.
     fn compare(&mut self) -> Result<(), String> {
         self.compare_kernel()?;
+        self.compare_events()?;
         self.compare_history()?;
         self.compare_folder()
     }
@@ -325,6 +328,20 @@ impl Sequence {
         }
         let differs = is.iter().zip(&expected).find(|(is, expected)| is != expected);
         Err(format!("history: {differs:?} (is, expected); {} and {} rows", is.len(), expected.len()))
+    }
+
+    /// Each step that changed something has told it, once and in order; the others have told nothing.
+    fn compare_events(&mut self) -> Result<(), String> {
+        let text = fs::read_to_string(self.world.path("state/events.jsonl")).unwrap_or_default();
+        let event = |line: &str| {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            let number = |key: &str| event[key].as_u64();
+            let kind = event["event"].as_str().unwrap_or_default().to_owned();
+            Event { kind, generation: number("generation"), from: number("from"), to: number("to") }
+        };
+        let new: Vec<Event> = text.lines().skip(self.told).map(event).collect();
+        self.told += new.len();
+        same("events", &new, &std::mem::take(&mut self.model.events))
     }
 
     /// Only what a generation needs is in the folder, and all of it.
