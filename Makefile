@@ -20,7 +20,7 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint bench audit fuzz build install clean system dnsmasq iprange systemd faketime lint-tools
+.PHONY: help demo test test-quick lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ fuzz: ## Searches for inputs that make edgeward panic (FUZZ=policy|lockfile FUZZ
 build: ## Builds the release binary
 	$(CARGO) build --locked --release
 
+UNITS = $(notdir $(wildcard packaging/systemd/*.service packaging/systemd/*.timer))
+TEXTS = README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+
 install: build ## Installs program, manual pages, completions, units and examples (DESTDIR= PREFIX=/usr/local)
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/edgeward
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 \
@@ -82,13 +85,38 @@ install: build ## Installs program, manual pages, completions, units and example
 	$(BINARY) completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_edgeward
 	$(BINARY) completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/edgeward.fish
 	install -d $(DESTDIR)$(UNITDIR)
-	for unit in $(notdir $(wildcard packaging/systemd/*.service packaging/systemd/*.timer)); do \
+	for unit in $(UNITS); do \
 		sed 's|/usr/bin/edgeward|$(PREFIX)/bin/edgeward|' packaging/systemd/$$unit > $(DESTDIR)$(UNITDIR)/$$unit || exit; \
 	done
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies policies/*.yaml
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/policies/catalog policies/catalog/*.yaml
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward $(TEXTS)
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/edgeward/docs docs/*.md
+
+# Undoes a pending change first, while the program is there to do it; the confirmed rules stay, unless
+# SETTLE=--remove-rules. With DESTDIR, the rules of this host are none of its business.
+SETTLE ?=
+SYSTEMCTL = if [ -z '$(DESTDIR)' ] && [ -d /run/systemd/system ]; then systemctl
+PAGES = $(DESTDIR)$(PREFIX)/share/man/man1
+DOC = $(DESTDIR)$(PREFIX)/share/doc/edgeward
+
+uninstall: ## Undoes a pending change, and removes what install has installed (SETTLE=--remove-rules removes the rules, too)
+	@if [ -z '$(DESTDIR)' ] && [ -x '$(PREFIX)/bin/edgeward' ]; then \
+		echo '$(PREFIX)/bin/edgeward uninstall $(SETTLE)' && \
+		$(PREFIX)/bin/edgeward uninstall $(SETTLE); \
+	fi
+	@$(SYSTEMCTL) disable --now $(UNITS) || :; fi
+	rm -f $(DESTDIR)$(PREFIX)/bin/edgeward
+	rm -f $(UNITS:%=$(DESTDIR)$(UNITDIR)/%)
+	rm -f $(PAGES)/edgeward.1 $(PAGES)/edgeward-*.1
+	rm -f $(DESTDIR)$(PREFIX)/share/bash-completion/completions/edgeward
+	rm -f $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_edgeward
+	rm -f $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/edgeward.fish
+	rm -f $(patsubst %,$(DOC)/%,$(wildcard policies/*.yaml policies/catalog/*.yaml docs/*.md) $(TEXTS))
+	@for folder in $(DOC)/policies/catalog $(DOC)/policies $(DOC)/docs $(DOC); do \
+		if [ -d $$folder ]; then rmdir --ignore-fail-on-non-empty $$folder; fi; \
+	done
+	@$(SYSTEMCTL) daemon-reload; fi
 
 clean: ## Removes build results
 	$(CARGO) clean

@@ -27,5 +27,7 @@ mod neighbours;
 mod pending;
 #[path = "lifecycle/refreshes.rs"]
 mod refreshes;
+#[path = "lifecycle/removal.rs"]
+mod removal;
 #[path = "lifecycle/safety.rs"]
 mod safety;

@@ -1,13 +1,15 @@
-//! What `make install` installs, and what `systemd-analyze` says of the units; `tests/units.rs` starts them.
+//! What `make install` installs and `make uninstall` removes, and what `systemd-analyze` says of the units; `tests/units.rs` starts them.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::slice;
 
+use support::netns;
 use support::systemd::{make_install, said, skip};
 use tempfile::TempDir;
 
@@ -66,6 +68,79 @@ fn units_call_the_program_where_it_is_installed() {
             assert!(!text.contains(folder.path().to_str().unwrap()), "{text}");
         }
     }
+}
+
+// ── make uninstall ───────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Every file and folder below a folder.
+fn everything(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+            found.insert(entry.path());
+        }
+    }
+    found
+}
+
+fn uninstall(command: &mut Command, arguments: &[&str]) -> Output {
+    command.current_dir(root("")).args(["make", "--silent", "uninstall"]).args(arguments);
+    command.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").env("NO_COLOR", "1").output().unwrap()
+}
+
+#[test]
+fn uninstall_removes_what_install_installed_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let below = folder.path().join("usr");
+    make_install(folder.path(), "/usr", env!("CARGO_BIN_EXE_edgeward"));
+    let installed = everything(folder.path());
+    assert!(installed.len() > 60, "{installed:?}");
+    let others =
+        ["bin/other", "share/man/man1/other.1", "lib/systemd/system/other.service", "share/doc/edgeward/docs/mine"];
+    for other in others {
+        fs::write(below.join(other), "").unwrap();
+    }
+    let destination = format!("DESTDIR={}", folder.path().display());
+    for _ in 0..2 {
+        let output = uninstall(&mut Command::new("env"), &[&destination, "PREFIX=/usr"]);
+        assert!(output.status.success(), "{}", said(&output));
+        let files: Vec<PathBuf> = everything(folder.path()).into_iter().filter(|path| path.is_file()).collect();
+        let mut expected = others.map(|other| below.join(other)).to_vec();
+        expected.sort();
+        assert_eq!(files, expected);
+    }
+    // Folders that are only edgeward's go, too, unless there is something in them.
+    assert!(!below.join("share/doc/edgeward/policies").exists());
+}
+
+/// With a folder of generations of its own, and without a systemd.
+#[test]
+fn uninstall_settles_first_and_stops_if_that_fails() {
+    if let Err(reason) = netns::available() {
+        return netns::skip(&reason);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let prefix = folder.path().join("local");
+    make_install(Path::new(""), prefix.to_str().unwrap(), SMALL_PROGRAM);
+    let program = prefix.join("bin/edgeward");
+    let calls = folder.path().join("calls");
+    let prefix = format!("PREFIX={}", prefix.display());
+    let run = |code: u8, settle: &str| {
+        fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> {}\nexit {code}\n", calls.display())).unwrap();
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--net", "sh", "-ec", "mount -t tmpfs tmpfs /run; exec \"$@\"", "sh"]);
+        uninstall(&mut command, &[&prefix, settle])
+    };
+    assert!(!run(4, "SETTLE=").status.success());
+    assert!(program.exists() && folder.path().join("local/lib/systemd/system/edgeward.service").exists());
+    let output = run(0, "SETTLE=--remove-rules");
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!program.exists());
+    assert_eq!(fs::read_to_string(calls).unwrap(), "uninstall\nuninstall --remove-rules\n");
 }
 
 // ── systemd-analyze ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -345,21 +345,24 @@ fn a_pending_change_that_was_refreshed_is_undone_in_time() {
 }
 
 #[test]
-fn a_timer_undoes_what_nobody_confirms_and_only_that() {
+fn a_service_undoes_what_nobody_confirms_and_only_that() {
     need_systemd!();
     let (machine, _server) = machine_with_rules();
     machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
     let apply = |time: &str| machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", time]);
     let said = apply("8s");
     let begin = Instant::now();
-    assert!(said.contains("edgeward-rollback-") && said.contains(".timer` of systemd watches"), "{said}");
-    assert!(machine.succeed(&["systemctl", "list-timers", "--all"]).contains("edgeward-rollback-"));
-    // Nothing of the program waits: an end of the session takes nothing along.
-    assert!(!machine.run(&["pgrep", "-x", "edgeward"]).status.success());
+    assert!(said.contains(".service` of systemd watches"), "{said}");
+    let watcher = watcher(&said);
+    assert_eq!(machine.succeed(&["systemctl", "is-active", &watcher]), "active\n");
+    // Nothing of the program is left in the session: its end takes nothing along.
+    let pid = machine.succeed(&["pgrep", "-x", "edgeward"]);
+    let cgroup = machine.succeed(&["cat", &format!("/proc/{}/cgroup", pid.trim())]);
+    assert!(cgroup.contains(&watcher), "{cgroup}");
     let is_undone = || in_force(&machine) == (json!("as-applied"), json!(1), json!(null));
     assert!(until(PATIENCE, is_undone), "{:?}", in_force(&machine));
     assert!(begin.elapsed() >= Duration::from_secs(7), "{:?}", begin.elapsed());
-    // Armed again, the first timer finds another deadline; confirmed, the second finds nothing to do.
+    // Armed again, the first watcher finds another deadline; confirmed, the second finds nothing to do.
     apply("5s");
     apply("15s");
     std::thread::sleep(Duration::from_secs(6));
@@ -367,6 +370,53 @@ fn a_timer_undoes_what_nobody_confirms_and_only_that() {
     machine.succeed(&["edgeward", "confirm"]);
     std::thread::sleep(Duration::from_secs(11));
     assert_eq!(in_force(&machine), (json!("as-applied"), json!(3), json!(null)));
+}
+
+/// The unit of the watcher that `apply` names.
+fn watcher(said: &str) -> String {
+    let unit = said.split('`').find(|word| word.starts_with("edgeward-rollback-") && word.ends_with(".service"));
+    unit.unwrap_or_else(|| panic!("{said}")).to_owned()
+}
+
+/// Whether the kernel lets in those of the confirmed policy and no more. The program need not be there.
+fn has_confirmed_rules(machine: &Machine) -> bool {
+    let table = machine.succeed(&["nft", "list", "table", "inet", "edgeward"]);
+    table.contains("10.0.0.0/28") && !table.contains("10.0.0.0/27")
+}
+
+#[test]
+fn a_pending_change_is_undone_although_the_program_was_removed_or_replaced() {
+    need_systemd!();
+    let (machine, _server) = machine_with_rules();
+    let path = "/usr/local/bin/edgeward";
+    let program = machine.path(path);
+    let kept = machine.path("/usr/local/libexec/edgeward");
+    fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    fs::hard_link(&program, &kept).unwrap();
+    assert!(has_confirmed_rules(&machine));
+    // Removed, as by a package.
+    apply_another_policy(&machine, "4s");
+    assert!(!has_confirmed_rules(&machine));
+    fs::remove_file(&program).unwrap();
+    assert!(until(PATIENCE, || has_confirmed_rules(&machine)), "{}", said_by_all(&machine));
+    // Replaced by something that does not work.
+    fs::hard_link(&kept, &program).unwrap();
+    machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", "4s"]);
+    fs::remove_file(&program).unwrap();
+    stand_in(&machine, "#!/bin/sh\nexit 1\n");
+    assert!(!has_confirmed_rules(&machine));
+    assert!(until(PATIENCE, || has_confirmed_rules(&machine)), "{}", said_by_all(&machine));
+}
+
+#[test]
+fn a_watcher_that_is_killed_is_started_again() {
+    need_systemd!();
+    let (machine, _server) = machine_with_rules();
+    machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
+    let said = machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", "6s"]);
+    machine.succeed(&["systemctl", "kill", "--signal=KILL", &watcher(&said)]);
+    let is_undone = || in_force(&machine) == (json!("as-applied"), json!(1), json!(null));
+    assert!(until(PATIENCE, is_undone), "{:?} {}", in_force(&machine), machine.journal(&watcher(&said)));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use crate::host::generations::{Pending, State, Store};
 use crate::host::kernel::Kernel;
 use crate::host::operator::Operator;
 use crate::host::rollout::{Outcome, Rollout, named, time_left};
-use crate::host::watch::Watcher;
+use crate::host::watch::{Watcher, can_be_promised};
 use crate::report::duration;
 use crate::wording::count;
 
@@ -30,6 +30,11 @@ pub(crate) fn recover(rollout: &mut Rollout<'_>, force: bool, report: &mut Repor
     notes.iter().for_each(|note| render::note(note));
     report.left(&state);
     Ok(state)
+}
+
+/// Refuses a change with a deadline where nothing would be left to undo it. `--force` does not override this.
+pub(crate) fn refuse_unwatched(confirm_within: Option<Duration>) -> Result<(), Failure> {
+    confirm_within.map_or(Ok(()), |_| Ok(can_be_promised()?))
 }
 
 /// Shows the warnings of a change, and what conntrack learned or does not know.
@@ -88,9 +93,13 @@ pub(crate) fn pending_sentence(pending: &Pending) -> String {
 
 fn watcher_sentence(watcher: &Watcher) -> String {
     match watcher {
-        Watcher::Timer(unit) => format!("the timer `{unit}` of systemd watches the deadline"),
-        Watcher::Process(id) => {
+        Watcher::Service(unit) => format!("the service `{unit}` of systemd watches the deadline"),
+        Watcher::Process { id, session: None } => {
             format!("the process {id} watches the deadline; it does not depend on this terminal or this session")
         }
+        Watcher::Process { id, session: Some(session) } => format!(
+            "the process {id} watches the deadline; it is part of the login session `{session}`, and ends with it if \
+             logind has `KillUserProcesses=yes`"
+        ),
     }
 }

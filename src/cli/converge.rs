@@ -123,8 +123,9 @@ impl Convergence<'_> {
         let known = self.known_answers(&store, &records, &new);
         let findings = self.preflight(&ruleset, &in_force, known.as_ref());
         preflight::show_filters(&preflight::other_filters(&ruleset));
-        let checked =
-            preflight::enforce(&findings, self.guard.force).and_then(|_| self.refuse_undone(&records, &new).map(drop));
+        let checked = change::refuse_unwatched(self.guard.confirm_within)
+            .and_then(|()| preflight::enforce(&findings, self.guard.force))
+            .and_then(|_| self.refuse_undone(&records, &new).map(drop));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals)?;
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
@@ -155,6 +156,7 @@ impl Convergence<'_> {
             return Ok(());
         }
         let confirm_within = self.confirm_within(&state)?;
+        change::refuse_unwatched(confirm_within)?;
         let number = state.next_number();
         let generation = self.generation(text, rules.clone(), number);
         if !rollout.is_unreadable && is_in_force(store, &state, &ruleset, &generation) {

@@ -59,6 +59,7 @@ enum Verb {
     Status(verb::status::Arguments),
     History(verb::history::Arguments),
     Boot(verb::boot::Arguments),
+    Uninstall(verb::uninstall::Arguments),
     #[command(hide = true)]
     Watch(verb::watch::Arguments),
     Aggregate(verb::aggregate::Arguments),
@@ -102,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Status(arguments) => verb::status::run(&arguments, catalog),
         Verb::History(arguments) => verb::history::run(&arguments),
         Verb::Boot(arguments) => verb::boot::run(&arguments),
+        Verb::Uninstall(arguments) => verb::uninstall::run(&arguments),
         Verb::Watch(arguments) => verb::watch::run(&arguments),
         Verb::Aggregate(arguments) => verb::aggregate::run(&arguments),
         Verb::Catalog(arguments) => verb::catalog::run(&arguments, catalog),

@@ -9,6 +9,7 @@ use crate::host::generations::{Overridden, StoreError};
 use crate::host::kernel::KernelError;
 use crate::host::lists::ListFileError;
 use crate::host::rollout::RolloutError;
+use crate::host::watch::WatchError;
 use crate::net::DomainName;
 use crate::source::Source;
 
@@ -49,6 +50,8 @@ pub(crate) enum Check {
     Pending,
     /// The change was undone before, by its deadline or by `edgeward rollback`.
     Undone,
+    /// Nothing that is started here would be left to undo the change at its deadline, as in a container.
+    Watcher,
     /// The ruleset does not decide what the policy means: a bug in edgeward.
     Proof,
 }
@@ -223,6 +226,16 @@ impl From<RolloutError> for Failure {
             RolloutError::Store(error) => error.into(),
             RolloutError::Kernel(error) => error.into(),
             RolloutError::Untracked(_) => Self::refused(Check::Untracked, error),
+            RolloutError::Watch(error) => error.into(),
+            error => Self::system(error),
+        }
+    }
+}
+
+impl From<WatchError> for Failure {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Ends(_) => Self::refused(Check::Watcher, error),
             error => Self::system(error),
         }
     }

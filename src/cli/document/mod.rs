@@ -54,6 +54,7 @@ const SCHEMAS: &[(&str, Maker)] = &[
     ("resolve", schema::<ResolveDocument>),
     ("rollback", schema::<ChangeDocument>),
     ("status", schema::<StatusDocument<'_>>),
+    ("uninstall", schema::<ChangeDocument>),
 ];
 
 /// The verbs that print a document.

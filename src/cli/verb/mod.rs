@@ -20,4 +20,5 @@ pub(crate) mod resolve;
 pub(crate) mod rollback;
 pub(crate) mod schema;
 pub(crate) mod status;
+pub(crate) mod uninstall;
 pub(crate) mod watch;

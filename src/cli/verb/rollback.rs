@@ -217,6 +217,7 @@ fn check(
     kept: Option<&KeptPolicy>,
 ) -> Result<(ChangeOptions, Vec<Refusal>), Failure> {
     let GuardArguments { confirm_within, force, .. } = arguments.guard;
+    change::refuse_unwatched(confirm_within)?;
     let ruleset = store.ruleset(number)?;
     let guarded =
         kept.map(|(loaded, resolution)| GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution });

@@ -1,9 +1,11 @@
 //! `edgeward watch`: undoes a change at its deadline. `apply` starts it, in a session or a unit of its own.
+//!
+//! An older version that is waiting calls it, too, if it finds a state that it cannot read. So its arguments do not change,
+//! and it succeeds where nothing is left to do.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::Duration;
-
-use anyhow::anyhow;
 
 use crate::cli::change;
 use crate::cli::failure::Failure;
@@ -12,7 +14,7 @@ use crate::host::generations::{Pending, Store};
 use crate::host::kernel::Real;
 use crate::host::operator::Operator;
 use crate::host::rollout::{has_expired, time_left};
-use crate::host::watch::detach;
+use crate::host::watch::{ProgramFile, detach};
 
 /// How often it checks whether the change is still pending.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,23 +38,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = Store::look(&arguments.state_dir);
     // Before it detaches: `apply` relies on a watcher only once it has, so one that cannot read the state must fail here.
     let own = store.state()?.pending.filter(|pending| pending.armed == arguments.armed);
-    let Some(own) = own else {
-        return Err(Failure::system(anyhow!(
-            "the change {} is not pending: there is nothing to watch",
-            arguments.armed
-        )));
-    };
+    let Some(own) = own else { return Ok(()) };
+    let program = ProgramFile::current();
     let _ = detach();
     while let Some(rest) = remaining(&store, &own) {
         pause(rest.min(POLL_INTERVAL));
     }
-    let mut done = undo(arguments);
+    let mut done = undo(arguments, &program);
     for _ in 1..MAX_ATTEMPTS {
         if done.is_ok() {
             break;
         }
         pause(RETRY_INTERVAL);
-        done = undo(arguments);
+        done = undo(arguments, &program);
     }
     done
 }
@@ -69,8 +67,15 @@ fn remaining(store: &Store, own: &Pending) -> Option<Duration> {
     .filter(|rest| !rest.is_zero())
 }
 
-fn undo(arguments: &Arguments) -> Result<(), Failure> {
-    let store = Store::hold(&arguments.state_dir, MAX_LOCK_WAIT)?;
+fn undo(arguments: &Arguments, program: &ProgramFile) -> Result<(), Failure> {
+    let folder = &arguments.state_dir;
+    if let Err(error) = Store::look(folder).state() {
+        // A newer version has written it, and knows this verb, too.
+        let number = arguments.armed.to_string();
+        let command = [OsStr::new("watch"), OsStr::new("--state-dir"), folder.as_os_str(), OsStr::new(&number)];
+        return if program.run_successor(&command) { Ok(()) } else { Err(error.into()) };
+    }
+    let store = Store::hold(folder, MAX_LOCK_WAIT)?;
     let mut kernel = Real::default();
     let state = store.state()?;
     // The change may have been confirmed, or replaced by one with another deadline.

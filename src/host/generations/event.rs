@@ -68,6 +68,8 @@ pub enum EventKind {
     Extend,
     /// The host booted, and the confirmed rules were loaded.
     Boot,
+    /// The rules were removed from the kernel.
+    Remove,
     /// Another program had changed the rules.
     Found,
     /// The table was gone.
@@ -91,6 +93,7 @@ impl EventKind {
             Self::Undo => "undo",
             Self::Extend => "extend",
             Self::Boot => "boot",
+            Self::Remove => "remove",
             Self::Found => "found",
             Self::Lost => "lost",
             Self::Interrupted => "interrupted",

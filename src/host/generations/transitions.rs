@@ -80,6 +80,16 @@ impl State {
         after
     }
 
+    /// The state once the table is removed from the kernel for good. No policy is rejected by that.
+    #[must_use]
+    pub fn after_removal(&self, stamp: Stamp<'_>) -> Self {
+        let mut after =
+            State { pending: None, switching: None, current: None, confirmed: None, undone: None, ..self.clone() };
+        let what = format!("removal of {}", named(self.current));
+        after.log(stamp.event(EventKind::Remove, what, self.current, None));
+        after
+    }
+
     /// The state once the pending change is confirmed.
     #[must_use]
     pub fn after_confirm(&self, stamp: Stamp<'_>) -> Self {

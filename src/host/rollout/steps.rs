@@ -99,15 +99,15 @@ impl Rollout<'_> {
         records.under_way.pending.clone_from(&records.after.pending);
         records.staged = self.store.stage(&records.after)?;
         self.store.save(&records.under_way)?;
-        self.watch(records.after.armed, delay).map(Some)
+        self.watch(records.after.armed).map(Some)
     }
 
     /// Starts a watcher for an arming.
-    pub(super) fn watch(&self, armed: u64, delay: Duration) -> Result<Watcher, RolloutError> {
+    pub(super) fn watch(&self, armed: u64) -> Result<Watcher, RolloutError> {
         let (number, name) = (armed.to_string(), format!("edgeward-rollback-{armed}-{}", std::process::id()));
         let command = ["watch", "--state-dir"].map(OsStr::new);
         let command = [command[0], command[1], self.store.folder().as_os_str(), OsStr::new(&number)];
-        Ok(watch::arm(&name, &command, delay)?)
+        Ok(watch::arm(&name, &command)?)
     }
 
     /// Removes the table that only tracks, where there was none before it.

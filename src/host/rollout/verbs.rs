@@ -6,7 +6,7 @@ use super::{ChangeOptions, Outcome, Rollout, RolloutError, chain, holds};
 use crate::host::generations::{Generation, State, Why};
 use crate::host::prime::only_tracks;
 use crate::host::transition::means;
-use crate::live::Live;
+use crate::live::{Change, Live};
 use crate::ruleset::Ruleset;
 
 impl Rollout<'_> {
@@ -63,6 +63,20 @@ impl Rollout<'_> {
         Ok((after, self.delivered(outcome)))
     }
 
+    /// Removes the table for good: boot loads nothing either.
+    ///
+    /// # Errors
+    /// The kernel still has the table, or the state still says that it does.
+    pub fn remove(&mut self, before: &State) -> Result<(State, Outcome), RolloutError> {
+        let after = self.transition(|stamp| before.after_removal(stamp));
+        if !self.is_unreadable {
+            return self.converge(before, after, None, ChangeOptions { force: true, ..ChangeOptions::default() });
+        }
+        self.kernel.change(&[Change::DeleteTable])?;
+        self.save(&after)?;
+        Ok((after, self.delivered(Outcome { changed: true, ..Outcome::default() })))
+    }
+
     /// Confirms the pending change.
     ///
     /// # Errors
@@ -86,7 +100,7 @@ impl Rollout<'_> {
         let after = self.transition(|stamp| before.after_extend(delay, stamp));
         // Until the new watcher is up, the old one takes this for a change under way, and waits.
         self.save(&before.under_way(&after, before.current))?;
-        let watcher = match self.watch(after.armed, delay) {
+        let watcher = match self.watch(after.armed) {
             Ok(watcher) => watcher,
             Err(error) => {
                 self.save(&before.after_failure(&after))?;
