@@ -102,7 +102,7 @@ fn service(name: &str, program: &Path, command: &[&OsStr]) -> bool {
         .arg(format!("--unit={name}"))
         .arg("--description=edgeward: undo an unconfirmed change at its deadline")
         .arg(format!("--property=TimeoutStartSec={}s", MAX_START.as_secs()))
-        // Not after an exit: where the program is gone, systemd would try in vain.
+        // Not after an exit: where the program is gone, systemd would try without success.
         .arg("--property=Restart=on-abnormal")
         // The last process to be killed where memory is short.
         .arg("--property=OOMScoreAdjust=-1000")

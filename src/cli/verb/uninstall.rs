@@ -10,7 +10,7 @@ use crate::live::Change;
 
 /// Settle the rules before the program is removed
 ///
-/// A pending change is undone: without the program, nobody could confirm it. The confirmed rules stay in force until the
+/// A pending change is undone: without the program, it could not be confirmed. The confirmed rules stay in force until the
 /// host reboots, or go at once with `--remove-rules`. `make uninstall` and packages run this before they remove the
 /// program. It removes no file and stops no unit.
 ///
@@ -47,7 +47,7 @@ fn settle(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     };
     report.found(&store.state()?);
     let mut rollout = change::rollout(&store, &mut kernel);
-    // Whatever the table is, it must not keep the program from being removed.
+    // A table that another program has changed is no reason to keep the program.
     let mut state = change::recover(&mut rollout, true, report)?;
     if let Some(pending) = state.pending.clone() {
         let (undone, outcome) = rollout.undo(&state, Why::Removal)?;
