@@ -308,7 +308,7 @@ impl Sequence {
         let history: Value =
             serde_json::from_str(&run.said).map_err(|error| format!("history: {error}: {}", run.said))?;
         let rows = history["generations"].as_array().cloned().unwrap_or_default();
-        let is: Vec<_> = rows.iter().map(|row| role(row)).collect();
+        let is: Vec<_> = rows.iter().map(role).collect();
         let model = &self.model;
         let expected = model.kept().map(|number| {
             let generation = &model.generations[&number];
