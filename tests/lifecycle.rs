@@ -25,6 +25,8 @@ mod host;
 mod neighbours;
 #[path = "lifecycle/pending.rs"]
 mod pending;
+#[path = "lifecycle/plans.rs"]
+mod plans;
 #[path = "lifecycle/refreshes.rs"]
 mod refreshes;
 #[path = "lifecycle/removal.rs"]

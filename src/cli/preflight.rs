@@ -16,7 +16,7 @@ use crate::intent::{Declared, Intent, Side};
 use crate::net::{Hook, Transport, Verdict};
 use crate::policy::syntax::{Policy, SSH_PORT};
 use crate::resolution::Resolution;
-use crate::ruleset::Ruleset;
+use crate::ruleset::{Ruleset, Stance};
 use crate::wording::count;
 
 pub(crate) use filters::{OtherFilters, describe, order, other_filters, show_filters};
@@ -31,6 +31,8 @@ pub(crate) struct Findings {
     blockers: Vec<Refusal>,
     warnings: Vec<String>,
     notes: Vec<String>,
+    /// Whether the rules were checked as if they were enforced, but are in audit mode: nothing refuses them.
+    is_audit: bool,
 }
 
 /// The policy whose essential connections are checked: SSH, DNS, the API server.
@@ -42,7 +44,17 @@ pub(crate) struct GuardedPolicy<'a> {
 
 /// Checks what a ruleset would do to this host's connections and to what its operator depends on. Without a policy only
 /// the connections of this host are checked.
+///
+/// Rules in audit mode deny nothing: what they would cut off if they were enforced is a warning.
 pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> Findings {
+    if ruleset.stance() == Stance::Audit {
+        let denial = |hook| guarded.map_or(Verdict::Drop, |guarded| guarded.intent.denials.at(hook));
+        return Findings { is_audit: true, ..check_enforced(&ruleset.clone().enforced(denial), guarded) };
+    }
+    check_enforced(ruleset, guarded)
+}
+
+fn check_enforced(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> Findings {
     let mut findings = Findings::default();
     if let Some(GuardedPolicy { policy, intent, resolution }) = guarded {
         if denies_management(policy, intent) {
@@ -78,7 +90,12 @@ pub(crate) fn check_refresh(
 /// Shows the findings, and refuses rules that would cut off what must not be. Returns what is overridden by force.
 pub(crate) fn enforce(findings: &Findings, force: bool) -> Result<Vec<Refusal>, Failure> {
     findings.notes.iter().for_each(|note| render::note(note));
-    findings.warnings.iter().for_each(|warning| render::warning(warning));
+    let start = if findings.is_audit { "if this policy is enforced: " } else { "" };
+    findings.warnings.iter().for_each(|warning| render::warning(&format!("{start}{warning}")));
+    if findings.is_audit {
+        findings.blockers.iter().for_each(|blocker| render::warning(&format!("{start}{}", blocker.message)));
+        return Ok(Vec::new());
+    }
     if findings.blockers.is_empty() {
         return Ok(Vec::new());
     }

@@ -129,7 +129,9 @@ fn audit_refuses_nobody_and_counts() {
     host.write("audit.yaml", &policy(ELSEWHERE).replace("mode: enforce", "mode: audit"));
     host.write("audit.lock.yaml", &host.read("policy.lock.yaml"));
     let session = Session::open(&host, OPERATOR, "10.0.0.20:22", "10.0.0.20:22");
-    host.edgeward("apply audit.yaml").ends(0);
+    let would = ["if this policy is enforced: the live SSH session of", "would be dropped"];
+    host.edgeward("apply audit.yaml --dry-run").ends(0).says(&would);
+    host.edgeward("apply audit.yaml").ends(0).says(&would);
     assert!(session.is_alive());
     let count = |name: &str| host.topology.counters()[name];
     let before = count("denied_input");
