@@ -91,16 +91,18 @@ fn live() -> Option<Live> {
     Real::default().table().unwrap().map(Live)
 }
 
-/// Every ruleset that is written down. A run that was killed may have removed a part of a generation that no state names.
+/// Every ruleset that is written down. Of a generation that no state names, a run that was killed may have removed a part.
 fn written(state: &Path) -> Vec<Ruleset> {
     let store = Store::look(state);
+    let named = store.state().unwrap().generations;
     let folders = fs::read_dir(state.join("generations")).unwrap();
     let numbers = folders.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
-    numbers.filter_map(|number: u64| store.ruleset(number).ok()).collect()
+    let read = |number: u64| store.ruleset(number).map_err(|error| assert!(!named.contains_key(&number), "{error}"));
+    numbers.filter_map(|number| read(number).ok()).collect()
 }
 
 /// The numbers of the events that are written down, the first one first.
-fn store_events(state: &Path) -> Vec<u64> {
+fn written_events(state: &Path) -> Vec<u64> {
     let events = Store::look(state).events().backwards().unwrap();
     let mut numbers: Vec<u64> = events.map(|event| event.unwrap().number).collect();
     numbers.reverse();
@@ -159,7 +161,7 @@ fn after_a_kill_the_rules_are_complete_and_the_next_run_works() {
                 assert!(means(live().as_ref(), Some(&ruleset)), "{run}: {words:?}");
                 assert_eq!((state.switching, state.pending, state.confirmed), (None, None, state.current));
                 assert!(state.generations.len() <= 20);
-                let events: Vec<u64> = store_events(&site.state());
+                let events: Vec<u64> = written_events(&site.state());
                 assert_eq!(events, (1..=events.len() as u64).collect::<Vec<_>>(), "{run}: {words:?}");
             }
         }
