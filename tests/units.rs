@@ -375,7 +375,8 @@ fn a_service_undoes_what_nobody_confirms_and_only_that() {
 /// The unit of the watcher that `apply` names.
 fn watcher(said: &str) -> String {
     let unit = said.split('`').find(|word| word.starts_with("edgeward-rollback-") && word.ends_with(".service"));
-    unit.unwrap_or_else(|| panic!("{said}")).to_owned()
+    assert!(unit.is_some(), "{said}");
+    unit.unwrap().to_owned()
 }
 
 /// Whether the kernel lets in those of the confirmed policy and no more. The program need not be there.
