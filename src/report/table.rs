@@ -38,7 +38,7 @@ impl<'a> Table<'a> {
         self.rows.push((cells, below));
     }
 
-    /// The table as text of [`WIDTH`] columns. No line ends in spaces.
+    /// The table as text of `WIDTH` columns. No line ends in spaces.
     pub fn text(&self) -> String {
         let widths = self.widths();
         let heads: Vec<Vec<String>> = self.columns.iter().map(|column| vec![column.head.to_owned()]).collect();
@@ -91,7 +91,7 @@ fn lines(cells: &[Vec<String>], widths: &[usize]) -> String {
     text
 }
 
-/// A paragraph of [`WIDTH`] columns: what its first line begins with, the text, and what the other lines are indented
+/// A paragraph of `WIDTH` columns: what its first line begins with, the text, and what the other lines are indented
 /// by in addition. Nothing where there is no text.
 pub fn paragraph(first: &str, text: &str, indent: &str) -> String {
     if text.is_empty() {
