@@ -13,6 +13,7 @@ use crate::catalog::Catalog;
 use crate::cli::change::Report;
 use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES, changes};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments, kept_answers};
+use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
@@ -22,6 +23,7 @@ use crate::emit;
 use crate::host::generations::{Generation, LOCKFILE, MadeBy, Record, State, Store, rules_digest};
 use crate::host::kernel::Kernel;
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
+use crate::host::streams;
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::lower::lower;
@@ -125,7 +127,7 @@ impl Convergence<'_> {
         preflight::show_filters(&preflight::other_filters(&ruleset));
         let checked = change::refuse_unwatched(self.guard.confirm_within)
             .and_then(|()| preflight::enforce(&findings, self.guard.force))
-            .and_then(|_| self.refuse_undone(&records, &new).map(drop));
+            .and_then(|_| self.refuse_undone(&store, &records, &new).map(drop));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals)?;
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
@@ -164,7 +166,7 @@ impl Convergence<'_> {
         }
         let new = Record::of(&generation.manifest, rules);
         let mut overridden = match confirm_within {
-            None => self.refuse_undone(&state, &new)?,
+            None => self.refuse_undone(store, &state, &new)?,
             Some(_) => Vec::new(),
         };
         let before = state.current.map(|number| store.ruleset(number)).transpose()?;
@@ -269,7 +271,7 @@ impl Convergence<'_> {
     /// Refuses what was undone because it was not confirmed, and what a user went back from: a reboot, after which the
     /// policy is applied again, would bring it back. A refresh keeps the rules that it finds. Returns what is overridden by
     /// force.
-    fn refuse_undone(&self, state: &State, new: &Record) -> Result<Vec<Refusal>, Failure> {
+    fn refuse_undone(&self, store: &Store, state: &State, new: &Record) -> Result<Vec<Refusal>, Failure> {
         if self.base.is_some() || self.guard.confirm_within.is_some() {
             return Ok(Vec::new());
         }
@@ -285,11 +287,19 @@ impl Convergence<'_> {
             None => "was undone because it was not confirmed",
             Some(_) => "was left by `edgeward rollback`",
         };
+        let path = self.path();
+        let restored = state
+            .current
+            .filter(|_| !streams::is_stream(path))
+            .map(|current| format!("; `{}` restores the policy in force", restore_command(store, current, path)));
         let failure = Failure::refused(
             Check::Undone,
             anyhow!(
-                "these are the rules of generation {number}, which {why} ({at}); nothing was changed. `edgeward apply \
-             --confirm-within 2m` tries it again and `edgeward confirm` keeps it; `--force` applies it without a deadline"
+                "these are the rules of generation {number}, which {why} ({at}); nothing was changed{}. `edgeward apply \
+                 {} --confirm-within 2m` tries them again and `edgeward confirm` keeps them; `--force` applies them \
+                 without a deadline",
+                restored.unwrap_or_default(),
+                path.display(),
             ),
         );
         if self.guard.force { Ok(failure.refusals) } else { Err(failure) }

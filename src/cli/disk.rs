@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::cli::context::{LoadedPolicy, lists_folder, load_catalog};
 use crate::cli::render;
 use crate::host::files::ReadError;
-use crate::host::generations::PolicyFacts;
+use crate::host::generations::{POLICY, PolicyFacts, Store};
 use crate::host::lists;
 use crate::host::streams::{self, STREAM};
 use crate::policy::syntax::PeersFile;
@@ -104,6 +104,11 @@ impl OnDisk<'_> {
         }
         command + " --confirm-within 2m"
     }
+}
+
+/// The command that restores the policy of a generation on disk.
+pub(crate) fn restore_command(store: &Store, number: u64, policy: &Path) -> String {
+    format!("cp {} {}", store.generation(number).join(POLICY).display(), policy.display())
 }
 
 /// The files with peers whose addresses differ, as messages call them.

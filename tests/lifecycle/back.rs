@@ -24,6 +24,9 @@ fn a_rollback_leaves_the_bad_policy_and_no_timer_brings_it_back() {
     assert_eq!((host.handles(), host.records()), before);
     let said = host.edgeward("rollback").ends(0).says(&plan).said();
     assert!(said.find("newly allowed") < said.find("generation 2 is in force again"), "{said}");
+    let restore = "generations/2/policy.yaml policy.yaml`";
+    assert!(said.contains(restore), "{said}");
+    host.edgeward("status --check").ends(1).says(&["applies it", restore]);
     assert!(host.lets_in(OFFICE) && !host.lets_in(ELSEWHERE));
     // The bad policy is still on disk. The timer refreshes the one in force, and goes neither forward nor back.
     let server = serve(&host, zone(&["203.0.113.77"]));
@@ -31,7 +34,12 @@ fn a_rollback_leaves_the_bad_policy_and_no_timer_brings_it_back() {
     assert!(host.lets_in(OFFICE) && !host.lets_in(ELSEWHERE) && host.rules().contains("203.0.113.77"));
     // Neither does the unit that applies the policy at boot.
     let apply = format!("apply --resolve policy.yaml --server {}", server.address());
-    host.edgeward(&apply).ends(5).says(&["left by `edgeward rollback`", "--confirm-within", "--force"]);
+    host.edgeward(&apply).ends(5).says(&[
+        "left by `edgeward rollback`",
+        restore,
+        "`edgeward apply policy.yaml --confirm-within 2m`",
+        "--force",
+    ]);
     assert!(host.lets_in(OFFICE));
     // Once more goes further back.
     host.edgeward("rollback").ends(0).says(&["generation 1 is in force again"]);

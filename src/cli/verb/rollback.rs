@@ -9,11 +9,14 @@ use crate::cli::comparison::{After, Consequences};
 use crate::cli::context::{
     GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
 };
+use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal, chosen};
 use crate::cli::preflight::GuardedPolicy;
 use crate::cli::{preflight, render};
-use crate::host::generations::{State, Store, Why};
+use crate::host::files;
+use crate::host::generations::{POLICY, State, Store, Why};
 use crate::host::rollout::{ChangeOptions, named, needs_recovery};
+use crate::host::streams;
 use crate::policy::syntax::SSH_PORT;
 use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
@@ -118,6 +121,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             report.left(&state);
             report.changed(outcome.changed);
             report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
+            note_policy_on_disk(&store, &state);
         }
         Destination::Generation(number) => {
             let (options, overridden) = check(&store, number, arguments, kept.as_ref())?;
@@ -125,6 +129,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
             change::show_notices(&outcome);
             change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome)?;
+            note_policy_on_disk(&store, &state);
         }
     }
     shown
@@ -224,6 +229,16 @@ fn check(
     let overridden = preflight::enforce(&preflight::check(&ruleset, guarded.as_ref()), force)?;
     let ssh_port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
     Ok((ChangeOptions { confirm_within, force, ssh_port }, overridden))
+}
+
+/// Says how to restore the policy file, if it still has what was left.
+fn note_policy_on_disk(store: &Store, state: &State) {
+    let kept = |number| Some((number, store.manifest(number).ok()?.policy?.path, store.text(number, POLICY).ok()?));
+    let Some((number, path, kept)) = state.current.and_then(kept) else { return };
+    if !streams::is_stream(&path) && files::read(&path).is_ok_and(|file| file.text() != kept.text()) {
+        let (file, restore) = (path.display(), restore_command(store, number, &path));
+        render::note(&format!("`{file}` was not changed and differs from what is in force; `{restore}` restores it"));
+    }
 }
 
 fn in_force(state: &State) -> String {

@@ -23,7 +23,11 @@ pub(super) fn of(status: &Status, kept: Option<&Kept>) -> Vec<AttentionDocument>
                 Part::List => StatusCheck::List,
                 Part::Target => return None,
             };
-            let message = format!("{} is not the one in force; `{}` applies it", differing.name, kept.command);
+            let mut message = format!("{} is not the one in force; `{}` applies it", differing.name, kept.command);
+            // After a rollback the file has what somebody went back from.
+            if let Some(restore) = kept.restore.as_ref().filter(|_| check == StatusCheck::Policy) {
+                message.push_str(&format!(", `{restore}` restores the one in force"));
+            }
             Some(AttentionDocument { check, message })
         }));
     }

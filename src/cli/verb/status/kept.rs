@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Status;
 use crate::cli::context::{AgeLimits, kept_or_chosen_catalog, kept_policy, last_seen};
-use crate::cli::disk::{Differing, InForce, OnDisk};
+use crate::cli::disk::{Differing, InForce, OnDisk, restore_command};
 use crate::cli::failure::{Exit, Failure};
 use crate::host::clock::Moment;
 use crate::host::generations::Store;
@@ -22,6 +22,8 @@ pub(super) struct Kept {
     pub(super) differing: Vec<Differing>,
     /// The command that puts what is on disk into force.
     pub(super) command: String,
+    /// The command that restores the policy in force on disk, if there is one to compare.
+    pub(super) restore: Option<String>,
     /// When a run last got answers from DNS; `None` without names, or if that is not recorded.
     pub(super) answered: Option<Timestamp>,
     /// How long ago that was.
@@ -79,6 +81,7 @@ impl Kept {
             has_file: policy.is_some(),
             differing,
             command: on_disk.command(),
+            restore: policy.map(|path| restore_command(store, number, path)),
             answered,
             age: answered.map(|answered| clock.at.duration_since(answered)),
             limits: AgeLimits::of(&loaded),
