@@ -108,6 +108,10 @@ impl Store {
     /// The folder cannot be written to; the old lockfile stays.
     pub fn write_lockfile(&self, number: u64, text: &str) -> Result<(), StoreError> {
         let path = self.generation(number).join(super::LOCKFILE);
+        // The folder may be on a read-only file system.
+        if files::read_if_there(&path).is_ok_and(|stored| stored.is_some_and(|stored| stored.text() == text)) {
+            return Ok(());
+        }
         files::write(&path, text).map_err(io_error("write", &path))
     }
 

@@ -4,7 +4,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{no_address, source_ports};
 use crate::intent::{Declared, Extent, Intent, MemberKind, Opening, Side};
-use crate::net::{PrefixSet, Traffic};
+use crate::net::{PrefixSet, Protocol, Traffic};
 use crate::report::table::WIDTH;
 use crate::resolution::Resolution;
 
@@ -39,12 +39,17 @@ pub fn brief(intent: &Intent<Declared>, resolution: &Resolution) -> Vec<String> 
 /// Protocols and ports, the ports of a protocol together: `tcp/80,443`, `icmp/0,3,8`, `udp/68 sport 67`.
 fn ports(opening: &Opening<'_>) -> String {
     let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = &opening.traffic else { return "any".to_owned() };
-    let listed = [("tcp", tcp.words()), ("udp", udp.words()), ("icmp", icmp.words()), ("icmpv6", icmpv6.words())];
+    let listed = [
+        (Protocol::Tcp, tcp.words()),
+        (Protocol::Udp, udp.words()),
+        (Protocol::Icmp, icmp.words()),
+        (Protocol::Icmpv6, icmpv6.words()),
+    ];
     let listed = listed.into_iter().filter(|(_, words)| !words.is_empty());
     let mut words: Vec<String> = listed
-        .map(|(name, words)| match &words[..] {
-            [all] if name.starts_with("icmp") && all == "0-255" => name.to_owned(),
-            _ => format!("{name}/{}", fitting(&words, words.len(), ",", MAX_PORTS)),
+        .map(|(protocol, words)| match (protocol, &words[..]) {
+            (Protocol::Icmp | Protocol::Icmpv6, [all]) if all == "0-255" => protocol.name().to_owned(),
+            _ => format!("{}/{}", protocol.name(), fitting(&words, words.len(), ",", MAX_PORTS)),
         })
         .collect();
     words.extend(protocols.iter().map(|number| format!("protocol {number}")));
