@@ -24,7 +24,7 @@ pub(super) fn of(status: &Status, kept: Option<&Kept>) -> Vec<AttentionDocument>
                 Part::Target => return None,
             };
             let mut message = format!("{} is not the one in force; `{}` applies it", differing.name, kept.command);
-            // After a rollback the file has what somebody went back from.
+            // After a rollback the file has the policy that was left.
             if let Some(restore) = kept.restore.as_ref().filter(|_| check == StatusCheck::Policy) {
                 message.push_str(&format!(", `{restore}` restores the one in force"));
             }
