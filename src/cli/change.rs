@@ -91,6 +91,13 @@ pub(crate) fn pending_sentence(pending: &Pending) -> String {
     )
 }
 
+/// That a change was undone, and what is in force.
+pub(crate) fn undone_sentence(state: &State, undone: u64) -> String {
+    let at = state.generations.get(&undone).and_then(|record| record.rolled_back);
+    let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
+    format!("{} was undone{at}, and {} is in force", named(Some(undone)), named(state.current))
+}
+
 fn watcher_sentence(watcher: &Watcher) -> String {
     match watcher {
         Watcher::Service(unit) => format!("the service `{unit}` of systemd watches the deadline"),

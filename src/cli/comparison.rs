@@ -11,7 +11,7 @@ use crate::cli::context::{BoundPolicy, LoadedPolicy, kept_policy};
 use crate::cli::failure::{Failure, chosen};
 use crate::cli::render;
 use crate::emit;
-use crate::host::generations::{PolicyFacts, RULESET, Store};
+use crate::host::generations::{PolicyFacts, RULESET, State, Store};
 use crate::host::kernel::Kernel;
 use crate::host::rollout::{generation_in_kernel, recall};
 use crate::host::transition::means;
@@ -84,29 +84,41 @@ pub(crate) struct Comparison {
 
 impl Comparison {
     /// Compares with the kernel's table, in two steps: to the generation that was applied, and from there to the policy.
+    /// Returns the table, too.
     pub(crate) fn with_kernel(
         store: &Store,
         kernel: &mut dyn Kernel,
         catalog: &Catalog,
         bound: &BoundPolicy,
         new: &Ruleset,
-    ) -> Result<Self, Failure> {
+    ) -> Result<(Self, Option<Live>), Failure> {
         let state = store.state()?;
         recall(store, kernel, &state);
         kernel.recall(new);
         let live = kernel.table()?.map(Live);
+        Ok((Self::with_table(store, &state, live.as_ref(), catalog, bound, new)?, live))
+    }
+
+    fn with_table(
+        store: &Store,
+        state: &State,
+        live: Option<&Live>,
+        catalog: &Catalog,
+        bound: &BoundPolicy,
+        new: &Ruleset,
+    ) -> Result<Self, Failure> {
         let is_empty = |live: &Live| live.meaning() == Ruleset::default();
         let Some(live) = live.filter(|live| !is_empty(live)) else {
             render::note(&format!("the kernel has no table `inet {TABLE}`, or an empty one: every packet is accepted"));
             return Ok(Self::with_ruleset(Source::new("kernel", ""), Ruleset::default(), new.clone(), &catalog.digest));
         };
         let first = live.meaning();
-        let Some(number) = generation_in_kernel(store, &state, Some(&live)) else {
+        let Some(number) = generation_in_kernel(store, state, Some(live)) else {
             return Ok(Self::with_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
         };
         let recorded = store.ruleset(number)?;
         let mut comparison = Self::with_generation(store, number, catalog, bound, new.clone())?;
-        if means(Some(&live), Some(&recorded)) {
+        if means(Some(live), Some(&recorded)) {
             comparison.name = format!("kernel (generation {number})");
             return Ok(comparison);
         }

@@ -18,10 +18,8 @@ use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
-use crate::diag::Problems;
 use crate::emit;
-use crate::host::generations::{Generation, LOCKFILE, MadeBy, Record, State, Store, rules_digest};
-use crate::host::kernel::Kernel;
+use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::streams;
 use crate::host::transition::means;
@@ -97,8 +95,7 @@ impl Convergence<'_> {
         if loaded.intent.names().is_empty() {
             return Some(Resolution::default());
         }
-        let source = store.text(number, LOCKFILE).ok()?;
-        Resolution::parse_refusing(&source, &loaded.cloud.metadata(), &mut Problems::default())
+        kept_answers(store, number, &loaded.cloud.metadata())
     }
 
     /// The dry run: shows what would change and what would refuse the change.
@@ -108,15 +105,16 @@ impl Convergence<'_> {
         report.found(&records);
         let Proved { ruleset, text, rules } = self.compile()?;
         let mut kernel = self.kernel.kernel();
-        let comparison = Comparison::with_kernel(&store, &mut kernel, self.catalog, self.policy, &ruleset)?;
-        let differences = comparison.differences(self.policy);
-        if report.is_json() {
+        let (comparison, live) = Comparison::with_kernel(&store, &mut kernel, self.catalog, self.policy, &ruleset)?;
+        // Both compare all packets.
+        let [body, totals] = if report.is_json() {
             report.differ(&comparison.consequences());
-        }
-        let [body, totals] = comparison.parts(&differences, self.policy, MAX_PLAN_BOXES);
+            Default::default()
+        } else {
+            comparison.parts(&comparison.differences(self.policy), self.policy, MAX_PLAN_BOXES)
+        };
         report.say(&body)?;
         let generation = self.generation(text, rules.clone(), records.next_number());
-        let live = kernel.table()?.map(Live);
         let is_in_force = is_in_force(&store, &records, &ruleset, &generation) && means(live.as_ref(), Some(&ruleset));
         let has_new_deadline = records.pending.is_some() && self.guard.confirm_within.is_some();
         report.changed(!is_in_force || has_new_deadline || needs_recovery(&records));
@@ -246,7 +244,8 @@ impl Convergence<'_> {
     /// addresses.
     fn newest_answers(&self, store: &Store, number: u64) -> Option<String> {
         let own = &self.policy.resolution;
-        let newest = own.clone().newer_of(&kept_answers(store, number, &self.policy.loaded.cloud.metadata()));
+        let kept = kept_answers(store, number, &self.policy.loaded.cloud.metadata()).unwrap_or_default();
+        let newest = own.clone().newer_of(&kept);
         let has_same = |name| newest.addresses(name).eq(own.addresses(name));
         newest.names.keys().all(has_same).then(|| newest.yaml())
     }

@@ -75,11 +75,7 @@ impl Consequences {
 
     /// The consequences in few words.
     pub(crate) fn summary(&self) -> Summary {
-        Summary {
-            allowed: self.words(Effect::Allowed),
-            denied: self.words(Effect::Denied),
-            is_audit: self.stances.after == Stance::Audit,
-        }
+        Summary { allowed: self.words(Effect::Allowed), denied: self.words(Effect::Denied), is_audit: self.is_audit() }
     }
 
     /// What has an effect: flows by their ids, then what no flow permits.
@@ -125,10 +121,8 @@ impl Consequences {
             cause: &|_| String::new(),
             origin: &|_| String::new(),
         };
-        match self.is_none() {
-            true => ["no packet is treated differently\n".to_owned(), plan.totals(after)],
-            false => [plan.body(after), plan.totals(after)],
-        }
+        let [body, totals] = plan.parts(after);
+        [if self.is_none() { "no packet is treated differently\n".to_owned() } else { body }, totals]
     }
 }
 

@@ -87,13 +87,27 @@ pub(super) struct Plan<'a> {
     pub(super) origin: &'a dyn Fn(&Difference) -> String,
 }
 
+/// What an allowlist opens that begins.
+struct Open {
+    /// One line for each conversation.
+    rows: Vec<String>,
+    /// How much it is.
+    total: String,
+}
+
 impl Plan<'_> {
+    /// The plan in two parts: at most 200 lines, and the totals.
+    pub(super) fn parts(&self, after: After<'_>) -> [String; 2] {
+        let open = self.stances.begins().then(|| Open::of(after));
+        [self.body(after, open.as_ref()), self.totals(open.as_ref())]
+    }
+
     /// Everything but the totals, in lines of at most 100 columns. It never has more than 200 lines: what is left out is
     /// counted.
-    pub(super) fn body(&self, after: After<'_>) -> String {
+    fn body(&self, after: After<'_>, open: Option<&Open>) -> String {
         let mut lines = self.statement(after);
-        if self.stances.begins() {
-            lines.extend(open_rows(after));
+        if let Some(open) = open {
+            lines.extend(open.rows.iter().cloned());
             lines.push(passing(after));
         }
         let mut last = None;
@@ -183,11 +197,8 @@ impl Plan<'_> {
     }
 
     /// The totals, as the last lines: flows and addresses.
-    pub(super) fn totals(&self, after: After<'_>) -> String {
-        let mut parts = Vec::new();
-        if self.stances.begins() {
-            parts.push(open_total(after));
-        }
+    fn totals(&self, open: Option<&Open>) -> String {
+        let mut parts: Vec<String> = open.iter().map(|open| open.total.clone()).collect();
         let flows = |effect: Effect| {
             let of_effect = self.shown().filter(|difference| difference.effect == effect);
             of_effect.map(|difference| difference.flow.as_deref()).collect::<BTreeSet<_>>()
@@ -263,35 +274,28 @@ fn passing(after: After<'_>) -> String {
     }
 }
 
-/// What is open, one line for each conversation.
-fn open_rows(after: After<'_>) -> Vec<String> {
-    match after.policy {
-        Some((intent, resolution)) => {
-            let rows = brief(intent, resolution);
-            rows.into_iter().map(|row| format!("  {row}")).collect()
-        }
-        None => {
-            let rows = permitted(after.ruleset);
-            rows.iter()
-                .flat_map(|difference| {
+impl Open {
+    /// What is open after a change: the conversations of the policy, or without one what the flows of the rules permit.
+    fn of(after: After<'_>) -> Self {
+        let total =
+            |flows, rest: &str| format!("{} {} open{rest}", count(flows, "flow"), for_number(flows, "is", "are"));
+        match after.policy {
+            Some((intent, resolution)) => {
+                let rows: Vec<String> = brief(intent, resolution).iter().map(|row| format!("  {row}")).collect();
+                let flows: BTreeSet<&str> = intent.openings(resolution).map(|opening| opening.flow).collect();
+                let total = total(flows.len(), &format!(", in {}", count(rows.len(), "conversation")));
+                Self { rows, total }
+            }
+            None => {
+                let permitted = permitted(after.ruleset);
+                let rows = permitted.iter().flat_map(|difference| {
                     let flow = difference.flow.as_deref().unwrap_or_default();
                     difference.boxes.iter().map(move |one| format!("  {flow}: {one}"))
-                })
-                .collect()
+                });
+                Self { rows: rows.collect(), total: total(permitted.len(), "") }
+            }
         }
     }
-}
-
-fn open_total(after: After<'_>) -> String {
-    let (flows, conversations) = match after.policy {
-        Some((intent, resolution)) => {
-            let openings: Vec<&str> = intent.openings(resolution).map(|opening| opening.flow).collect();
-            (openings.iter().collect::<BTreeSet<_>>().len(), Some(openings.len()))
-        }
-        None => (permitted(after.ruleset).len(), None),
-    };
-    let conversations = conversations.map(|number| format!(", in {}", count(number, "conversation")));
-    format!("{} {} open{}", count(flows, "flow"), for_number(flows, "is", "are"), conversations.unwrap_or_default())
 }
 
 /// What the flows of a ruleset permit.

@@ -44,8 +44,8 @@ impl Comparison {
         let after = After { ruleset: self.last(), policy: Some((&new.loaded.intent, &new.resolution)) };
         let accepting = if stances.before == Stance::Open { ", where every packet is accepted" } else { "" };
         let are = if stances.are_real() { "are" } else { "would be" };
-        let body = format!("{names}{accepting}: packets {are} treated differently\n\n{}", plan.body(after));
-        [body, format!("\n{}", plan.totals(after))]
+        let [body, totals] = plan.parts(after);
+        [format!("{names}{accepting}: packets {are} treated differently\n\n{body}"), format!("\n{totals}")]
     }
 
     /// Where the packets of a difference come from: the policy that permits them, or did.

@@ -71,10 +71,9 @@ pub(crate) fn kept_policy(
     Ok(resolution.map(|resolution| (loaded, resolution)))
 }
 
-/// The answers of a generation; none if it has none, or damaged ones.
-pub(crate) fn kept_answers(store: &Store, number: u64, refused: &PrefixSet) -> Resolution {
-    let source = store.text(number, LOCKFILE).ok();
-    source.and_then(|text| Resolution::parse_refusing(&text, refused, &mut Problems::default())).unwrap_or_default()
+/// The answers of a generation; `None` if it has none, or damaged ones.
+pub(crate) fn kept_answers(store: &Store, number: u64, refused: &PrefixSet) -> Option<Resolution> {
+    Resolution::parse_refusing(&store.text(number, LOCKFILE).ok()?, refused, &mut Problems::default())
 }
 
 /// The list of an `allow` row. Earlier versions did not store it: then it is what was compiled from it.

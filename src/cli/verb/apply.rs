@@ -14,7 +14,6 @@ use crate::cli::context::{
 use crate::cli::converge::Convergence;
 use crate::cli::failure::{Failure, continued};
 use crate::diag::Severity;
-use crate::resolution::Resolution;
 
 /// Bring this host's rules to a policy, without losing packets or locking anyone out
 ///
@@ -98,8 +97,7 @@ fn resolved(
     // must not close what is open now.
     let store = arguments.state.read();
     let in_force = store.state().ok().and_then(|state| state.base());
-    let known =
-        in_force.map_or_else(Resolution::default, |number| kept_answers(&store, number, &loaded.cloud.metadata()));
+    let known = in_force.and_then(|number| kept_answers(&store, number, &loaded.cloud.metadata())).unwrap_or_default();
     let update = update_lockfile(lock.path(path)?, &loaded, &known, &arguments.servers, mode)?;
     report.say(&update.changes())?;
     update.bind(lock, path, loaded)

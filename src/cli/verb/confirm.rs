@@ -59,16 +59,8 @@ fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failu
     arguments.note.note_unused();
     match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {
         (Some(number), Some(_)) => {
-            let at = state.generations.get(&number).and_then(|record| record.rolled_back);
-            let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-            Err(Failure::refused(
-                Check::Undone,
-                anyhow!(
-                    "nothing is pending: {} was undone{at}, and {} is in force",
-                    named(Some(number)),
-                    named(state.current)
-                ),
-            ))
+            let undone = change::undone_sentence(&state, number);
+            Err(Failure::refused(Check::Undone, anyhow!("nothing is pending: {undone}")))
         }
         _ => report.say(&format!(
             "nothing is pending in `{folder}`: {} was applied last; `edgeward status` shows what is in force\n",

@@ -96,8 +96,8 @@ struct History<'a> {
     has_more: bool,
     /// The events that made the generations.
     makers: BTreeMap<u64, Event>,
-    /// The manifests that are not damaged.
-    manifests: BTreeMap<u64, Manifest>,
+    /// The manifests of the generations; an error for one that is damaged.
+    manifests: BTreeMap<u64, Result<Manifest, StoreError>>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -122,8 +122,7 @@ impl<'a> History<'a> {
         let (only, since) = (arguments.generation, arguments.since.map(Since::time));
         let default = if arguments.format == ListFormat::Json { MAX_JSON_EVENTS } else { MAX_TEXT_EVENTS };
         let limit = arguments.limit.unwrap_or(if since.is_some() { usize::MAX } else { default });
-        let numbers = state.generations.keys();
-        let manifests = numbers.filter_map(|number| Some((*number, store.manifest(*number).ok()?))).collect();
+        let manifests = state.generations.keys().map(|number| (*number, store.manifest(*number))).collect();
         let mut history =
             Self { store, state, only, events: Vec::new(), has_more: false, makers: BTreeMap::new(), manifests };
         let mut older = 0;
@@ -183,7 +182,7 @@ impl<'a> History<'a> {
     }
 
     fn generation(&self, number: u64, record: &Record) -> GenerationDocument<'_> {
-        let manifest = self.manifests.get(&number);
+        let manifest = self.manifests.get(&number).and_then(|manifest| manifest.as_ref().ok());
         let maker = self.makers.get(&number);
         let facts = maker.and_then(|event| event.facts.as_ref());
         GenerationDocument {

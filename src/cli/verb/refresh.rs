@@ -56,13 +56,14 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
 fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Report) -> Result<(), Failure> {
     let Arguments { policy: path, lock, servers, state, kernel, guard, .. } = arguments;
     let store = state.read();
-    report.found(&store.state()?);
+    let mut records = store.state()?;
+    report.found(&records);
     // Recovery comes first: an expired or interrupted change may be why DNS does not answer.
-    if needs_recovery(&store.state()?) {
+    if needs_recovery(&records) {
         let mut kernel = kernel.kernel();
-        change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force, report)?;
+        records = change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force, report)?;
     }
-    let (base, loaded, known) = Base::load(&store, &store.state()?, path, folder)?;
+    let (base, loaded, known) = Base::load(&store, &records, path, folder)?;
     let on_disk = OnDisk { policy: Some(path), target: arguments.target.target, catalog: folder };
     let differences = on_disk.differences(InForce { facts: &base.facts, loaded: &loaded }, true);
     if !differences.is_empty() {

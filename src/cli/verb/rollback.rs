@@ -14,7 +14,7 @@ use crate::cli::failure::{Check, Failure, Refusal, chosen};
 use crate::cli::preflight::GuardedPolicy;
 use crate::cli::{preflight, render};
 use crate::host::files;
-use crate::host::generations::{POLICY, State, Store, Why};
+use crate::host::generations::{POLICY, PolicyFacts, State, Store, Why};
 use crate::host::rollout::{ChangeOptions, named, needs_recovery};
 use crate::host::streams;
 use crate::policy::syntax::SSH_PORT;
@@ -153,7 +153,10 @@ impl Destination {
         match *self {
             Destination::Generation(number) => policy_of(store, number, folder),
             Destination::Undo(None) => Ok(None),
-            Destination::Undo(Some(number)) => Ok(read_policy(store, number, folder).ok().flatten()),
+            Destination::Undo(Some(number)) => {
+                let facts = store.manifest(number).ok().and_then(|manifest| manifest.policy);
+                Ok(facts.and_then(|facts| read_policy(store, number, &facts, folder).ok().flatten()))
+            }
         }
     }
 
@@ -251,10 +254,8 @@ fn in_force(state: &State) -> String {
 /// The policy of a generation, for the plan and the preflight; `None` if it has no policy, or one that this version does
 /// not accept.
 fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
-    if store.manifest(number)?.policy.is_none() {
-        return Ok(None);
-    }
-    let kept = read_policy(store, number, folder).unwrap_or_else(|problems| {
+    let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
+    let kept = read_policy(store, number, &facts, folder).unwrap_or_else(|problems| {
         render::failure(&problems);
         None
     });
@@ -264,7 +265,11 @@ fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option
     Ok(kept)
 }
 
-fn read_policy(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
-    let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
-    kept_policy(store, number, &facts, &kept_or_chosen_catalog(store, &facts, folder)?)
+fn read_policy(
+    store: &Store,
+    number: u64,
+    facts: &PolicyFacts,
+    folder: Option<&Path>,
+) -> Result<Option<KeptPolicy>, Failure> {
+    kept_policy(store, number, facts, &kept_or_chosen_catalog(store, facts, folder)?)
 }

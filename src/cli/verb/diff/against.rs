@@ -30,7 +30,10 @@ pub(super) fn compare(
         refuse_policy_options(arguments)?;
     }
     match number {
-        _ if is_kernel => Comparison::with_kernel(&store, &mut arguments.kernel.kernel(), catalog, policy, &new),
+        _ if is_kernel => {
+            let mut kernel = arguments.kernel.kernel();
+            Comparison::with_kernel(&store, &mut kernel, catalog, policy, &new).map(|(comparison, _)| comparison)
+        }
         Some(number) => Comparison::with_generation(&store, number, catalog, policy, new),
         None => {
             let source = streams::read(against)?;

@@ -38,12 +38,14 @@ impl History<'_> {
         let separator = if roles.is_empty() { "" } else { "  " };
         let mut text = format!("generation {number}{separator}{}\n", render::bold(&roles));
         let mut add = |line: &str| text += &paragraph(INDENT, &legible(line), "  ");
-        let manifest = match self.store.manifest(number) {
-            Ok(manifest) => manifest,
-            Err(error) => {
+        let manifest = match self.manifests.get(&number) {
+            Some(Ok(manifest)) => manifest,
+            Some(Err(error)) => {
                 add(&error.to_string());
                 return text + "\n";
             }
+            // The manifests are those of the same state.
+            None => return text + "\n",
         };
         let origin = match (record.made_by, record.applied) {
             (MadeBy::Refresh, Some(applied)) => format!("refresh of generation {applied}"),

@@ -2,6 +2,7 @@
 
 use super::Status;
 use super::kept::Kept;
+use crate::cli::change;
 use crate::cli::disk::Part;
 use crate::cli::document::{AttentionDocument, StatusCheck, TableState};
 use crate::host::rollout::{has_expired, named};
@@ -83,10 +84,7 @@ fn records(status: &Status) -> Vec<AttentionDocument> {
         add(StatusCheck::Interrupted, message);
     }
     if let Some(undone) = state.undone {
-        let at = state.generations.get(&undone).and_then(|record| record.rolled_back);
-        let at = at.map(|at| format!(" at {at}")).unwrap_or_default();
-        let message = format!("{} was undone{at}, and {} is in force", named(Some(undone)), named(state.current));
-        add(StatusCheck::Undone, message);
+        add(StatusCheck::Undone, change::undone_sentence(state, undone));
     }
     let is_settled = state.pending.is_none() && state.switching.is_none();
     if is_settled && state.current.is_some() && state.current != state.confirmed {
