@@ -19,6 +19,7 @@ use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
 use crate::emit;
+use crate::host::clock::Moment;
 use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::streams;
@@ -243,9 +244,9 @@ impl Convergence<'_> {
     /// The newer of the policy's answers and those that a generation has, as a lockfile; `None` if those have other
     /// addresses.
     fn newest_answers(&self, store: &Store, number: u64) -> Option<String> {
-        let own = &self.policy.resolution;
+        let (own, linger) = (&self.policy.resolution, self.policy.loaded.policy.resolve.linger.value.0);
         let kept = kept_answers(store, number, &self.policy.loaded.cloud.metadata()).unwrap_or_default();
-        let newest = own.clone().newer_of(&kept);
+        let newest = own.clone().newer_of(&kept, &Moment::now(), linger);
         let has_same = |name| newest.addresses(name).eq(own.addresses(name));
         newest.names.keys().all(has_same).then(|| newest.yaml())
     }

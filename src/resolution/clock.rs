@@ -114,7 +114,7 @@ impl Resolution {
         self.names.values().flat_map(NameRecord::seen)
     }
 
-    fn each_time(&mut self, mut change: impl FnMut(&mut Timestamp)) {
+    pub(super) fn each_time(&mut self, mut change: impl FnMut(&mut Timestamp)) {
         for record in self.names.values_mut() {
             record.answers.values_mut().for_each(|answered| change(&mut answered.at));
             for seen in record.addresses.values_mut() {
@@ -204,10 +204,10 @@ fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs())
 }
 
-fn signed(duration: Duration) -> SignedDuration {
+pub(super) fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
-fn plus(time: Timestamp, by: SignedDuration) -> Timestamp {
+pub(super) fn plus(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.saturating_add(by).unwrap_or(time)
 }

@@ -134,7 +134,8 @@ pub(crate) fn update_lockfile(
     // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
     let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
     let written = load_if_exists(&path, &loaded.cloud.metadata())?.unwrap_or_default();
-    let update = update_known(path, loaded, &written.clone().newer_of(known), servers, mode)?;
+    let newest = written.clone().newer_of(known, &Moment::now(), loaded.policy.resolve.linger.value.0);
+    let update = update_known(path, loaded, &newest, servers, mode)?;
     if mode == LockfileMode::Write && update.new != written {
         files::write(&update.path, &update.new.yaml()).map_err(|error| cannot("write", &update.path, error))?;
     }
