@@ -1,8 +1,8 @@
 //! Recovery, which begins every run: what the last run left, and what other programs did to the table.
 
-use super::{Rollout, RolloutError, holds, recall};
+use super::{Rollout, RolloutError, chain, holds, recall};
 use crate::host::clock::Moment;
-use crate::host::generations::{Generation, State, StoreError, Why, named};
+use crate::host::generations::{Generation, Pending, State, StoreError, Why, named};
 use crate::host::kernel::KernelError;
 use crate::host::prime::only_tracks;
 use crate::host::transition::Transition;
@@ -21,9 +21,7 @@ impl Rollout<'_> {
         let note = std::mem::take(&mut self.note);
         let recovered = self.recover_records(force);
         self.note = note;
-        let (state, mut notes) = recovered?;
-        notes.extend(self.delivery_warning());
-        Ok((state, notes))
+        recovered
     }
 
     fn recover_records(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
@@ -41,6 +39,7 @@ impl Rollout<'_> {
             Err(error) => return Err(error.into()),
         };
         let state = self.resolve_interruption(saved.clone(), live.as_ref(), &mut notes);
+        let state = self.keep_what_is_undone(state, live.as_ref(), &mut notes);
         let pending = state.pending.clone();
         let mut state = self.undo_overdue(state, &mut notes)?;
         let undone = pending.filter(|_| state.pending.is_none());
@@ -89,6 +88,21 @@ impl Rollout<'_> {
             }
             None => state,
         }
+    }
+
+    /// Brings the state in line with the table before that is undone with the change: what another program made of it
+    /// becomes a generation of its own.
+    fn keep_what_is_undone(&mut self, state: State, live: Option<&Live>, notes: &mut Vec<String>) -> State {
+        let now = Moment::now();
+        let is_undone = |pending: &Pending| pending.has_expired(&now) && !pending.is_from_earlier_boot(&now);
+        if !state.pending.as_ref().is_some_and(is_undone) {
+            return state;
+        }
+        self.reconcile(state.clone(), live, notes).unwrap_or_else(|error| {
+            // A full disk is no reason to leave an unconfirmed change in force.
+            notes.push(format!("the rules that another program put into the table are not kept: {}", chain(&error)));
+            state
+        })
     }
 
     /// Undoes a change that was not confirmed in time, or before the host rebooted.
