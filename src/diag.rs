@@ -175,10 +175,30 @@ const MAX_PROBLEMS: usize = 1_000;
 /// In bytes.
 const MAX_MESSAGE: usize = 400;
 
+/// Whether a character is not seen, but changes how others are: control characters, ends of lines and paragraphs, marks that
+/// reverse the direction of text (<https://www.unicode.org/reports/tr9/>), and others without a width. The joiners that some
+/// scripts need (U+200C, U+200D) are none.
+pub fn is_invisible(c: char) -> bool {
+    let is_format = matches!(
+        c,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'
+            | '\u{200e}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    );
+    c.is_control() || is_format
+}
+
 /// A message that is safe to show on a terminal: it quotes input, which may be long or have control characters.
 pub fn legible(sentence: &str) -> String {
     let escaped = |text: &str| -> String {
-        let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+        let escape = |c: char| if is_invisible(c) { c.escape_default().to_string() } else { c.to_string() };
         text.chars().map(escape).collect()
     };
     if sentence.len() <= MAX_MESSAGE {

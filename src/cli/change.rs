@@ -28,6 +28,7 @@ pub(crate) fn rollout<'a>(store: &'a Store, kernel: &'a mut dyn Kernel) -> Rollo
 pub(crate) fn recover(rollout: &mut Rollout<'_>, force: bool, report: &mut Report) -> Result<State, Failure> {
     let (state, notes) = rollout.recover(force)?;
     notes.iter().for_each(|note| render::note(note));
+    rollout.delivery_warning().iter().for_each(|warning| render::warning(warning));
     report.left(&state);
     Ok(state)
 }

@@ -7,10 +7,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ContextValue;
 use clap::{Command, CommandFactory, Parser, Subcommand};
 
 use crate::cli::render;
 use crate::cli::verb;
+use crate::diag::{is_invisible, legible};
 
 /// Compile policies into nftables rulesets for hosts and gateways that join ACK clusters
 ///
@@ -74,6 +76,18 @@ pub fn command() -> Command {
     Arguments::command()
 }
 
+/// An error that quotes arguments, which may have characters that a terminal obeys.
+fn legible_error(mut error: clap::Error) -> clap::Error {
+    let quoted = error.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) if text.chars().any(is_invisible) => Some((kind, legible(text))),
+        _ => None,
+    });
+    for (kind, text) in quoted.collect::<Vec<_>>() {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error
+}
+
 /// Runs the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Arguments { catalog, verb } = match Arguments::try_parse_from(arguments) {
@@ -82,7 +96,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             // Help and version go to standard output and are not failures.
             let code = if error.use_stderr() { 2 } else { 0 };
             // A closed pipe is not an error.
-            let _ = error.print();
+            let _ = legible_error(error).print();
             return ExitCode::from(code);
         }
     };

@@ -144,8 +144,8 @@ pub struct Staged {
 /// # Errors
 /// The folder cannot be written to.
 pub fn stage(path: &Path, text: &str) -> std::io::Result<Staged> {
-    let mut file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder_of(path))?;
-    file.write_all(text.as_bytes())?;
+    let file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder_of(path)).map_err(without_path)?;
+    file.as_file().write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
     readable_by_all(file.as_file())?;
     Ok(Staged { file, path: path.to_owned() })
@@ -160,6 +160,15 @@ impl Staged {
         self.file.persist(&self.path).map_err(|error| error.error)?;
         // Without this a power failure may undo the rename.
         File::open(folder_of(&self.path))?.sync_all()
+    }
+}
+
+/// An error without the path of a temporary file, which says nothing to a user.
+fn without_path(error: std::io::Error) -> std::io::Error {
+    let source = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<std::io::Error>());
+    match source.and_then(std::io::Error::raw_os_error) {
+        Some(code) => std::io::Error::from_raw_os_error(code),
+        None => error,
     }
 }
 
@@ -223,7 +232,7 @@ pub fn make_private_folder(folder: &Path) -> std::io::Result<()> {
 /// The parent folder cannot be written to, or there is a folder of that name.
 pub fn write_folder(folder: &Path, files: &[(&str, &str)]) -> std::io::Result<()> {
     let around = folder_of(folder);
-    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(around)?;
+    let unfinished = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(around).map_err(without_path)?;
     for (name, text) in files {
         let mut file = File::create(unfinished.path().join(name))?;
         file.write_all(text.as_bytes())?;

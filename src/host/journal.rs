@@ -10,6 +10,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::generations::{Event, EventKind};
+use crate::diag::is_invisible;
 
 const JOURNAL: &str = "/run/systemd/journal/socket";
 const SYSLOG: &str = "/dev/log";
@@ -91,7 +92,7 @@ fn line(event: &Event) -> String {
 /// A text of bounded length without line breaks.
 fn one_line(text: &str) -> String {
     let cut = &text[..text.floor_char_boundary(MAX_VALUE)];
-    let mut line: String = cut.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = cut.chars().map(|c| if is_invisible(c) { ' ' } else { c }).collect();
     if cut.len() < text.len() {
         line.push('…');
     }

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::sessions;
+use crate::diag::is_invisible;
 
 /// A name from the environment is recorded up to so many characters.
 const MAX_NAME: usize = 64;
@@ -126,7 +127,7 @@ fn service(groups: &str) -> Option<&str> {
 
 /// A text of the environment as it is recorded.
 fn bounded(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_NAME).collect()
+    text.chars().filter(|c| !is_invisible(*c)).take(MAX_NAME).collect()
 }
 
 #[cfg(test)]

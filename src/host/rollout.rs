@@ -109,12 +109,23 @@ pub struct Rollout<'a> {
     pub is_unreadable: bool,
     /// Why the latest events could not be written to their file.
     undelivered: Option<String>,
+    /// Whether that was said already.
+    has_complained: bool,
 }
 
 impl<'a> Rollout<'a> {
     /// The kernel and its records, as a user changes them.
     pub fn new(store: &'a Store, kernel: &'a mut dyn Kernel, by: Operator, compare: &'a Comparer<'a>) -> Self {
-        Self { store, kernel, by, note: Note::default(), compare, is_unreadable: false, undelivered: None }
+        Self {
+            store,
+            kernel,
+            by,
+            note: Note::default(),
+            compare,
+            is_unreadable: false,
+            undelivered: None,
+            has_complained: false,
+        }
     }
 
     /// The next state, by a transition that happens now.

@@ -31,6 +31,8 @@ done
     let said = host.script(&format!("{SMALL_DISK}{levels}")).ends(0).said();
     assert_eq!(said.matches("good").count(), 13, "{said}");
     assert!(said.contains("exit 0") && said.contains("exit 4"), "{said}");
+    // Temporary files say nothing to a user.
+    assert!(!said.contains(".edgeward-") && !said.contains(".unfinished-"), "{said}");
 }
 
 #[test]

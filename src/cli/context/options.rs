@@ -7,6 +7,7 @@ use clap::ValueEnum;
 
 use crate::cli::failure::{Failure, Refusal};
 use crate::cli::render;
+use crate::diag::is_invisible;
 use crate::host::generations::{Note, Overridden, Store};
 use crate::host::kernel::Real;
 use crate::policy::syntax::parse_duration;
@@ -117,9 +118,10 @@ impl MessageArguments {
 }
 
 fn parse_message(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if let Some(control) = text.chars().find(|c| c.is_control()) {
-        return Err(format!("it contains the control character `{}`; write it on one line", control.escape_default()));
+    let text = text.trim_matches([' ', '\t', '\r', '\n']);
+    if let Some(invisible) = text.chars().find(|c| is_invisible(*c)) {
+        let invisible = invisible.escape_default();
+        return Err(format!("it contains the invisible character `{invisible}`; write it on one line, as plain text"));
     }
     match text.chars().count() {
         0 => Err("it is empty".to_owned()),

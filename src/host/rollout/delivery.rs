@@ -32,8 +32,10 @@ impl Rollout<'_> {
     }
 
     /// What is to be said of the delivery, once.
-    pub(super) fn delivery_warning(&mut self) -> Option<String> {
-        self.undelivered.take()
+    pub fn delivery_warning(&mut self) -> Option<String> {
+        let why = self.undelivered.take().filter(|_| !self.has_complained);
+        self.has_complained |= why.is_some();
+        why
     }
 
     /// The outcome, with what is to be said of the delivery.
