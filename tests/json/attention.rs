@@ -81,6 +81,30 @@ fn a_table_that_is_not_as_applied_needs_attention() {
 }
 
 #[test]
+fn events_that_cannot_be_written_need_attention() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let (file, aside) = (host.path("state/events.jsonl"), host.path("aside"));
+    fs::rename(&file, &aside).unwrap();
+    // Its last event is in the state, and waits for a file.
+    found(&host, &["events"]);
+    fs::create_dir(&file).unwrap();
+    found(&host, &["events"]);
+    fs::remove_dir(&file).unwrap();
+    std::os::unix::fs::symlink(&aside, &file).unwrap();
+    found(&host, &["events"]);
+    fs::remove_file(&file).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let status = found(&host, &["events"]);
+    let message = status["reasons"][0]["message"].as_str().unwrap();
+    assert!(message.contains("events.jsonl`: it is not a regular file"), "{message}");
+    fs::remove_file(&file).unwrap();
+    fs::rename(&aside, &file).unwrap();
+    found(&host, &[]);
+}
+
+#[test]
 fn changes_that_came_to_nothing_need_attention() {
     need_namespaces!();
     let host = Host::new();

@@ -43,7 +43,7 @@ fn refreshes_do_not_push_out_who_changed_what() {
     let mut text = host.read("state/events.jsonl");
     let first = events(&host).len() as u64;
     let last = text.lines().last().unwrap().to_owned();
-    for number in first + 1..first + 5000 {
+    for number in first + 1..first + 12_000 {
         let mut event: Value = serde_json::from_str(&last).unwrap();
         (event["number"], event["event"]) = (number.into(), "refresh".into());
         text += &format!("{event}\n");
@@ -54,27 +54,27 @@ fn refreshes_do_not_push_out_who_changed_what() {
     }
     assert_no_gaps(&host);
     let found = events(&host);
-    assert_eq!(found.len(), 5005);
+    assert_eq!(found.len(), 12_005);
     assert_eq!(kinds(&host)[..4], ["apply", "confirm", "apply", "rollback"]);
     assert_eq!((&found[1]["message"], &found[1]["by"]["user"]), (&json!("seen from the office"), &json!("root")));
     assert_eq!(found[2]["message"], "OPS-142: the office moves");
     assert_eq!((&found[2]["forced"], &found[2]["from"], &found[2]["to"]), (&json!(true), &json!(1), &json!(2)));
     assert_eq!(found[0]["policy"]["name"], "edge");
     assert_eq!(found[0]["newly-denied"][0]["packets"], json!(["all other packets"]));
-    assert!(found[5003]["newly-allowed"].to_string().contains("mirror"), "{}", found[5003]);
+    assert!(found[12_003]["newly-allowed"].to_string().contains("mirror"), "{}", found[12_003]);
     let mode = fs::metadata(&folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     // A refresh that changes nothing is no event.
     refresh(&host, &serve(&host, zone(&["203.0.113.9"]))).ends(0).says(&["nothing to change"]);
-    assert_eq!(events(&host).len(), 5005);
+    assert_eq!(events(&host).len(), 12_005);
     // The history finds what made the generations, and shows as much as is asked for.
     let shown = history(&host, "--limit 3");
     assert_eq!(shown["events"].as_array().unwrap().len(), 3);
-    assert_eq!((&shown["more-events"], &shown["events"][2]["number"]), (&json!(true), &json!(5005)));
+    assert_eq!((&shown["more-events"], &shown["events"][2]["number"]), (&json!(true), &json!(12_005)));
     let second = &shown["generations"][1];
     assert_eq!((&second["message"], &second["applied"]), (&json!("OPS-142: the office moves"), &json!(2)));
     assert_eq!((&second["event"], &second["who"]["user"]), (&json!(3), &json!("root")));
-    assert_eq!(history(&host, "--since 2000-01-01")["events"].as_array().unwrap().len(), 5005);
+    assert_eq!(history(&host, "--since 2000-01-01")["events"].as_array().unwrap().len(), 12_005);
     assert_eq!(history(&host, "--since 2100-01-01")["events"], json!([]));
     let text = host.edgeward("history").ends(0).says(&["OPS-142: the office moves", "generation 2", "newly allowed:"]);
     assert!(text.out.lines().all(|line| line.chars().count() <= 100), "{}", text.out);
@@ -150,7 +150,9 @@ fn an_events_file_that_cannot_be_written_stops_nothing_and_loses_nothing() {
     symlink(host.path("theirs"), &file).unwrap();
     host.edgeward("apply other.yaml --force --confirm-within 1h").ends(0).says(&["events cannot be written"]);
     host.edgeward("confirm").ends(0).says(&["events cannot be written"]);
-    host.edgeward("rollback --force").ends(0).says(&["events cannot be written"]);
+    let said = host.edgeward("rollback --force").ends(0).said();
+    assert_eq!(said.matches("events cannot be written").count(), 1, "{said}");
+    assert!(said.contains("warning: events cannot be written"), "{said}");
     assert!(host.lets_in(OFFICE) && host.read("theirs").is_empty(), "a link is not followed");
     host.edgeward("history").ends(0).says(&["generation 2 is confirmed", "rollback from generation 2"]);
     fs::rename(&aside, &file).unwrap();
@@ -179,14 +181,125 @@ fn an_events_file_that_cannot_be_written_stops_nothing_and_loses_nothing() {
 fn messages_are_one_line_of_bounded_length() {
     need_namespaces!();
     let host = Host::new();
-    for message in ["a\nb".to_owned(), "\u{1b}[31mred".to_owned(), String::new(), " ".to_owned(), "x".repeat(501)] {
-        host.run(&mut host.command(["apply", "policy.yaml", "--message", &message])).ends(2).says(&["--message"]);
+    let invisible =
+        ["a\nb", "\u{1b}[31mred", "a\u{202e}b", "a\u{2028}", "\u{85}a", "a\u{200b}b", "\u{feff}a", "a\u{2066}"];
+    for message in invisible.map(str::to_owned).into_iter().chain([String::new(), " ".to_owned(), "x".repeat(501)]) {
+        let run = host.run(&mut host.command(["apply", "policy.yaml", "--message", &message]));
+        let said = run.ends(2).says(&["--message"]).said();
+        // What cannot be seen is not shown either.
+        assert!(!said.contains(&message) || message.trim().is_empty() || message.len() > 500, "{said:?}");
+        assert!(!said.chars().any(|c| c != '\n' && edgeward::diag::is_invisible(c)), "{said:?}");
     }
+    let run = host.run(&mut host.command(["apply", "policy.yaml", "--message=a\u{1b}[2J\nb"])).ends(2);
+    assert!(run.said().contains("a\\u{1b}[2J\\nb"), "{}", run.said());
     assert!(!host.has_table() && !host.path("state").exists());
     host.run(&mut host.command(["apply", "policy.yaml", "--message", &"ü".repeat(500)])).ends(0);
     host.run(&mut host.command(["apply", "policy.yaml", "-m", "again"])).ends(0).says(&["was not recorded"]);
     assert_eq!(events(&host).len(), 1);
     host.run(&mut host.command(["history"])).ends(0).says(&["üüü"]);
+}
+
+/// What the history says is missing, and how many lines it cannot read.
+fn missing(host: &Host) -> (Value, Value) {
+    let shown = history(host, "");
+    (shown["missing-events"].clone(), shown["damaged-lines"].clone())
+}
+
+#[test]
+fn what_is_missing_from_the_events_is_said() {
+    need_namespaces!();
+    let host = Host::new();
+    for policy in ["policy.yaml", "other.yaml", "policy.yaml", "other.yaml", "policy.yaml"] {
+        host.edgeward(&format!("apply {policy} --force")).ends(0);
+    }
+    assert_eq!(missing(&host), (json!([]), json!(0)));
+    let file = host.path("state/events.jsonl");
+    let whole = host.read("state/events.jsonl");
+    let lines: Vec<&str> = whole.lines().collect();
+    // Lines are gone, also the last one: that is still in the state.
+    fs::write(&file, [lines[0], lines[3], ""].join("\n")).unwrap();
+    assert_eq!(missing(&host), (json!([{"first": 2, "last": 3}]), json!(0)));
+    host.edgeward("history").ends(0).says(&["warning: events 2 to 3 are missing from", "event 5, apply: generation 5"]);
+    // A line is damaged.
+    fs::write(&file, whole.replacen("\"number\":2,", "\"nummer\":2,", 1).replacen("{\"number\":4", "{\"number\"4", 1))
+        .unwrap();
+    assert_eq!(missing(&host), (json!([{"first": 2, "last": 2}, {"first": 4, "last": 4}]), json!(2)));
+    let said = host.edgeward("history").ends(0).says(&["event 4 is missing from", "2 lines of"]).said();
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    // The file is emptied, or gone.
+    fs::write(&file, "").unwrap();
+    assert_eq!(missing(&host), (json!([{"first": 1, "last": 4}]), json!(0)));
+    fs::remove_file(&file).unwrap();
+    host.edgeward("history").ends(0).says(&["events 1 to 4 are missing from"]);
+    // As much as is read is checked: what is older is not.
+    fs::write(&file, lines[2..].join("\n") + "\n").unwrap();
+    assert_eq!(history(&host, "--limit 2")["missing-events"], json!([]));
+    assert_eq!(missing(&host).0, json!([{"first": 1, "last": 2}]));
+}
+
+#[test]
+fn a_history_can_end_in_the_past() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let line = host.read("state/events.jsonl");
+    let mut event: Value = serde_json::from_str(&line).unwrap();
+    let mut text = String::new();
+    for (number, at) in (1..).zip(["11-23T23:59:59", "11-24T00:00:00", "11-24T23:59:59", "11-25T00:00:00"]) {
+        (event["number"], event["at"]) = (number.into(), format!("2026-{at}Z").into());
+        text += &format!("{event}\n");
+    }
+    host.write("state/events.jsonl", &text);
+    let numbers = |options: &str| -> Vec<u64> {
+        let shown = history(&host, options);
+        shown["events"].as_array().unwrap().iter().map(|event| event["number"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(numbers("--since 2026-11-24 --until 2026-11-24"), [2, 3]);
+    assert_eq!(numbers("--until 2026-11-24T00:00:00Z"), [1, 2]);
+    assert_eq!(numbers("--until 2026-11-24 --limit 1"), [3]);
+    assert_eq!(history(&host, "--until 2026-11-24 --limit 1")["more-events"], true);
+    assert_eq!(numbers("--until 2020-01-01"), [0; 0]);
+    host.edgeward("history --until yesterday").ends(2).says(&["2026-11-24"]);
+}
+
+#[test]
+fn rules_of_another_program_are_kept_before_the_deadline_removes_them() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("apply other.yaml --force --confirm-within 4s").ends(0);
+    host.nft("insert rule inet edgeward input tcp dport 4444 accept");
+    assert!(soon(|| kinds(&host).contains(&"undo".to_owned())));
+    assert_eq!(kinds(&host), ["apply", "apply", "found", "undo"]);
+    let found = events(&host);
+    assert_eq!([&found[2]["from"], &found[2]["to"], &found[3]["from"], &found[3]["to"]], [2, 3, 3, 1]);
+    assert!(host.read("state/generations/3/ruleset.nft").contains("4444"));
+    assert!(host.lets_in(OFFICE) && !host.rules().contains("4444"));
+    let shown = history(&host, "");
+    assert_eq!(
+        (&shown["generations"][2]["made-by"], &shown["generations"][2]["undone"]),
+        (&json!("found"), &json!(null))
+    );
+    // They can be had again.
+    host.edgeward("rollback 3 --force").ends(0);
+    assert!(host.rules().contains("4444") && host.lets_in(ELSEWHERE));
+}
+
+#[test]
+fn found_rules_have_a_place_among_the_generations() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.nft("insert rule inet edgeward input tcp dport 4444 accept");
+    host.edgeward("apply other.yaml --force").ends(0);
+    let shown = history(&host, "");
+    let found = &shown["generations"][1];
+    assert_eq!((&found["made-by"], &found["before"], &found["event"]), (&json!("found"), &json!(1), &json!(2)));
+    host.edgeward("history 2").ends(0).says(&["in force before: generation 1"]);
+    // From there, the way back goes on.
+    host.edgeward("rollback 2 --force").ends(0);
+    host.edgeward("rollback --force").ends(0);
+    assert_eq!(host.state()["current"], 1);
 }
 
 #[test]

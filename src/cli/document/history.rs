@@ -23,6 +23,21 @@ pub(crate) struct HistoryDocument<'a> {
     pub(crate) events: Vec<EventDocument>,
     /// Whether there are earlier events that are not listed.
     pub(crate) more_events: bool,
+    /// The numbers that are missing among the events that were read, the oldest first. No event is ever left out, so what
+    /// is missing was removed from the file.
+    pub(crate) missing_events: Vec<MissingDocument>,
+    /// How many of the lines that were read are no events. A power failure may leave a part of a line.
+    pub(crate) damaged_lines: usize,
+}
+
+/// Events that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Missing")]
+pub(crate) struct MissingDocument {
+    /// The number of the first one.
+    pub(crate) first: u64,
+    /// The number of the last one.
+    pub(crate) last: u64,
 }
 
 /// A generation.
@@ -56,7 +71,7 @@ pub(crate) struct GenerationDocument<'a> {
     pub(crate) undone: Option<Timestamp>,
     /// The generation that `apply` made and that this one refreshes; itself, if `apply` made it.
     pub(crate) applied: Option<u64>,
-    /// What was in force when that one was applied; `null` for none.
+    /// What was in force when that one was applied, or when this one was found in the kernel; `null` for none.
     pub(crate) before: Option<u64>,
     /// The number of the event that made it; `null` if it is not known.
     pub(crate) event: Option<u64>,

@@ -26,7 +26,9 @@ pub(crate) use check::{CheckDocument, CheckedLockfile, CheckedPolicy, Diagnostic
 pub(crate) use diff::{CausedDocument, DiffDocument};
 pub(crate) use difference::{BoxDocument, DifferenceDocument};
 pub(crate) use explain::{ExpectedDocument, ExplainDocument, ExplanationDocument, ProbeDocument, ProbesDocument};
-pub(crate) use history::{ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, WhoDocument};
+pub(crate) use history::{
+    ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, MissingDocument, WhoDocument,
+};
 pub(crate) use hosts::{HostDocument, HostsDocument};
 pub(crate) use packet::PacketDocument;
 pub(crate) use resolve::{NameDocument, RefusedDocument, ResolveDocument};

@@ -91,6 +91,8 @@ pub(crate) enum StatusCheck {
     PendingOverdue,
     /// A change was interrupted.
     Interrupted,
+    /// Events cannot be written to their file, or wait for that.
+    Events,
     /// The last change was undone, by its deadline or by a reboot.
     Undone,
     /// Boot loads another generation than the one in force, although nothing is pending.
@@ -113,6 +115,7 @@ impl StatusCheck {
             Self::Table => "table",
             Self::PendingOverdue => "pending-overdue",
             Self::Interrupted => "interrupted",
+            Self::Events => "events",
             Self::Undone => "undone",
             Self::Boot => "boot",
             Self::Stale => "stale",

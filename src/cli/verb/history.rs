@@ -1,21 +1,18 @@
 //! `edgeward history`.
 
 mod text;
+mod time;
+mod trail;
 
 use std::collections::BTreeMap;
 
-use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp, civil};
-
 use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::document::{
-    ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, PolicyDocument, WhoDocument,
+    ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, MissingDocument, PolicyDocument, WhoDocument,
 };
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::host::clock;
 use crate::host::generations::{Event, EventKind, Manifest, Record, State, Store, StoreError};
-use crate::policy::syntax::parse_duration;
 use crate::report::DocumentVersion;
 
 /// List the generations that are kept, and what happened: who changed the rules, when and why
@@ -23,13 +20,15 @@ use crate::report::DocumentVersion;
 /// A generation is a ruleset that was applied, with its policy and lockfile. The list says who made it, what it opened and
 /// closed, which one is in force, which one is pending, and which one boot loads. The events follow, the latest first:
 /// every change since the first `apply`, also those that were undone. With GEN, both are about that generation, with the
-/// packets that it opened and closed.
+/// packets that it opened and closed. Events are numbered on their own; if some are missing from their file, or lines of it
+/// cannot be read, it says so.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   edgeward history
   edgeward history 7
-  edgeward history --since 2026-11-24 --limit 100
+  edgeward history --since 2026-11-24 --until 2026-11-24
+  edgeward history --since 7d --limit 100
   edgeward history --format json | jq '.events[] | select(.forced)'")]
 pub(crate) struct Arguments {
     /// Only this generation, in detail
@@ -43,45 +42,19 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
     /// Show events since this time: `2026-11-24`, `2026-11-24T08:00:00Z` (UTC), or `2h`, `7d` before now
-    #[arg(long, value_name = "TIME", value_parser = parse_since)]
-    since: Option<Since>,
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    since: Option<time::Limit>,
+    /// Show events until this time, written in the same ways; of a day, until its end
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    until: Option<time::Limit>,
     /// Text or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
 }
 
-/// A time that events are shown from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
-    Time(Timestamp),
-    Ago(SignedDuration),
-}
-
-fn parse_since(text: &str) -> Result<Since, String> {
-    let ago = || parse_duration(text).and_then(|ago| SignedDuration::try_from(ago).ok()).map(Since::Ago);
-    let time = || text.parse().ok().map(Since::Time);
-    let day = || {
-        let day: civil::Date = text.parse().ok()?;
-        Some(Since::Time(day.to_zoned(TimeZone::UTC).ok()?.timestamp()))
-    };
-    let since = ago().or_else(time).or_else(day);
-    since.ok_or_else(|| "expected `2026-11-24`, `2026-11-24T08:00:00Z`, or a time before now: `2h`, `7d`".to_owned())
-}
-
-impl Since {
-    fn time(self) -> Timestamp {
-        match self {
-            Self::Time(time) => time,
-            Self::Ago(ago) => clock::now().checked_sub(ago).unwrap_or(Timestamp::MIN),
-        }
-    }
-}
-
 /// How many events are shown.
 const MAX_TEXT_EVENTS: usize = 20;
 const MAX_JSON_EVENTS: usize = 200;
-/// The events that made the generations are looked for among so many of the latest.
-const MAX_SEARCHED: usize = 10_000;
 /// Events are not sorted by time where the clock was set. So many older ones in a row end the search.
 const MAX_OLDER: usize = 1000;
 
@@ -94,6 +67,10 @@ struct History<'a> {
     /// The latest first.
     events: Vec<Event>,
     has_more: bool,
+    /// Events that are missing among those that were read, the latest first.
+    missing: Vec<MissingDocument>,
+    /// How many lines of their file cannot be read.
+    damaged: usize,
     /// The events that made the generations.
     makers: BTreeMap<u64, Event>,
     /// The manifests of the generations; an error for one that is damaged.
@@ -119,29 +96,43 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 impl<'a> History<'a> {
     /// Reads the events from the latest on, until there are enough.
     fn read(store: &'a Store, state: &'a State, arguments: &Arguments) -> Self {
-        let (only, since) = (arguments.generation, arguments.since.map(Since::time));
+        let only = arguments.generation;
+        let (since, until) = (arguments.since.map(time::Limit::begin), arguments.until.map(time::Limit::end));
         let default = if arguments.format == ListFormat::Json { MAX_JSON_EVENTS } else { MAX_TEXT_EVENTS };
         let limit = arguments.limit.unwrap_or(if since.is_some() { usize::MAX } else { default });
         let manifests = state.generations.keys().map(|number| (*number, store.manifest(*number))).collect();
-        let mut history =
-            Self { store, state, only, events: Vec::new(), has_more: false, makers: BTreeMap::new(), manifests };
-        let mut older = 0;
-        for (index, event) in latest_events(store, state).enumerate() {
+        let (mut events, mut has_more, mut older) = (Vec::new(), false, 0);
+        let mut trail = trail::of(store, state);
+        for event in trail.by_ref() {
             let is_recent = since.is_none_or(|since| event.at >= since);
             older = if is_recent { 0 } else { older + 1 };
+            let is_in_time = is_recent && until.is_none_or(|until| event.at <= until);
             let concerns = |number| [event.generation, event.from, event.to].contains(&Some(number));
-            let is_shown = is_recent && only.is_none_or(concerns);
-            history.has_more |= is_shown && history.events.len() == limit;
-            let is_done = history.has_more || older > MAX_OLDER;
-            if is_done && (history.has_makers() || index > MAX_SEARCHED) {
+            let is_shown = is_in_time && only.is_none_or(concerns);
+            has_more |= is_shown && events.len() == limit;
+            if has_more || older > MAX_OLDER {
                 break;
             }
-            history.note_maker(&event);
-            if is_shown && history.events.len() < limit {
-                history.events.push(event);
-            }
+            events.extend(Some(event).filter(|_| is_shown));
         }
+        let (missing, damaged) = (trail.missing, trail.damaged);
+        let mut history =
+            Self { store, state, only, events, has_more, missing, damaged, makers: BTreeMap::new(), manifests };
+        history.makers = history.generations().filter_map(|(number, record)| history.maker(number, record)).collect();
         history
+    }
+
+    /// The event that made a generation.
+    fn maker(&self, number: u64, record: &Record) -> Option<(u64, Event)> {
+        let made = |event: &Event| {
+            matches!(event.event, EventKind::Apply | EventKind::Refresh | EventKind::Found) && event.to == Some(number)
+        };
+        let waiting = self.state.events.iter().find(|event| Some(event.number) == record.event);
+        let recorded = || self.store.events().find(record.event?).ok()?;
+        let found = waiting.cloned().or_else(recorded).filter(made);
+        // Records of earlier versions do not have its number.
+        let found = found.or_else(|| self.events.iter().find(|event| made(event)).cloned());
+        Some((number, found?))
     }
 
     /// The generations that are shown.
@@ -154,20 +145,6 @@ impl<'a> History<'a> {
             .filter(move |(number, _)| is_shown(*number))
     }
 
-    /// Whether the events that made the generations are all known.
-    fn has_makers(&self) -> bool {
-        self.generations().all(|(number, _)| self.makers.contains_key(&number))
-    }
-
-    /// Keeps the event that made a generation.
-    fn note_maker(&mut self, event: &Event) {
-        let makes = matches!(event.event, EventKind::Apply | EventKind::Refresh | EventKind::Found);
-        let number = event.to.filter(|number| makes && self.state.generations.contains_key(number));
-        if let Some(number) = number {
-            self.makers.entry(number).or_insert_with(|| event.clone());
-        }
-    }
-
     fn is_pending(&self, number: u64) -> bool {
         self.state.pending.as_ref().is_some_and(|pending| pending.generation == number)
     }
@@ -178,6 +155,8 @@ impl<'a> History<'a> {
             generations: self.generations().map(|(number, record)| self.generation(number, record)).collect(),
             events: self.events.iter().rev().map(EventDocument::from).collect(),
             more_events: self.has_more,
+            missing_events: self.missing.iter().rev().copied().collect(),
+            damaged_lines: self.damaged,
         }
     }
 
@@ -203,34 +182,6 @@ impl<'a> History<'a> {
             event: maker.map(|event| event.number),
             changes: facts.map(|facts| ChangesDocument::from(&facts.changes)).unwrap_or_default(),
             folder: self.store.generation(number),
-        }
-    }
-}
-
-/// The events from the latest to the first: those that wait in the state, then those of the file.
-fn latest_events(store: &Store, state: &State) -> impl Iterator<Item = Event> {
-    let log = store.events();
-    let file = log.backwards();
-    if let Err(error) = &file {
-        render::warning(&format!("cannot read `{}`: {error}", log.path().display()));
-    }
-    let last = log.last().unwrap_or(0);
-    let waiting = state.events.iter().rev().filter(move |event| event.number > last).cloned();
-    waiting.chain(file.into_iter().flatten().map_while(Result::ok))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_read_as_people_write_them() {
-        let time = |text: &str| parse_since(text).map(|since| since.time().to_string());
-        assert_eq!(time("2026-11-24").unwrap(), "2026-11-24T00:00:00Z");
-        assert_eq!(time("2026-11-24T08:00:00+02:00").unwrap(), "2026-11-24T06:00:00Z");
-        assert_eq!(parse_since("2h"), Ok(Since::Ago(SignedDuration::from_hours(2))));
-        for text in ["", "yesterday", "2", "2026-13-01", "08:00"] {
-            assert!(time(text).is_err(), "{text}");
         }
     }
 }

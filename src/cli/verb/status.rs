@@ -22,6 +22,7 @@ use crate::host::rollout::{generation_in_kernel, recall};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::ruleset::Ruleset;
+use crate::wording::{count, for_number};
 
 use kept::Kept;
 
@@ -77,6 +78,8 @@ struct Status {
     sets: BTreeMap<String, usize>,
     counters: BTreeMap<String, Counter>,
     others: OtherFilters,
+    /// Why events cannot be written, or that some are not written yet.
+    undelivered: Option<String>,
 }
 
 /// A status with what it means.
@@ -151,13 +154,35 @@ impl Status {
         let ruleset = live.or(recorded).unwrap_or_default();
         let manifest = current.map(|number| store.manifest(number)).transpose()?;
         let others = preflight::other_filters(&ruleset);
-        let is_under_way = state.switching.is_some() && store.is_busy();
-        Ok(Self { is_under_way, state, current, manifest, table, deep, sets, counters, others })
+        let is_busy = store.is_busy();
+        let (is_under_way, undelivered) = (state.switching.is_some() && is_busy, undelivered(store, &state, is_busy));
+        Ok(Self { is_under_way, state, current, manifest, table, deep, sets, counters, others, undelivered })
     }
 
     /// Whether another run may be changing the rules at this moment.
     fn may_be_under_way(&self) -> bool {
         self.table == TableState::Changed || self.state.switching.is_some()
+    }
+}
+
+/// Why events cannot be written to their file, or that some are not written yet; `None` if all is well. A run that is busy
+/// writes them next.
+fn undelivered(store: &Store, state: &State, is_busy: bool) -> Option<String> {
+    let log = store.events();
+    let path = log.path().display();
+    let last = log.check_writable().and_then(|()| log.last());
+    match last {
+        Err(error) => Some(format!("events cannot be written to `{path}`: {error}")),
+        Ok(last) => {
+            let waiting = state.events.iter().filter(|event| event.number > last).count();
+            let is_late = waiting > 0 && !is_busy;
+            is_late.then(|| {
+                let (events, are) = (count(waiting, "event"), for_number(waiting, "is", "are"));
+                format!(
+                    "{events} {are} not in `{path}` yet; the next `edgeward refresh` or change writes what is missing"
+                )
+            })
+        }
     }
 }
 

@@ -2,12 +2,12 @@
 //!
 //! The state has the latest events until they are here, so a run that ends between the two loses none, and the numbers
 //! say which are here, so none is written twice. A power failure may leave a part of a line: the next line begins after
-//! it, and readers skip it.
+//! it, and readers skip it. The file is never read as a whole where its end or one event is enough: it grows for years.
 
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,8 @@ use super::{State, Store};
 
 /// The file is read from its end in pieces of this many bytes.
 const PIECE: u64 = 64 << 10;
+/// A single event is looked for in pieces of this many bytes: a few lines.
+const PIECE_OF_LINE: usize = 8 << 10;
 /// A longer line is not one that edgeward wrote.
 const MAX_LINE: usize = 1 << 20;
 
@@ -43,15 +45,19 @@ impl EventLog {
     /// # Errors
     /// The file cannot be read, or is not a regular file.
     pub fn backwards(&self) -> io::Result<impl Iterator<Item = io::Result<Event>> + use<>> {
-        let file = match self.open(OpenOptions::new().read(true)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            file => Some(file?),
-        };
-        let lines = file.map(Backwards::new).transpose()?;
-        Ok(lines.into_iter().flatten().filter_map(|line| match line {
-            Ok(line) => serde_json::from_slice(&line).ok().map(Ok),
-            Err(error) => Some(Err(error)),
-        }))
+        Ok(self.lines_backwards()?.filter_map(Result::transpose))
+    }
+
+    /// The events from the latest to the first; `None` for a line that is damaged.
+    ///
+    /// # Errors
+    /// As [`EventLog::backwards`].
+    pub fn lines_backwards(&self) -> io::Result<impl Iterator<Item = io::Result<Option<Event>>> + use<>> {
+        let lines = self.reader()?.map(Backwards::new).transpose()?;
+        let lines = lines.into_iter().flatten().filter(|line| line.as_ref().map_or(true, |line| !line.is_empty()));
+        // Each line has a number.
+        let event = |line: &[u8]| serde_json::from_slice(line).ok().filter(|event: &Event| event.number > 0);
+        Ok(lines.map(move |line| line.map(|line| event(&line))))
     }
 
     /// The number of the last event; 0 where there is none.
@@ -61,6 +67,45 @@ impl EventLog {
     pub fn last(&self) -> io::Result<u64> {
         let last = self.backwards()?.next().transpose()?;
         Ok(last.map_or(0, |event| event.number))
+    }
+
+    /// The event with a number; `None` if it is not there. The numbers of a file that was only appended to ascend, so a few
+    /// lines are read.
+    ///
+    /// # Errors
+    /// As [`EventLog::backwards`].
+    pub fn find(&self, number: u64) -> io::Result<Option<Event>> {
+        let Some(mut file) = self.reader()? else { return Ok(None) };
+        let (mut low, mut high) = (0, file.metadata()?.len());
+        // Its line begins at `low` or later, and before `high`.
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match first_event_in(&mut file, middle, high)? {
+                Some((_, event)) if event.number == number => return Ok(Some(event)),
+                Some((next, event)) if event.number < number => low = next,
+                _ => high = middle,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether events can be appended. A file that does not exist is made.
+    ///
+    /// # Errors
+    /// As [`EventLog::append`].
+    pub fn check_writable(&self) -> io::Result<()> {
+        match self.open(OpenOptions::new().read(true).append(true)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// The file for reading; `None` where it does not exist.
+    fn reader(&self) -> io::Result<Option<File>> {
+        match self.open(OpenOptions::new().read(true)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            file => file.map(Some),
+        }
     }
 
     /// Appends the events whose numbers are higher than that of the last one, and returns them; `complete` adds what is
@@ -144,6 +189,39 @@ fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;
     Ok(last != *b"\n")
+}
+
+/// The first event whose line begins between two positions, and where the line after it begins. A line begins at 0 or after
+/// the end of another one.
+fn first_event_in(file: &mut File, from: u64, to: u64) -> io::Result<Option<(u64, Event)>> {
+    let mut at = from.saturating_sub(1);
+    file.seek(SeekFrom::Start(at))?;
+    let mut reader = BufReader::with_capacity(PIECE_OF_LINE, file);
+    let mut line = Vec::new();
+    if from > 0 {
+        at += next_line(&mut reader, &mut line)?;
+    }
+    while at < to {
+        let length = next_line(&mut reader, &mut line)?;
+        if length == 0 {
+            break;
+        }
+        at += length;
+        if let Ok(event) = serde_json::from_slice(&line) {
+            return Ok(Some((at, event)));
+        }
+    }
+    Ok(None)
+}
+
+/// Reads a line with its end, or what is kept of one that is too long. Returns its length.
+fn next_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
+    line.clear();
+    let mut length = reader.by_ref().take(MAX_LINE as u64).read_until(b'\n', line)? as u64;
+    if length == MAX_LINE as u64 && line.last() != Some(&b'\n') {
+        length += reader.skip_until(b'\n')? as u64;
+    }
+    Ok(length)
 }
 
 /// The lines of a file from the last to the first, without their ends. The memory that it needs is bounded.

@@ -169,9 +169,12 @@ pub struct Record {
     /// in the kernel.
     #[serde(default)]
     pub applied: Option<u64>,
-    /// What was in force when [`Record::applied`] was applied.
+    /// What was in force when [`Record::applied`] was applied, or when it was found in the kernel.
     #[serde(default)]
     pub before: Option<u64>,
+    /// The number of the event that made it; `None` in records of earlier versions.
+    #[serde(default)]
+    pub event: Option<u64>,
     /// The catalog that it refers to, by its digest.
     #[serde(default)]
     pub catalog: Option<String>,

@@ -40,6 +40,7 @@ impl State {
         let record = self.record_of(generation);
         after.generations.insert(number, record);
         after.bring_into_force(self, Some(number), confirm_within, stamp);
+        after.note_maker(number);
         let kind = if made_by == MadeBy::Refresh { EventKind::Refresh } else { EventKind::Apply };
         let what = format!("{}: {}", made_by.name(), named(Some(number)));
         after.log_change(stamp.event(kind, what, self.current, Some(number)));
@@ -124,7 +125,8 @@ impl State {
     pub fn after_adoption(&self, rules: &str, stamp: Stamp<'_>) -> (Self, String) {
         let number = self.next_number();
         let mut after = State { last: number, current: Some(number), ..self.clone() };
-        after.generations.insert(number, Record::found(rules.to_owned()));
+        after.generations.insert(number, Record { before: self.current, ..Record::found(rules.to_owned()) });
+        after.note_maker(number);
         let what = format!(
             "the kernel had other rules than {}; they are kept as {}",
             named(self.current),
@@ -301,6 +303,12 @@ impl State {
         self.log(Event { deadline, ..event });
     }
 
+    /// Records that the next event is the one that made a generation.
+    fn note_maker(&mut self, number: u64) {
+        let event = self.last_event + 1;
+        self.generations.entry(number).and_modify(|record| record.event = Some(event));
+    }
+
     /// Adds an event.
     fn log(&mut self, event: Event) {
         self.last_event += 1;
@@ -317,6 +325,7 @@ impl Record {
             inputs: None,
             applied: None,
             before: None,
+            event: None,
             catalog: None,
             lists: BTreeSet::new(),
             confirmed: None,

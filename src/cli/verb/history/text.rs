@@ -1,6 +1,7 @@
 //! The history for people.
 
 use super::History;
+use crate::cli::document::MissingDocument;
 use crate::cli::render;
 use crate::diag::legible;
 use crate::host::generations::{Changes, Event, FlowChange, MadeBy, Record, named};
@@ -22,6 +23,8 @@ impl History<'_> {
         if let Some(number) = self.only.filter(|number| !self.state.generations.contains_key(number)) {
             text += &format!("the files of generation {number} are not kept any more\n\n");
         }
+        let begin = format!("{} ", render::red("warning:"));
+        text.extend(self.warnings().iter().map(|warning| paragraph(&begin, &legible(warning), "  ")));
         if self.events.is_empty() {
             return text;
         }
@@ -31,6 +34,19 @@ impl History<'_> {
             text += "there are earlier ones: `--limit N` and `--since TIME` show them\n";
         }
         text
+    }
+
+    /// What is wrong with the file of the events.
+    fn warnings(&self) -> Vec<String> {
+        let log = self.store.events();
+        let path = log.path().display();
+        let missing = self.missing.iter().map(|MissingDocument { first, last }| match first == last {
+            true => format!("event {first} is missing from `{path}`"),
+            false => format!("events {first} to {last} are missing from `{path}`"),
+        });
+        let missing = missing.map(|what| format!("{what}: it was removed, or a new file was begun"));
+        let damaged = (self.damaged > 0).then(|| format!("{} of `{path}` cannot be read", count(self.damaged, "line")));
+        missing.chain(damaged).collect()
     }
 
     fn generation_text(&self, number: u64, record: &Record) -> String {
@@ -59,7 +75,7 @@ impl History<'_> {
         if let Some(message) = &manifest.message {
             add(&format!("message: {message}"));
         }
-        if record.made_by == MadeBy::Apply {
+        if record.made_by != MadeBy::Refresh {
             add(&format!("in force before: {}", named(record.before)));
         }
         let maker = self.makers.get(&number);
@@ -85,7 +101,9 @@ impl History<'_> {
 
 /// An event: when and what, then who, and what it opened and closed.
 fn event_text(event: &Event) -> String {
-    let mut text = paragraph(&format!("{:>6}  {}  ", event.number, event.at), &legible(&event.what), "        ");
+    // The number by its name: generations have numbers, too.
+    let begin = format!("  {}  event {}, ", event.at, event.number);
+    let mut text = paragraph(&begin, &legible(&event.what), "        ");
     let mut add = |line: &str| text += &paragraph("        ", line, "  ");
     let deadline = event.deadline.map(|deadline| format!("; to be confirmed until {deadline}")).unwrap_or_default();
     let forced = if event.forced { "; forced" } else { "" };

@@ -83,6 +83,9 @@ fn records(status: &Status) -> Vec<AttentionDocument> {
         let message = format!("a change to {} was interrupted; the next command recovers", named(switching.to));
         add(StatusCheck::Interrupted, message);
     }
+    if let Some(message) = status.undelivered.clone() {
+        add(StatusCheck::Events, message);
+    }
     if let Some(undone) = state.undone {
         add(StatusCheck::Undone, change::undone_sentence(state, undone));
     }

@@ -78,6 +78,52 @@ fn long_files_are_read_from_their_end() {
 }
 
 #[test]
+fn an_event_is_found_by_its_number_in_a_few_lines() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EventLog::of(folder.path());
+    assert_eq!(log.find(1).unwrap(), None);
+    append(&log, [1, 2, 3, 5, 8]);
+    let found = |number| log.find(number).unwrap().map(|event| event.number);
+    for number in 0..=9 {
+        assert_eq!(found(number), Some(number).filter(|number| [1, 2, 3, 5, 8].contains(number)), "{number}");
+    }
+    append(&log, 9..=5000);
+    // Damaged lines, also long ones, are passed over.
+    let text = fs::read_to_string(log.path()).unwrap();
+    let damaged = text.replace("\"event 300\"", "event").replace("event 400", &"x".repeat(3 * MAX_LINE));
+    fs::write(log.path(), damaged + "{\"number\":").unwrap();
+    let numbers = [1, 5, 299, 300, 301, 399, 401, 4999, 5000, 5001];
+    assert_eq!(numbers.map(|number| found(number).is_some()), numbers.map(|number| number != 300 && number != 5001));
+}
+
+#[test]
+fn lines_that_are_no_events_are_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EventLog::of(folder.path());
+    append(&log, [1, 2]);
+    let text = fs::read_to_string(log.path()).unwrap();
+    fs::write(log.path(), text.replacen('\n', "\n{}\n\n[]\n", 1)).unwrap();
+    let lines: Vec<Option<u64>> =
+        log.lines_backwards().unwrap().map(|line| line.unwrap().map(|event| event.number)).collect();
+    assert_eq!(lines, [Some(2), None, None, Some(1)]);
+    assert_eq!(numbers(&log), [1, 2]);
+}
+
+#[test]
+fn whether_events_can_be_written_is_known_without_writing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = EventLog::of(folder.path());
+    assert!(log.check_writable().is_ok() && !log.path().exists());
+    append(&log, [1]);
+    let text = fs::read(log.path()).unwrap();
+    assert!(log.check_writable().is_ok());
+    assert_eq!(fs::read(log.path()).unwrap(), text);
+    fs::remove_file(log.path()).unwrap();
+    fs::create_dir(log.path()).unwrap();
+    assert!(log.check_writable().is_err());
+}
+
+#[test]
 fn a_file_that_others_control_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let log = EventLog::of(folder.path());

@@ -71,6 +71,7 @@ fn an_applied_generation_is_in_force_and_loaded_at_boot() {
     let record = Record {
         made_by: MadeBy::Apply,
         applied: Some(1),
+        event: Some(1),
         confirmed: Some(time(10)),
         ..Record::found("rules 1".to_owned())
     };
@@ -198,7 +199,8 @@ fn what_was_undone_is_remembered_until_something_is_applied() {
 fn a_table_found_in_the_kernel_becomes_a_generation() {
     let (state, note) = then(30, |stamp| two().after_adoption("others", stamp));
     assert_eq!((state.last, state.current, state.confirmed), (3, Some(3), Some(2)));
-    assert_eq!(state.generations[&3], Record::found("others".to_owned()));
+    let record = Record { before: Some(2), event: Some(3), ..Record::found("others".to_owned()) };
+    assert_eq!(state.generations[&3], record);
     assert_eq!(note, "the kernel had other rules than generation 2; they are kept as generation 3");
     assert_eq!(last_event(&state), note);
     // It can be left, and comes back by its number.
