@@ -14,6 +14,8 @@ mod support;
 
 #[path = "model/names.rs"]
 mod names;
+#[path = "model/openings.rs"]
+mod openings;
 #[path = "model/rules.rs"]
 mod rules;
 #[path = "model/sequence.rs"]

@@ -15,7 +15,7 @@ const HOUR: i64 = 3600;
 const SLACK: i64 = 120;
 
 /// A moment of a sequence, in seconds.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
     /// While the host was running.
     pub running: i64,
@@ -83,8 +83,8 @@ impl Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
     pub seen: BTreeMap<IpAddr, Seen>,
-    /// The last answer that says something, in total time.
-    newest: Option<i64>,
+    /// The last answer that says something.
+    newest: Option<Moment>,
 }
 
 /// A lockfile.
@@ -114,6 +114,17 @@ impl Lock {
         lock
     }
 
+    /// Whether the addresses of a name must, and may, be said to be nearly stale.
+    pub fn is_aging(&self, names: &BTreeSet<Name>, now: &Moment) -> [bool; 2] {
+        let aged = self.at(now);
+        let of = |age: &dyn Fn(&Seen) -> i64, limit: i64| {
+            let known = names.iter().filter_map(|name| aged.names.get(name));
+            known.filter_map(|known| known.seen.values().map(age).min()).any(|age| age > limit)
+        };
+        let limit = MAX_STALE / 4 * 3;
+        [of(&|seen| seen.age, limit + SLACK), of(&|seen| now.total - seen.at, limit - SLACK)]
+    }
+
     pub fn has(&self, name: Name) -> bool {
         self.names.get(&name).is_some_and(|known| !known.seen.is_empty())
     }
@@ -126,7 +137,8 @@ pub fn addresses(lock: &Lock) -> Addresses {
     lock.names.iter().map(|(name, known)| (*name, known.seen.keys().copied().collect())).collect()
 }
 
-/// The newer answers to each name that either has; ours, if both are of the same time. If the clock of one of them may be
+/// The newer answers to each name that either has; ours, if both are of the same time. What was received on this boot is
+/// newer than what was received before it, and on one boot the order is known. Else, if the clock of one of them may be
 /// behind, it is not certain which ones are newer.
 pub fn newer(ours: &Lock, theirs: &Lock, now: &Moment) -> Lock {
     let is_doubted = [ours, theirs].map(|lock| lock.at(now).doubted.is_some()).contains(&true);
@@ -136,12 +148,22 @@ pub fn newer(ours: &Lock, theirs: &Lock, now: &Moment) -> Lock {
     let mut both = Lock { names: ours.names.clone(), written, doubted };
     for (name, known) in &theirs.names {
         match both.names.get_mut(name) {
-            Some(own) if is_doubted => *own = either(own, known),
-            Some(own) if known.newest <= own.newest => {}
+            Some(own) if is_doubted && !is_order_known(own, known, [ours, theirs], now) => *own = either(own, known),
+            Some(own) if total(known) <= total(own) => {}
             _ => drop(both.names.insert(*name, known.clone())),
         }
     }
     both
+}
+
+fn total(known: &Known) -> Option<i64> {
+    known.newest.map(|newest| newest.total)
+}
+
+fn is_order_known(own: &Known, other: &Known, locks: [&Lock; 2], now: &Moment) -> bool {
+    let (Some(own), Some(other)) = (own.newest, other.newest) else { return true };
+    let is_of = |lock: &Lock| lock.written.is_some_and(|written| written.boot == own.boot);
+    [own.boot, other.boot].contains(&now.boot) || own.boot == other.boot && locks.into_iter().all(is_of)
 }
 
 fn either(ours: &Known, theirs: &Known) -> Known {
@@ -153,7 +175,8 @@ fn either(ours: &Known, theirs: &Known) -> Known {
         let weaker = Seen { at: one.at.min(other.at), age: one.age.min(other.age), is_certain };
         seen.insert(*address, weaker);
     }
-    Known { seen, newest: ours.newest.max(theirs.newest) }
+    let newest = if total(theirs) > total(ours) { theirs.newest } else { ours.newest };
+    Known { seen, newest }
 }
 
 /// The outcome of a run that asked DNS.
@@ -252,7 +275,7 @@ fn after(before: &Known, answer: &Answer, now: &Moment, possibly: bool) -> Known
         }
     }
     if answer.says_something() {
-        known.newest = Some(now.total);
+        known.newest = Some(*now);
     }
     known
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{self, Addresses, Answer, Asked, Lock, Moment, Name};
+use super::openings::{self, Changes};
 
 pub type Number = u64;
 
@@ -50,9 +51,16 @@ impl Inputs {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Table {
     None,
-    Of(Inputs, Addresses),
-    /// What another program made of it, by a number of the test.
-    Foreign(u64),
+    /// Of a policy, with addresses, and with the ports of rules that another program has added.
+    Of(Inputs, Addresses, BTreeSet<u16>),
+    /// It has something in it that edgeward does not know.
+    Unreadable,
+}
+
+impl Table {
+    fn of(inputs: Inputs, lock: &Lock) -> Self {
+        Self::Of(inputs, names::addresses(lock), BTreeSet::new())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +86,7 @@ pub struct Generation {
 impl Generation {
     pub fn inputs(&self) -> Option<Inputs> {
         match self.table {
-            Table::Of(inputs, _) => Some(inputs),
+            Table::Of(inputs, ..) if self.made_by != MadeBy::Found => Some(inputs),
             _ => None,
         }
     }
@@ -103,6 +111,8 @@ pub struct Disk {
     /// The catalog of `--catalog`.
     pub catalog: u8,
     pub lock: Lock,
+    /// Whether the lockfile is no lockfile.
+    pub is_lock_damaged: bool,
 }
 
 /// What a run left in lockfiles: beside the policy, and in the generation that is refreshed now.
@@ -123,6 +133,20 @@ pub struct Apply {
     pub dry_run: bool,
 }
 
+/// Who runs the program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Who {
+    /// root, from nowhere in particular.
+    #[default]
+    Root,
+    /// Through sudo.
+    Sudo(String),
+    /// From an SSH client, perhaps through sudo.
+    Ssh(String, Option<String>),
+    /// The process that undoes a change at its deadline.
+    Watcher,
+}
+
 /// What history has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -130,11 +154,18 @@ pub struct Event {
     pub generation: Option<Number>,
     pub from: Option<Number>,
     pub to: Option<Number>,
+    pub who: Who,
+    pub message: Option<String>,
+    pub changes: Changes,
 }
 
+#[derive(Clone)]
 pub struct Model {
     /// Since the last look.
     pub events: Vec<Event>,
+    /// Who runs the program now, and what they say about it.
+    pub who: Who,
+    pub message: Option<String>,
     pub now: Moment,
     pub disk: Disk,
     pub zone: BTreeMap<Name, Answer>,
@@ -152,6 +183,7 @@ pub struct Model {
 const DONE: i32 = 0;
 const INVALID: i32 = 2;
 const UNRESOLVED: i32 = 3;
+const SYSTEM: i32 = 4;
 const REFUSED: i32 = 5;
 
 type Code = Result<i32, String>;
@@ -160,6 +192,8 @@ impl Model {
     pub fn new(disk: Disk, zone: BTreeMap<Name, Answer>) -> Self {
         Self {
             events: Vec::new(),
+            who: Who::Root,
+            message: None,
             now: Moment::default(),
             disk,
             zone,
@@ -191,14 +225,15 @@ impl Model {
     }
 
     pub fn resolve(&mut self, read: &Read) -> Code {
-        let Some(inputs) = self.inputs(false) else { return Ok(INVALID) };
+        let Some(inputs) = self.inputs(false).filter(|_| !self.disk.is_lock_damaged) else { return Ok(INVALID) };
         let asked = Asked::new(&self.disk.lock, &inputs.policy.names(), &self.zone, &self.now);
         self.disk.lock = asked.settled(read.disk.as_ref())?;
         Ok(if asked.unanswered.is_empty() { DONE } else { UNRESOLVED })
     }
 
     pub fn apply(&mut self, how: Apply, read: &Read) -> Code {
-        let Some(inputs) = self.inputs(how.with_catalog) else { return Ok(INVALID) };
+        let inputs = self.inputs(how.with_catalog).filter(|_| !self.disk.is_lock_damaged);
+        let Some(inputs) = inputs else { return Ok(INVALID) };
         let names = inputs.policy.names();
         let mut lock = self.disk.lock.clone();
         let mut code = DONE;
@@ -218,15 +253,22 @@ impl Model {
         if !names.iter().all(|name| lock.has(*name)) {
             return Ok(UNRESOLVED);
         }
-        let table = Table::Of(inputs, names::addresses(&lock));
+        let table = Table::of(inputs, &lock);
         if how.dry_run {
-            return Ok(if self.refuses(inputs, how) { REFUSED } else { code });
+            return Ok(match self.refuses(inputs, how) {
+                _ if self.kernel == Table::Unreadable => SYSTEM,
+                true => REFUSED,
+                false => code,
+            });
         }
-        self.recover();
+        let is_unreadable = self.kernel == Table::Unreadable;
+        if !self.recover(how.force) {
+            return Ok(SYSTEM);
+        }
         if self.pending.is_some() && how.confirm_within.is_none() {
             return Ok(REFUSED);
         }
-        if self.is_in_force(&table) {
+        if !is_unreadable && self.is_in_force(inputs, &table) {
             if let (Some(pending), Some(delay)) = (self.pending, how.confirm_within) {
                 self.tell("extend", self.current, self.current, self.current);
                 self.pending = Some(Pending { deadline: self.now.running + delay, boot: self.now.boot, ..pending });
@@ -251,30 +293,36 @@ impl Model {
     }
 
     pub fn refresh(&mut self, read: &Read) -> Code {
-        if self.is_overdue() {
-            self.recover();
+        if self.is_overdue() && !self.recover(false) {
+            return Ok(SYSTEM);
         }
         let Some(base) = self.base() else { return Ok(INVALID) };
         let from = self.generations[&base].clone();
         let Some(inputs) = from.inputs() else { return Ok(INVALID) };
         let names = inputs.policy.names();
         let is_same = self.inputs(false) == Some(inputs);
+        if is_same && self.disk.is_lock_damaged {
+            return Ok(INVALID);
+        }
         let known = if is_same { names::newer(&self.disk.lock, &from.lock, &self.now) } else { from.lock.clone() };
         let asked = Asked::new(&known, &names, &self.zone, &self.now);
         let code = if asked.unanswered.is_empty() { DONE } else { UNRESOLVED };
         let reaches_kernel = asked.has_answers(&names);
         let newest = read.kept.range(self.last + 1..).next_back().map(|(_, addresses)| addresses);
         let read = if is_same { read.disk.as_ref() } else { newest.or_else(|| read.kept.get(&base)) };
-        let lock = asked.settled(read.filter(|_| is_same || reaches_kernel))?;
+        let reads = is_same || reaches_kernel && self.kernel != Table::Unreadable;
+        let lock = asked.settled(read.filter(|_| reads))?;
         if is_same {
             self.disk.lock = lock.clone();
         }
         if !names.iter().all(|name| lock.has(*name)) || !reaches_kernel {
             return Ok(UNRESOLVED);
         }
-        self.recover();
-        let table = Table::Of(inputs, names::addresses(&lock));
-        if self.is_in_force(&table) {
+        if !self.recover(false) {
+            return Ok(SYSTEM);
+        }
+        let table = Table::of(inputs, &lock);
+        if self.is_in_force(inputs, &table) {
             self.generations.entry(base).and_modify(|generation| generation.lock = lock);
             return Ok(code);
         }
@@ -291,7 +339,7 @@ impl Model {
             return INVALID;
         }
         if self.is_overdue() {
-            self.recover();
+            self.recover(true);
         }
         if self.pending.take().is_some() {
             self.tell("confirm", self.current, self.current, self.current);
@@ -303,12 +351,13 @@ impl Model {
     }
 
     /// `back`: how many generations before the newest; `None` for the last other policy.
-    pub fn rollback(&mut self, to: Option<Number>, confirm_within: Option<i64>, dry_run: bool) -> i32 {
+    pub fn rollback(&mut self, to: Option<Number>, confirm_within: Option<i64>, force: bool, dry_run: bool) -> i32 {
         if !self.has_state || to.is_some_and(|to| !self.generations.get(&to).is_some_and(|it| it.is_kept)) {
             return INVALID;
         }
-        if !dry_run {
-            self.recover();
+        let is_unreadable = self.kernel == Table::Unreadable;
+        if !dry_run && !self.recover(force) {
+            return SYSTEM;
         }
         let to = match (to, self.pending) {
             (Some(to), Some(pending)) if to == pending.generation => return REFUSED,
@@ -323,7 +372,7 @@ impl Model {
                 None => return INVALID,
             },
         };
-        if dry_run || self.current == Some(to) && self.pending.is_none() {
+        if dry_run || self.current == Some(to) && self.pending.is_none() && !is_unreadable {
             return DONE;
         }
         let order = |number: Number| self.generations[&number].applied;
@@ -375,11 +424,11 @@ impl Model {
     pub fn load_confirmed(&mut self) -> i32 {
         let Some(confirmed) = self.confirmed else { return DONE };
         let table = self.table_of(Some(confirmed));
-        let is_known = [&table, &Table::None, &self.table_of(self.current)].contains(&&self.kernel);
-        if !is_known {
+        let known = [&table, &Table::None, &Table::Unreadable, &self.table_of(self.current)];
+        if !known.contains(&&self.kernel) {
             self.adopt();
         }
-        let had = self.current.filter(|_| self.kernel != Table::None);
+        let had = self.current.filter(|_| matches!(self.kernel, Table::Of(..)));
         if let Some(pending) = self.pending {
             self.reject_undone(pending);
         }
@@ -399,7 +448,7 @@ impl Model {
     /// The watcher of a pending change looks at the clock.
     pub fn watch(&mut self) {
         if self.is_overdue() {
-            self.recover();
+            self.recover(true);
         }
     }
 
@@ -407,26 +456,47 @@ impl Model {
         self.pending.is_some_and(|pending| pending.boot != self.now.boot || pending.deadline <= self.now.running)
     }
 
-    /// How every change begins: with what the last run, a reboot or another program left.
-    fn recover(&mut self) {
+    /// How every change begins: with what the last run, a reboot or another program left. `false` if that cannot be
+    /// read; a forced change replaces it.
+    fn recover(&mut self, force: bool) -> bool {
+        // What is said is about the change that follows.
+        let message = self.message.take();
+        let is_done = self.kernel != Table::Unreadable || force;
+        if is_done {
+            self.recover_records();
+        }
+        self.message = message;
+        is_done
+    }
+
+    fn recover_records(&mut self) {
+        let is_unreadable = self.kernel == Table::Unreadable;
         if let Some(pending) = self.pending.filter(|_| self.is_overdue()) {
             if pending.boot == self.now.boot {
+                // What goes with it is kept.
+                self.reconcile();
                 self.undo();
             } else {
                 self.reject_undone(pending);
                 self.current = if self.kernel == Table::None { None } else { pending.back_to };
             }
         }
-        if self.kernel != self.table_of(self.current) {
-            match self.kernel {
-                Table::None => {
-                    self.tell("lost", self.current, self.current, None);
-                    self.current = None;
-                }
-                _ => self.adopt(),
-            }
+        if !is_unreadable {
+            self.reconcile();
+            self.prune();
         }
-        self.prune();
+    }
+
+    fn reconcile(&mut self) {
+        match self.kernel {
+            _ if self.kernel == self.table_of(self.current) => {}
+            Table::None => {
+                self.tell("lost", self.current, self.current, None);
+                self.current = None;
+            }
+            Table::Unreadable => {}
+            Table::Of(..) => self.adopt(),
+        }
     }
 
     /// Keeps what another program made of the table.
@@ -444,7 +514,12 @@ impl Model {
     }
 
     fn tell(&mut self, kind: &str, generation: Option<Number>, from: Option<Number>, to: Option<Number>) {
-        self.events.push(Event { kind: kind.to_owned(), generation, from, to });
+        let changes = match from == to {
+            true => Changes::default(),
+            false => openings::changes(&self.table_of(from), &self.table_of(to)),
+        };
+        let (kind, who, message) = (kind.to_owned(), self.who.clone(), self.message.clone());
+        self.events.push(Event { kind, generation, from, to, who, message, changes });
     }
 
     fn reject_undone(&mut self, pending: Pending) {
@@ -473,9 +548,10 @@ impl Model {
         self.generations.values().rev().find(has_result).is_some_and(|it| it.is_rejected)
     }
 
-    fn is_in_force(&self, table: &Table) -> bool {
+    fn is_in_force(&self, inputs: Inputs, table: &Table) -> bool {
         let is_settled = self.confirmed == self.current || self.pending.is_some();
-        self.current.is_some() && is_settled && self.table_of(self.current) == *table
+        let current = self.current.map(|number| &self.generations[&number]);
+        is_settled && current.is_some_and(|current| current.inputs() == Some(inputs) && current.table == *table)
     }
 
     fn add(&mut self, made_by: MadeBy, table: Table, lock: Lock, base: Option<Number>) -> Number {
@@ -484,7 +560,7 @@ impl Model {
         let number = self.last;
         let (applied, before) = match base.map(|base| &self.generations[&base]) {
             Some(base) => (base.applied, base.before),
-            None if made_by == MadeBy::Found => (number, None),
+            None if made_by == MadeBy::Found => (number, self.current),
             None => (number, self.confirmed),
         };
         let rest = (false, false, true);
@@ -546,5 +622,40 @@ impl Model {
 
     pub fn kept(&self) -> impl Iterator<Item = Number> + '_ {
         self.generations.iter().filter(|(_, it)| it.is_kept).map(|(number, _)| *number)
+    }
+}
+
+/// What needs attention.
+impl Model {
+    /// The reasons of `status --check`, and whether `stale` may be there or not.
+    pub fn reasons(&self, since_boot: impl Fn(i64, u32) -> i64) -> (Vec<&'static str>, bool) {
+        let mut reasons = Vec::new();
+        let in_force = self.table_of(self.current);
+        match (&self.kernel, self.current) {
+            (Table::None, None) => reasons.push("no-rules"),
+            _ if self.kernel == in_force => {}
+            _ => reasons.push("table"),
+        }
+        let is_late = |pending: Pending| {
+            since_boot(pending.deadline, pending.boot) <= since_boot(self.now.running, self.now.boot)
+        };
+        let rest = [
+            (self.pending.is_some_and(is_late), "pending-overdue"),
+            (self.undone, "undone"),
+            (self.pending.is_none() && self.current.is_some() && self.current != self.confirmed, "boot"),
+        ];
+        reasons.extend(rest.into_iter().filter_map(|(is_so, reason)| is_so.then_some(reason)));
+        let Some(current) = self.current.map(|number| &self.generations[&number]) else { return (reasons, false) };
+        let Some(inputs) = current.inputs() else { return (reasons, false) };
+        let [must, may] = current.lock.is_aging(&inputs.policy.names(), &self.now);
+        reasons.extend(must.then_some("stale"));
+        let same_policy = self.disk.policy == Some(inputs.policy);
+        let rest = [
+            (same_policy && inputs.policy.sites && self.disk.list != inputs.list, "list"),
+            (!same_policy, "policy"),
+            (inputs.catalog != 0, "catalog"),
+        ];
+        reasons.extend(rest.into_iter().filter_map(|(is_so, reason)| is_so.then_some(reason)));
+        (reasons, may && !must)
     }
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::names::{Answer, Moment, Name};
-use super::rules::{Apply, Disk, Event, Inputs, Model, Number, Policy, Table};
-use super::steps::{DAY, Step, Wrong, pool};
+use super::names::{Addresses, Answer, Lock, Moment, Name};
+use super::rules::{Apply, Disk, Event, Inputs, Model, Number, Policy, Table, Who};
+use super::steps::{DAY, LockChange, STRANGER, Step, Wrong, pool};
 use super::text;
 use super::world::World;
 
@@ -19,11 +20,18 @@ const PAUSE: i64 = 2;
 pub struct Sequence {
     world: World,
     model: Model,
-    /// The meanings of tables that another program has changed.
-    foreign: Vec<String>,
+    /// How many rules other programs have added.
+    added: u16,
+    /// A copy of the lockfile.
+    copy: Option<(String, Lock)>,
+    /// When each boot began, in running time.
+    booted: Vec<i64>,
+    /// How many steps were done.
+    done: usize,
     /// What somebody has applied.
     applied: BTreeSet<Inputs>,
-    tables: BTreeMap<String, String>,
+    /// The meanings of tables.
+    tables: BTreeMap<(Inputs, Addresses, BTreeSet<u16>), String>,
     /// How many events were compared.
     told: usize,
 }
@@ -53,14 +61,29 @@ impl Sequence {
         let world = World::new(faketime, &zone);
         world.choose_catalog(1);
         let policy = Policy { management: 0, audit: false, mirror: false, backup: false, sites: false, remark: 0 };
-        let disk = Disk { policy: None, list: None, catalog: 1, lock: Default::default() };
+        let disk = Disk { policy: None, list: None, catalog: 1, lock: Lock::default(), is_lock_damaged: false };
         world.write_policy(&policy);
         let model = Model::new(Disk { policy: Some(policy), ..disk }, zone);
-        Self { world, model, foreign: Vec::new(), applied: BTreeSet::new(), tables: BTreeMap::new(), told: 0 }
+        let (applied, tables, booted) = (BTreeSet::new(), BTreeMap::new(), vec![0]);
+        Self { world, model, added: 0, copy: None, booted, done: 0, applied, tables, told: 0 }
+    }
+
+    /// Somebody else is at work: with or without sudo, at the console or through SSH, with a message or without one.
+    fn next_user(&mut self) {
+        let (alice, office) = (|| "alice".to_owned(), |last: u8| format!("198.51.100.{last}"));
+        self.model.who = match self.done % 4 {
+            0 => Who::Root,
+            1 => Who::Sudo(alice()),
+            2 => Who::Ssh(office(9), None),
+            _ => Who::Ssh(office(8), Some(alice())),
+        };
+        self.model.message = (!self.done.is_multiple_of(3)).then(|| format!("reason-{}", self.done));
+        self.done += 1;
     }
 
     fn step(&mut self, step: &Step) -> Result<(), String> {
         self.pass(PAUSE);
+        self.next_user();
         match step {
             Step::Edit(policy) => {
                 self.model.disk.policy = *policy;
@@ -99,16 +122,20 @@ impl Sequence {
                 let code = self.with_zone(|model| model.refresh(&read))?;
                 said.ends(code)?;
             }
-            Step::Confirm => self.edgeward("confirm").ends(self.model.confirm())?,
-            Step::Rollback { back, is_trial, dry_run } => {
+            Step::Confirm => {
+                let said = self.edgeward("confirm");
+                said.ends(self.model.confirm())?;
+            }
+            Step::Rollback { back, is_trial, force, dry_run } => {
                 let to = back.map(|back| self.model.last.saturating_sub(back.into()));
                 let confirm_within = is_trial.then_some(600);
                 let mut line = "rollback".to_owned();
                 line.extend(to.map(|to| format!(" {to}")));
                 line.extend(confirm_within.map(|time| format!(" --confirm-within {time}s")));
+                line.extend(force.then_some(" --force"));
                 line.extend(dry_run.then_some(" --dry-run"));
-                let expected = self.model.rollback(to, confirm_within, *dry_run);
-                self.edgeward(&line).ends(expected)?;
+                let said = self.edgeward(&line);
+                said.ends(self.model.rollback(to, confirm_within, *force, *dry_run))?;
             }
             Step::Pass { seconds, is_watched } => {
                 self.world.wrong_by = 0;
@@ -122,9 +149,11 @@ impl Sequence {
                 self.set_clock(*wrong_by);
                 self.model.reboot();
                 self.model.now.total += off;
+                self.booted.push(self.model.now.running);
                 if *boots {
-                    self.edgeward("boot").ends(self.model.load_confirmed())?;
+                    self.load_confirmed()?;
                     self.compare()?;
+                    self.next_user();
                 }
                 if *applies {
                     let plain = Apply {
@@ -138,8 +167,18 @@ impl Sequence {
                 }
             }
             Step::Clock(wrong) => self.set_clock(*wrong),
-            Step::Boot => self.edgeward("boot").ends(self.model.load_confirmed())?,
+            Step::Boot => self.load_confirmed()?,
+            Step::Status => self.status()?,
+            Step::Lockfile(change) => self.change_lockfile(*change),
             Step::Insert => self.insert(),
+            Step::Element { name, address, is_added } => self.change_element(*name, *address, *is_added),
+            Step::Unknown => {
+                if self.model.kernel != Table::None {
+                    let rule = ["insert", "rule", "inet", "edgeward", "input", "ct", "label", "set", "1", "accept"];
+                    self.world.nft(&rule);
+                    self.model.kernel = Table::Unreadable;
+                }
+            }
             Step::Delete => {
                 if self.model.kernel != Table::None {
                     self.world.nft(&["delete", "table", "inet", "edgeward"]);
@@ -199,8 +238,31 @@ impl Sequence {
     }
 
     fn edgeward(&self, line: &str) -> Said {
-        let run = self.world.edgeward(line);
-        Said { line: line.to_owned(), code: run.code, said: run.said }
+        let verb = line.split(' ').next().unwrap_or_default();
+        let message = self.model.message.iter().filter(|_| ["apply", "refresh", "confirm", "rollback"].contains(&verb));
+        let line = message.fold(line.to_owned(), |line, message| format!("{line} --message {message}"));
+        let run = self.world.edgeward(&line, &self.model.who);
+        Said { line, code: run.code, out: run.out, said: run.said }
+    }
+
+    fn load_confirmed(&mut self) -> Result<(), String> {
+        self.model.message = None;
+        let said = self.edgeward("boot");
+        said.ends(self.model.load_confirmed())
+    }
+
+    /// What needs attention, and the exit code that says so.
+    fn status(&self) -> Result<(), String> {
+        let said = self.edgeward("status --check --format json");
+        let status: Value =
+            serde_json::from_str(&said.out).map_err(|error| format!("status: {error}: {}", said.said))?;
+        let rows = status["reasons"].as_array().cloned().unwrap_or_default();
+        let mut is: Vec<&str> = rows.iter().filter_map(|row| row["check"].as_str()).collect();
+        let since_boot = |running: i64, boot: u32| running - self.booted[boot as usize];
+        let (expected, may_be_stale) = self.model.reasons(since_boot);
+        said.ends(i32::from(!is.is_empty()))?;
+        is.retain(|reason| *reason != "stale" || !may_be_stale);
+        same("what needs attention", &is, &expected)
     }
 
     fn apply(&mut self, how: Apply) -> Result<(), String> {
@@ -218,6 +280,11 @@ impl Sequence {
         let code = self.with_zone(|model| model.apply(how, &read))?;
         let new = self.model.generations.range(last + 1..).filter_map(|(_, new)| new.inputs());
         self.applied.extend(new);
+        if how.dry_run && how.resolve && self.model.kernel == Table::Unreadable && said.code == Some(4) {
+            // Whether a name has still an address is not always known, and then its lockfile cannot be read: nothing was
+            // written.
+            return Ok(());
+        }
         said.ends(code)
     }
 
@@ -239,6 +306,7 @@ impl Sequence {
         }
         self.model.now.running += PAUSE;
         self.model.now.total += PAUSE;
+        (self.model.who, self.model.message) = (Who::Watcher, None);
         self.model.watch();
         Ok(())
     }
@@ -247,6 +315,7 @@ impl Sequence {
     fn watch(&mut self) -> Result<(), String> {
         if self.model.pending.is_some() {
             let armed = &self.state()["pending"]["armed"];
+            (self.model.who, self.model.message) = (Who::Watcher, None);
             self.model.watch();
             if self.model.pending.is_none() {
                 return self.edgeward(&format!("watch {armed}")).ends(0);
@@ -260,15 +329,71 @@ impl Sequence {
         serde_json::from_str(&text).unwrap_or_default()
     }
 
+    /// What somebody does to the lockfile beside the policy.
+    fn change_lockfile(&mut self, change: LockChange) {
+        let text = fs::read_to_string(self.world.path("policy.lock.yaml")).ok();
+        let disk = &mut self.model.disk;
+        match change {
+            LockChange::Remove => {
+                self.world.remove("policy.lock.yaml");
+                (disk.lock, disk.is_lock_damaged) = (Lock::default(), false);
+            }
+            LockChange::Copy => {
+                self.copy = text.filter(|_| !disk.is_lock_damaged).map(|text| (text, disk.lock.clone()));
+            }
+            LockChange::Restore => {
+                if let Some((text, lock)) = &self.copy {
+                    self.world.write("policy.lock.yaml", text);
+                    (disk.lock, disk.is_lock_damaged) = (lock.clone(), false);
+                }
+            }
+            LockChange::Damage => {
+                self.world.write("policy.lock.yaml", "version: 1\nnames: [");
+                (disk.lock, disk.is_lock_damaged) = (Lock::default(), true);
+            }
+        }
+    }
+
     fn insert(&mut self) {
-        if self.model.kernel == Table::None {
+        let Table::Of(.., ports) = &mut self.model.kernel else { return };
+        let port = 4000 + self.added;
+        self.added += 1;
+        ports.insert(port);
+        self.world.nft(&["insert", "rule", "inet", "edgeward", "input", "tcp", "dport", &port.to_string(), "accept"]);
+        self.learn();
+    }
+
+    /// Another program adds an address to a set of names, or removes one.
+    fn change_element(&mut self, name: Name, address: IpAddr, is_added: bool) {
+        let Table::Of(inputs, addresses, _) = &mut self.model.kernel else { return };
+        if !inputs.policy.names().contains(&name) {
             return;
         }
-        let port = (4000 + self.foreign.len()).to_string();
-        self.world.nft(&["insert", "rule", "inet", "edgeward", "input", "tcp", "dport", &port, "accept"]);
+        let known = addresses.entry(name).or_default();
+        let changed = match is_added {
+            true => known.insert(address),
+            false => known.len() > 1 && known.remove(&address),
+        };
+        if !changed {
+            return;
+        }
+        let plain = format!("{}_names_v{}", text::row(name), if address.is_ipv4() { 4 } else { 6 });
         let listing = self.world.listing().unwrap_or_default();
-        self.model.kernel = Table::Foreign(self.foreign.len() as u64);
-        self.foreign.push(text::meaning(&listing).unwrap());
+        let sets = listing.lines().filter_map(|line| line.trim().strip_prefix("set ")?.strip_suffix(" {"));
+        let set = sets.into_iter().find(|set| set.split('.').next() == Some(&*plain)).expect("the set of a row");
+        let verb = if is_added { "add" } else { "delete" };
+        self.world.nft(&[verb, "element", "inet", "edgeward", set, "{", &address.to_string(), "}"]);
+        self.learn();
+    }
+
+    /// Keeps the meaning of a table with rules that no policy has.
+    fn learn(&mut self) {
+        let Table::Of(inputs, addresses, ports) = &self.model.kernel else { return };
+        let listing = self.world.listing().unwrap_or_default();
+        if !ports.is_empty() {
+            let meaning = text::meaning(&listing).unwrap();
+            self.tables.insert((*inputs, addresses.clone(), ports.clone()), meaning);
+        }
     }
 
     /// Compares the kernel and the records with the model.
@@ -286,13 +411,18 @@ impl Sequence {
         };
         let expected = match &self.model.kernel {
             Table::None => return Err("there is a table, and there should be none".to_owned()),
-            Table::Foreign(number) => self.foreign[*number as usize].clone(),
-            Table::Of(inputs, addresses) => {
+            Table::Unreadable => {
+                return match text::meaning(&listing) {
+                    Ok(_) => Err("the table can be read, and should have something unknown in it".to_owned()),
+                    Err(_) => Ok(()),
+                };
+            }
+            Table::Of(inputs, addresses, ports) => {
                 if !self.applied.contains(inputs) {
                     return Err(format!("nobody applied {inputs:?}"));
                 }
                 same("what nft lists", &seen(&listing), &words_of(inputs, addresses))?;
-                let key = format!("{inputs:?}{addresses:?}");
+                let key = (*inputs, addresses.clone(), ports.clone());
                 self.tables.entry(key).or_insert_with(|| text::table(inputs, addresses)).clone()
             }
         };
@@ -304,9 +434,10 @@ impl Sequence {
         if !self.model.has_state {
             return Ok(());
         }
-        let run = self.world.edgeward("history --format json");
+        let run = self.world.edgeward("history --format json", &Who::Root);
         let history: Value =
             serde_json::from_str(&run.said).map_err(|error| format!("history: {error}: {}", run.said))?;
+        same("missing events", &history["missing-events"], &Value::Array(Vec::new()))?;
         let rows = history["generations"].as_array().cloned().unwrap_or_default();
         let is: Vec<_> = rows.iter().map(role).collect();
         let model = &self.model;
@@ -333,15 +464,11 @@ impl Sequence {
     /// Each step that changed something has told it, once and in order; the others have told nothing.
     fn compare_events(&mut self) -> Result<(), String> {
         let text = fs::read_to_string(self.world.path("state/events.jsonl")).unwrap_or_default();
-        let event = |line: &str| {
-            let event: Value = serde_json::from_str(line).unwrap_or_default();
-            let number = |key: &str| event[key].as_u64();
-            let kind = event["event"].as_str().unwrap_or_default().to_owned();
-            Event { kind, generation: number("generation"), from: number("from"), to: number("to") }
-        };
-        let new: Vec<Event> = text.lines().skip(self.told).map(event).collect();
-        self.told += new.len();
-        same("events", &new, &std::mem::take(&mut self.model.events))
+        let expected = std::mem::take(&mut self.model.events);
+        let lines: Vec<&str> = text.lines().skip(self.told).collect();
+        self.told += lines.len();
+        let is: Vec<Event> = lines.iter().enumerate().map(|(index, line)| event(line, expected.get(index))).collect();
+        same("events", &is, &expected)
     }
 
     /// Only what a generation needs is in the folder, and all of it.
@@ -360,16 +487,49 @@ impl Sequence {
 struct Said {
     line: String,
     code: Option<i32>,
+    out: String,
     said: String,
 }
 
 impl Said {
     fn ends(self, code: i32) -> Result<(), String> {
-        let Self { line, code: is, said } = self;
+        let Self { line, code: is, said, .. } = self;
         if is == Some(code) && !said.contains("panicked") {
             return Ok(());
         }
         Err(format!("`edgeward {line}` ended with {is:?}, expected {code}:\n{said}"))
+    }
+}
+
+/// An event as its line says it.
+fn event(line: &str, expected: Option<&Event>) -> Event {
+    let event: Value = serde_json::from_str(line).unwrap_or_default();
+    let number = |key: &str| event[key].as_u64();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let flows = |key: &str| -> BTreeSet<String> {
+        let rows = event[key].as_array().into_iter().flatten();
+        rows.map(|row| row["flow"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let by = &event["by"];
+    let is_by = |who: &Who| {
+        let (sudo, ssh) = (text(&by["sudo-user"]), text(&by["ssh-client"]));
+        match who {
+            // Where the tests run, there may be a session, or a unit.
+            Who::Root => sudo.is_none(),
+            Who::Sudo(user) => sudo.as_ref() == Some(user),
+            Who::Ssh(client, user) => ssh.as_ref() == Some(client) && sudo == *user && by["unit"].is_null(),
+            Who::Watcher => sudo.is_none() && ssh.is_none() && by["unit"].is_string(),
+        }
+    };
+    let expected = expected.map(|expected| expected.who.clone()).filter(|who| by["user"] == "root" && is_by(who));
+    Event {
+        kind: text(&event["event"]).unwrap_or_default(),
+        generation: number("generation"),
+        from: number("from"),
+        to: number("to"),
+        who: expected.unwrap_or_else(|| Who::Sudo(by.to_string())),
+        message: text(&event["message"]),
+        changes: (flows("newly-allowed"), flows("newly-denied")),
     }
 }
 
@@ -397,7 +557,8 @@ fn role(row: &Value) -> Role {
 
 /// The words of a listing that differ from one step to another. Whoever reads the listing sees the same.
 fn seen(listing: &str) -> BTreeSet<String> {
-    let addresses = [Name::Mirror, Name::Backup].into_iter().flat_map(pool).map(|address| address.to_string());
+    let addresses = [Name::Mirror, Name::Backup].into_iter().flat_map(pool).chain([STRANGER.parse().unwrap()]);
+    let addresses = addresses.map(|address| address.to_string());
     let numbers = (0..4).flat_map(|number| [text::management(number), text::list(number), text::prefix(number)]);
     let universe: BTreeSet<String> = addresses.chain(numbers).chain(["audit".to_owned()]).collect();
     let words: BTreeSet<&str> = listing.split(|c: char| c.is_whitespace() || ",{}\"".contains(c)).collect();

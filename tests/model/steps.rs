@@ -32,6 +32,7 @@ pub enum Step {
     Rollback {
         back: Option<u8>,
         is_trial: bool,
+        force: bool,
         dry_run: bool,
     },
     /// Seconds, by all clocks. Without a watcher, the next command finds out that a deadline has passed.
@@ -49,10 +50,35 @@ pub enum Step {
     Clock(Wrong),
     /// `edgeward boot` on a running host.
     Boot,
-    /// Another program adds a rule, or deletes the table.
+    /// `edgeward status --check`.
+    Status,
+    /// Somebody changes the lockfile beside the policy.
+    Lockfile(LockChange),
+    /// Another program adds a rule, or one that edgeward does not understand, or deletes the table.
     Insert,
+    Unknown,
     Delete,
+    /// Another program adds an address to the set of a name, or removes one.
+    Element {
+        name: Name,
+        address: IpAddr,
+        is_added: bool,
+    },
 }
+
+/// What happens to a lockfile.
+#[derive(Clone, Copy, Debug)]
+pub enum LockChange {
+    Remove,
+    /// Somebody keeps a copy, and puts it back later.
+    Copy,
+    Restore,
+    /// It is half a lockfile.
+    Damage,
+}
+
+/// An address that no name has.
+pub const STRANGER: &str = "203.0.113.77";
 
 /// How a clock is wrong. NTP mends it within the hour: when time passes, it is right again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +127,8 @@ fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
         67..71 => Step::Confirm,
         71..80 => {
             let back = (dice.below(3) == 0).then(|| number(dice, 6));
-            Step::Rollback { back, is_trial: dice.below(4) == 0, dry_run: dice.below(6) == 0 }
+            let (is_trial, force) = (dice.below(4) == 0, dice.below(8) == 0);
+            Step::Rollback { back, is_trial, force, dry_run: dice.below(6) == 0 }
         }
         80..88 => {
             // Sums of these are not near `linger` or `max-stale`.
@@ -113,10 +140,36 @@ fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
             let wrong_by = if off == 0 && dice.flip() { wrong(dice) } else { Wrong::Right };
             Step::Reboot { off, wrong_by, boots: dice.below(6) > 0, applies: dice.below(3) > 0 }
         }
-        93..95 => Step::Clock(wrong(dice)),
-        95..96 => Step::Boot,
-        96..98 => Step::Insert,
-        _ => Step::Delete,
+        93 => Step::Clock(wrong(dice)),
+        94 => Step::Boot,
+        95 => Step::Status,
+        96..98 => tampering(dice),
+        98 => Step::Lockfile(*dice.pick(&[
+            LockChange::Remove,
+            LockChange::Copy,
+            LockChange::Copy,
+            LockChange::Restore,
+            LockChange::Restore,
+            LockChange::Damage,
+        ])),
+        _ => Step::Status,
+    }
+}
+
+/// What other programs do to the table.
+fn tampering(dice: &mut Dice) -> Step {
+    match dice.below(7) {
+        0..2 => Step::Insert,
+        2 => Step::Unknown,
+        3 => Step::Delete,
+        number => {
+            let name = *dice.pick(&[Name::Mirror, Name::Backup]);
+            let address = match dice.below(3) {
+                0 => STRANGER.parse().unwrap(),
+                _ => *dice.pick(&pool(name)),
+            };
+            Step::Element { name, address, is_added: number < 6 }
+        }
     }
 }
 

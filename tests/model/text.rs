@@ -30,8 +30,8 @@ pub fn policy(policy: &Policy) -> String {
     };
     let outward = |name: Name, port: u16| format!("direction: outbound, peers: [{}], ports: [tcp/{port}]", name.text());
     let rows = [
-        row(policy.mirror, "mirror", outward(Name::Mirror, 8443)),
-        row(policy.backup, "backup", outward(Name::Backup, 8444)),
+        row(policy.mirror, self::row(Name::Mirror), outward(Name::Mirror, 8443)),
+        row(policy.backup, self::row(Name::Backup), outward(Name::Backup, 8444)),
         row(policy.sites, "sites", format!("direction: inbound, peers-file: {LIST}, ports: [tcp/443]")),
     ]
     .concat();
@@ -55,6 +55,14 @@ allow:{rows}
         management(policy.management),
         policy.remark
     )
+}
+
+/// The id of the row with a name.
+pub fn row(name: Name) -> &'static str {
+    match name {
+        Name::Backup => "backup",
+        Name::Mirror | Name::Catalog => "mirror",
+    }
 }
 
 pub fn management(number: u8) -> String {

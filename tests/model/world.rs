@@ -13,7 +13,7 @@ use rustix::thread::UnshareFlags;
 use tempfile::TempDir;
 
 use super::names::{Addresses, Answer, Name};
-use super::rules::{Number, Policy, Read};
+use super::rules::{Number, Policy, Read, Who};
 use super::text;
 use crate::support::dns_server::{DnsServer, Entry, Zone};
 use crate::support::netns::{Side, Topology};
@@ -23,6 +23,8 @@ use hickory_net::proto::op::ResponseCode;
 #[derive(Debug)]
 pub struct Run {
     pub code: Option<i32>,
+    pub out: String,
+    /// That, and the messages.
     pub said: String,
 }
 
@@ -137,23 +139,29 @@ impl World {
         let mut command = Command::new("unshare");
         command.args(["--time", "--boottime", &self.boot_offset.to_string(), "--", program]);
         command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("NO_COLOR", "1").env_remove("SSH_CONNECTION");
+        command.env("NO_COLOR", "1").env_remove("SSH_CONNECTION").env_remove("SUDO_USER");
         command.env("LD_PRELOAD", &self.faketime).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         command.env("FAKETIME", format!("{:+}", self.clock_offset + self.wrong_by));
         command
     }
 
-    /// Runs the program; it is over after a minute.
-    pub fn edgeward(&self, line: &str) -> Run {
+    /// Runs the program as a user; it is over after a minute.
+    pub fn edgeward(&self, line: &str, who: &Who) -> Run {
         let mut command = self.command("timeout");
         command.args(["--kill-after=1", "60", env!("CARGO_BIN_EXE_edgeward")]);
         command.args(line.split_whitespace());
         if !line.starts_with("resolve") {
             command.args(["--state-dir", "state"]);
         }
+        let (ssh, sudo) = match who {
+            Who::Root | Who::Watcher => (None, None),
+            Who::Sudo(user) => (None, Some(user)),
+            Who::Ssh(client, user) => (Some(format!("{client} 55410 10.0.0.20 22")), user.as_ref()),
+        };
+        command.envs(ssh.map(|ssh| ("SSH_CONNECTION", ssh))).envs(sudo.map(|sudo| ("SUDO_USER", sudo)));
         let output = self.topology.within(Side::UnderTest, || command.output()).unwrap();
         let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        Run { code: output.status.code(), said: out + &err }
+        Run { code: output.status.code(), said: format!("{out}{err}"), out }
     }
 
     /// Where DNS is asked.
