@@ -171,7 +171,8 @@ pub struct Problems {
     has_errors: bool,
 }
 
-const MAX_PROBLEMS: usize = 1_000;
+/// The most diagnostics of one run.
+pub const MAX_PROBLEMS: usize = 1_000;
 /// In bytes.
 const MAX_MESSAGE: usize = 400;
 

@@ -1,5 +1,6 @@
 //! Why a packet is accepted or denied: the flow that permits it, with all its origins, or its near misses.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::intent::{Aspect, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, icmp_types};
@@ -93,13 +94,36 @@ pub struct Meaning<'a> {
     pub resolution: &'a Resolution,
 }
 
+/// The rows of each flow. Thousands of flows may be looked up among thousands.
+#[derive(Clone, Debug)]
+pub struct Rows<'a>(BTreeMap<&'a str, Vec<Row<'a>>>);
+
+/// A row before and after names were resolved.
+type Row<'a> = (&'a Flow<Declared>, &'a Flow<Resolved>);
+
+impl<'a> Rows<'a> {
+    /// Those of a flow.
+    pub fn of(&self, flow: &str) -> &[Row<'a>] {
+        self.0.get(flow).map_or(&[], Vec::as_slice)
+    }
+}
+
 impl<'a> Meaning<'a> {
-    /// The rows of a flow that permit a packet.
-    pub fn permissions(&self, flow: &str, packet: &Packet) -> Vec<Permission<'a>> {
+    /// The rows of each flow.
+    pub fn rows(&self) -> Rows<'a> {
+        let mut rows = BTreeMap::<&str, Vec<_>>::new();
+        for (declared, resolved) in self.flows() {
+            rows.entry(&declared.id).or_default().push((declared, resolved));
+        }
+        Rows(rows)
+    }
+
+    /// Those rows of a flow that permit a packet.
+    pub fn permissions(&self, rows: &Rows<'a>, flow: &str, packet: &Packet) -> Vec<Permission<'a>> {
         let stateless = self.filters_replies();
-        self.flows()
-            .filter(|(declared, _)| declared.id == flow)
-            .filter_map(|(declared, resolved)| {
+        rows.of(flow)
+            .iter()
+            .filter_map(|&(declared, resolved)| {
                 let holds = |direction| resolved.condition(direction).holds(packet);
                 let direction = if begins(declared, packet) && holds(CtDirection::Original) {
                     CtDirection::Original
@@ -152,7 +176,7 @@ impl<'a> Meaning<'a> {
         self.resolved.gateway.as_ref().is_some_and(|gateway| gateway.stateless)
     }
 
-    fn flows(&self) -> impl Iterator<Item = (&'a Flow<Declared>, &'a Flow<Resolved>)> + use<'a> {
+    fn flows(&self) -> impl Iterator<Item = Row<'a>> + use<'a> {
         // `bind` keeps the flows and their order.
         self.declared.flows.iter().zip(&self.resolved.flows)
     }

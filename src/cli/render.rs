@@ -9,7 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, Message};
-use crate::diag::{Diagnostic, Severity, legible};
+use crate::diag::{Diagnostic, MAX_PROBLEMS, Severity, legible};
 use crate::host::generations::PolicyFacts;
 use crate::host::streams::STREAM;
 use crate::net::PrefixSet;
@@ -74,7 +74,8 @@ pub(crate) fn diagnostics(source: &Source, diagnostics: &[Diagnostic]) {
     }
     if let Some(more) = diagnostics.len().checked_sub(MAX_DIAGNOSTICS).filter(|more| *more > 0) {
         let (problems, are) = (count(more, "more problem"), for_number(more, "is", "are"));
-        error(&format!("{problems} in `{}` {are} not shown", source.name));
+        let at_least = if diagnostics.len() < MAX_PROBLEMS { "" } else { "at least " };
+        error(&format!("{at_least}{problems} in `{}` {are} not shown", source.name));
     }
 }
 

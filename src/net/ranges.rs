@@ -133,19 +133,18 @@ impl<T: Bits> Ranges<T> {
         }
     }
 
-    /// All values that are in both sets; linear.
+    /// All values that are in both sets; linear at most, and logarithmic in a set of which little is needed.
     pub fn intersection(&self, other: &Self) -> Self {
-        let (mut left, mut right) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let (mut left, mut right) = (self.as_slice(), other.as_slice());
         let mut common = Vec::new();
-        while let (Some(&&(low, high)), Some(&&(other_low, other_high))) = (left.peek(), right.peek()) {
-            let (start, end) = (low.max(other_low), high.min(other_high));
-            if start <= end {
-                common.push((start, end));
-            }
-            if high < other_high {
-                left.next();
+        while let (Some(&(low, high)), Some(&(other_low, other_high))) = (left.first(), right.first()) {
+            if high < other_low {
+                left = not_before(left, other_low);
+            } else if other_high < low {
+                right = not_before(right, low);
             } else {
-                right.next();
+                common.push((low.max(other_low), high.min(other_high)));
+                if high < other_high { left = &left[1..] } else { right = &right[1..] }
             }
         }
         Self::of(common)
@@ -167,9 +166,28 @@ impl<T: Bits> Ranges<T> {
         Self::of(gaps)
     }
 
-    /// All values of this set that are not in the other; linear.
+    /// All values of this set that are not in the other; linear in this set, and logarithmic in what of the other is far
+    /// from it.
     pub fn difference(&self, other: &Self) -> Self {
-        self.intersection(&other.complement())
+        let mut rest = other.as_slice();
+        let mut left = Vec::new();
+        for (low, high) in self.iter() {
+            let mut from = Some(low);
+            rest = not_before(rest, low);
+            while let (Some(start), Some(&(other_low, other_high))) = (from, rest.first()) {
+                if other_low > high {
+                    break;
+                }
+                left.extend(other_low.previous().filter(|end| start <= *end).map(|end| (start, end)));
+                from = other_high.next().filter(|next| *next <= high);
+                // One that ends later may take from the next range, too.
+                if other_high < high {
+                    rest = &rest[1..];
+                }
+            }
+            left.extend(from.map(|start| (start, high)));
+        }
+        Self::of(left)
     }
 
     /// The ranges of this set that the other does not have with exactly these ends; linear.
@@ -211,15 +229,35 @@ impl<T: Bits> Ranges<T> {
         })
     }
 
-    /// Whether both sets share a value.
+    /// Whether both sets share a value; logarithmic in the larger set.
     pub fn overlaps(&self, other: &Self) -> bool {
-        !self.intersection(other).is_empty()
+        let (few, many) = if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
+        let mut rest = many.as_slice();
+        few.iter().any(|(low, high)| {
+            rest = not_before(rest, low);
+            rest.first().is_some_and(|(start, _)| *start <= high)
+        })
     }
 
-    /// Whether all values of this set are in the other.
+    /// Whether all values of this set are in the other; logarithmic in the other.
     pub fn is_subset(&self, other: &Self) -> bool {
-        self.difference(other).is_empty()
+        let mut rest = other.as_slice();
+        self.iter().all(|(low, high)| {
+            rest = not_before(rest, low);
+            rest.first().is_some_and(|(start, end)| *start <= low && high <= *end)
+        })
     }
+}
+
+/// The ranges that do not end before a value. The costs are the logarithm of how many do.
+fn not_before<T: Bits>(ranges: &[(T, T)], value: T) -> &[(T, T)] {
+    let ends_before = |range: &(T, T)| range.1 < value;
+    let mut step = 1;
+    while ranges.get(step - 1).is_some_and(ends_before) {
+        step *= 2;
+    }
+    let rest = &ranges[step / 2..];
+    &rest[rest[..rest.len().min(step)].partition_point(ends_before)..]
 }
 
 #[cfg(test)]

@@ -140,19 +140,28 @@ impl Traffic {
     /// The traffic that is in either.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
-        let (
-            Traffic::Some { tcp, udp, icmp, icmpv6, protocols },
-            Traffic::Some { tcp: tcp2, udp: udp2, icmp: icmp2, icmpv6: icmpv62, protocols: protocols2 },
-        ) = (self, other)
-        else {
-            return Traffic::Any;
-        };
+        Self::union_of([self, other].into_iter())
+    }
+
+    /// The traffic that is in any of several: one pass over all, since a row may have thousands of ports.
+    pub fn union_of<'a>(all: impl Iterator<Item = &'a Self> + Clone) -> Self {
+        let mut numbers = BTreeSet::new();
+        for traffic in all.clone() {
+            match traffic {
+                Traffic::Any => return Traffic::Any,
+                Traffic::Some { protocols, .. } => numbers.extend(protocols),
+            }
+        }
+        let sets = all.filter_map(|traffic| match traffic {
+            Traffic::Any => None,
+            Traffic::Some { tcp, udp, icmp, icmpv6, .. } => Some((tcp, udp, icmp, icmpv6)),
+        });
         Traffic::Some {
-            tcp: tcp.union(tcp2),
-            udp: udp.union(udp2),
-            icmp: icmp.union(icmp2),
-            icmpv6: icmpv6.union(icmpv62),
-            protocols: protocols | protocols2,
+            tcp: sets.clone().flat_map(|(tcp, ..)| tcp.iter()).collect(),
+            udp: sets.clone().flat_map(|(_, udp, ..)| udp.iter()).collect(),
+            icmp: sets.clone().flat_map(|(_, _, icmp, _)| icmp.iter()).collect(),
+            icmpv6: sets.flat_map(|(.., icmpv6)| icmpv6.iter()).collect(),
+            protocols: numbers,
         }
     }
 

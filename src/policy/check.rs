@@ -1,8 +1,10 @@
 //! From the policy as written to its intent, with the checks across fields.
 
+use std::collections::BTreeSet;
+
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::syntax::{Allow, Networks, Policy};
-use super::zones::{prefixes, zone, zone_field};
+use super::zones::{overlapping, prefixes, widest, zone, zone_field};
 use crate::catalog::{Catalog, Endpoint, RegionRow, SiteCondition, Zone};
 use crate::diag::{Code, Problems, one_of, suggest};
 use crate::intent::{Declared, Denials, Flow, Intent};
@@ -135,17 +137,12 @@ pub(super) fn check_offer(
 
 /// Reports every prefix of a zone that overlaps one of another zone; returns whether there was one.
 fn overlap(networks: &Networks, one: Zone, other: Zone, code: Code, help: &str, problems: &mut Problems) -> bool {
-    let others = networks.zone(other);
+    let others = widest(networks.zone(other));
     let mut found = false;
-    // The usual case is cheap; only otherwise are the pairs searched.
-    if !prefixes(networks.zone(one)).overlaps(&prefixes(others)) {
-        return found;
-    }
     for prefix in networks.zone(one) {
-        let set = PrefixSet::from_iter([prefix.value]);
-        if let Some(twin) = others.iter().find(|twin| set.overlaps(&PrefixSet::from_iter([twin.value]))) {
+        if let Some(twin) = overlapping(prefix.value, &others) {
             let (one, other) = (zone_field(one), zone_field(other));
-            let message = format!("`{}` of `{one}` overlaps `{}` of `{other}`", prefix.value, twin.value);
+            let message = format!("`{}` of `{one}` overlaps `{twin}` of `{other}`", prefix.value);
             problems.push_with_help(code, prefix.span, message, help);
             found = true;
         }
@@ -284,14 +281,16 @@ fn unused(endpoint: Endpoint, site: &Site, catalog: &Catalog) -> Option<String> 
 
 /// The checks among the operator's rows.
 pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Problems) {
-    for (index, row) in rows.iter().enumerate() {
-        let id = &row.id.value.0;
-        if rows[..index].iter().any(|earlier| earlier.id.value == row.id.value) {
+    let catalogs: BTreeSet<&str> = catalog.flows.iter().map(|flow| flow.id.value.as_str()).collect();
+    let mut earlier = BTreeSet::new();
+    for row in rows {
+        let id = row.id.value.0.as_str();
+        if !earlier.insert(id) {
             let message = format!("duplicate id `{id}`");
             let help = "merge the two rows, or rename one: counters and explanations are listed by id";
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
         }
-        if catalog.flows.iter().any(|flow| flow.id.value == *id) {
+        if catalogs.contains(id) {
             let message = format!("`{id}` is a flow of the catalog");
             let help = format!("choose another id, such as `my-{id}`: counters and explanations are listed by id");
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);

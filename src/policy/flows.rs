@@ -292,7 +292,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
             Target::IdcGateway => End::Ends(parts(policy, Zone::Hosts)),
         },
         peers: End::Ends(peers.chain(listed).collect()),
-        traffic: row.ports.value.iter().fold(Traffic::none(), |all, traffic| all.union(traffic)),
+        traffic: Traffic::union_of(row.ports.value.iter()),
         from_ports: None,
         family: None,
         untracked: false,

@@ -10,6 +10,23 @@ pub(super) fn prefixes(written: &[Spanned<Prefix>]) -> PrefixSet {
     written.iter().map(|prefix| prefix.value).collect()
 }
 
+/// The prefixes that are not inside others, in the order of their addresses.
+pub(super) fn widest(written: &[Spanned<Prefix>]) -> Vec<Prefix> {
+    let mut widest: Vec<Prefix> = written.iter().map(|prefix| prefix.value).collect();
+    widest.sort_by_key(|prefix| (prefix.net().network(), prefix.net().prefix_len()));
+    widest.dedup_by(|next, last| last.net().contains(&next.net()));
+    widest
+}
+
+/// One of the [`widest`] prefixes that overlaps a prefix; logarithmic. Of two prefixes that overlap, one is inside the
+/// other, so it is the last that begins at or before it, or the first that begins after it.
+pub(super) fn overlapping(prefix: Prefix, widest: &[Prefix]) -> Option<Prefix> {
+    let net = prefix.net();
+    let after = widest.partition_point(|other| other.net().network() <= net.network());
+    let near = widest[after.saturating_sub(1)..].iter().take(2);
+    near.copied().find(|other| other.net().contains(&net) || net.contains(&other.net()))
+}
+
 impl Networks {
     /// The prefixes of a zone of `networks`; none for the zones of other sections.
     pub(super) fn zone(&self, zone: Zone) -> &[Spanned<Prefix>] {
@@ -45,5 +62,28 @@ pub(super) fn zone_field(zone: Zone) -> String {
         Zone::Management => "management.from".to_owned(),
         Zone::DnsServers => "dns.servers".to_owned(),
         _ => format!("networks.{zone}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlaps_are_those_that_a_search_of_all_pairs_finds() {
+        let texts = "0.0.0.0/0 10.0.0.0/8 10.0.0.0/16 10.0.0.0/32 10.0.1.0/24 10.128.0.0/9 255.255.255.255/32 ::/0 \
+                     2001:db8::/32 2001:db8:1::/48";
+        let all: Vec<Prefix> = texts.split(' ').map(|text| text.parse().unwrap()).collect();
+        for mask in 0..1u32 << all.len() {
+            let chosen = (0..).zip(&all).filter(|(bit, _)| mask >> bit & 1 == 1).map(|(_, prefix)| *prefix);
+            let others: Vec<Spanned<Prefix>> = chosen.map(Spanned::unwritten).collect();
+            let widest = widest(&others);
+            for prefix in &all {
+                let meets = |other: Prefix| PrefixSet::from_iter([other]).overlaps(&PrefixSet::from_iter([*prefix]));
+                let found = overlapping(*prefix, &widest);
+                assert_eq!(found.is_some(), others.iter().any(|other| meets(other.value)), "{prefix} {others:?}");
+                assert!(found.is_none_or(meets), "{prefix} {found:?}");
+            }
+        }
     }
 }

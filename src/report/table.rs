@@ -106,8 +106,12 @@ fn wrap(line: &str, width: usize, indent: &str) -> Vec<String> {
     let mut body = line.trim_start();
     let mut margin = line[..line.len() - body.len()].to_owned();
     let mut lines = Vec::new();
-    while margin.len() + body.width() > width {
+    loop {
+        // Only as much of the text is read as a line has.
         let fits = fitting(body, width.saturating_sub(margin.len()));
+        if fits == body.len() {
+            break;
+        }
         let after = |signs: &[char], end: usize| body[..end].rfind(signs).map(|at| at + 1).filter(|at| *at > 1);
         // A space right after what fits ends the line, too.
         let space = if body[fits..].starts_with(' ') { Some(fits) } else { after(&[' '], fits) };

@@ -6,8 +6,8 @@ use crate::cli::context::{BoundPolicy, LoadedPolicy};
 use crate::cli::document::{BoxDocument, CausedDocument, DiffDocument, PacketDocument};
 use crate::cli::render;
 use crate::diag::legible;
+use crate::explain::Rows;
 use crate::intent::Origin;
-use crate::net::Packet;
 use crate::report::{DocumentVersion, place};
 use crate::ruleset::{Difference, Effect, Stance};
 
@@ -33,13 +33,14 @@ impl Comparison {
             };
             return [format!("{names}: {result}\n"), String::new()];
         }
+        let origins = Origins::new(self.policy.as_ref(), new);
         let plan = Plan {
             stances,
             differences,
             counts: Counts::of(&self.first, self.last()),
             max_boxes,
             cause: &|difference| format!(" ({})", self.steps[difference.step].0.sentence()),
-            origin: &|difference| self.origin(difference, new).map(|place| format!(" ({place})")).unwrap_or_default(),
+            origin: &|difference| origins.of(difference).map(|place| format!(" ({place})")).unwrap_or_default(),
         };
         let after = After { ruleset: self.last(), policy: Some((&new.loaded.intent, &new.resolution)) };
         let accepting = if stances.before == Stance::Open { ", where every packet is accepted" } else { "" };
@@ -48,20 +49,14 @@ impl Comparison {
         [format!("{names}{accepting}: packets {are} treated differently\n\n{body}"), format!("\n{totals}")]
     }
 
-    /// Where the packets of a difference come from: the policy that permits them, or did.
-    fn origin(&self, difference: &Difference, new: &BoundPolicy) -> Option<String> {
-        let flow = difference.flow.as_deref()?;
-        let old = self.policy.as_ref().filter(|_| difference.effect == Effect::Denied);
-        origin_of(old.unwrap_or(new), flow, &difference.example)
-    }
-
     /// The packets that are treated differently, for programs.
     pub(crate) fn document<'a>(&'a self, differences: &[Difference], new: &'a BoundPolicy) -> DiffDocument<'a> {
+        let origins = Origins::new(self.policy.as_ref(), new);
         let row = |difference: &Difference| CausedDocument {
             effect: effect_word(difference.effect),
             cause: self.steps[difference.step].0.word(),
             flow: difference.flow.clone(),
-            origin: self.origin(difference, new),
+            origin: origins.of(difference),
             packets: difference.boxes.iter().map(BoxDocument::from).collect(),
             example: PacketDocument::from(&difference.example),
         };
@@ -90,14 +85,30 @@ impl Comparison {
     }
 }
 
-/// Where the packets of a flow come from: the line that has their peer, or the row of the flow.
-fn origin_of(policy: &BoundPolicy, flow: &str, packet: &Packet) -> Option<String> {
-    let LoadedPolicy { source, intent, .. } = &policy.loaded;
-    let permissions = policy.meaning().permissions(flow, packet);
-    let parts = permissions.iter().flat_map(|permission| permission.peers.iter().chain(&permission.local));
-    let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
-    let row = || Some(&intent.flows.iter().find(|row| row.id == flow)?.origin);
-    Some(place(source, written.or_else(row)?))
+/// Where the packets of differences come from: the policy that permits them, or did.
+struct Origins<'a> {
+    old: Option<(&'a BoundPolicy, Rows<'a>)>,
+    new: (&'a BoundPolicy, Rows<'a>),
+}
+
+impl<'a> Origins<'a> {
+    fn new(old: Option<&'a BoundPolicy>, new: &'a BoundPolicy) -> Self {
+        let with_rows = |policy: &'a BoundPolicy| (policy, policy.meaning().rows());
+        Self { old: old.map(with_rows), new: with_rows(new) }
+    }
+
+    /// The line that has the peer of the packets, or the row of their flow.
+    fn of(&self, difference: &Difference) -> Option<String> {
+        let flow = difference.flow.as_deref()?;
+        let old = self.old.as_ref().filter(|_| difference.effect == Effect::Denied);
+        let (policy, rows) = old.unwrap_or(&self.new);
+        let LoadedPolicy { source, .. } = &policy.loaded;
+        let permissions = policy.meaning().permissions(rows, flow, &difference.example);
+        let parts = permissions.iter().flat_map(|permission| permission.peers.iter().chain(&permission.local));
+        let written = parts.map(|matched| &matched.part.origin).find(|origin| matches!(origin, Origin::Policy(_)));
+        let row = || rows.of(flow).first().map(|(row, _)| &row.origin);
+        Some(place(source, written.or_else(row)?))
+    }
 }
 
 fn effect_word(effect: Effect) -> &'static str {

@@ -12,7 +12,7 @@ use crate::cli::context::{BoundArguments, ListFormat, LoadedPolicy, load_catalog
 use crate::cli::document::{ExplainDocument, ExplanationDocument, PacketDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::explain::{Meaning, NearMiss, Permission};
+use crate::explain::{Meaning, NearMiss, Permission, Rows};
 use crate::lower::lower;
 use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{Place, Probe, ProtocolNumber};
@@ -108,6 +108,7 @@ struct Explainer<'a> {
     evidence: Evidence<'a>,
     loaded: &'a LoadedPolicy,
     meaning: Meaning<'a>,
+    rows: Rows<'a>,
     ruleset: &'a Ruleset,
     hosts: PrefixSet,
 }
@@ -135,6 +136,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         evidence: bound.loaded.evidence(&catalog),
         loaded: &bound.loaded,
         meaning: bound.meaning(),
+        rows: bound.meaning().rows(),
         ruleset: &ruleset,
         hosts: bound.loaded.policy.networks.value.hosts.iter().map(|prefix| prefix.value).collect(),
     };
@@ -162,7 +164,7 @@ impl<'a> Explainer<'a> {
             }
         });
         let flow = trace.disposition.flow;
-        let permissions = flow.map(|flow| self.meaning.permissions(flow, &packet)).unwrap_or_default();
+        let permissions = flow.map(|flow| self.meaning.permissions(&self.rows, flow, &packet)).unwrap_or_default();
         let denied = trace.disposition.verdict != Verdict::Accept || denied_if_enforced(&trace);
         let mut near_misses = if denied { self.meaning.near_misses(&packet) } else { Vec::new() };
         let more_misses = near_misses.len().saturating_sub(MAX_NEAR_MISSES);

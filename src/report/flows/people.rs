@@ -1,5 +1,7 @@
 //! The list as text and as Markdown, for people: long lists are cut short, and say so.
 
+use std::collections::BTreeMap;
+
 use super::{FlowList, no_address, source_ports};
 use crate::intent::{Extent, MemberKind, Opening};
 use crate::report::because::{ago, duration};
@@ -85,12 +87,13 @@ impl<'a> FlowList<'a> {
     /// The rows, and the documents and places that they refer to by number, from 1.
     fn lines(&self) -> (Vec<Line<'a>>, Vec<String>) {
         let mut sources: Vec<String> = Vec::new();
-        let mut number = |citation: String| match sources.iter().position(|known| *known == citation) {
-            Some(at) => at + 1,
-            None => {
-                sources.push(citation);
+        let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
+        // Each row of the policy is a source of its own: there may be thousands.
+        let mut number = |citation: String| {
+            *numbers.entry(citation).or_insert_with_key(|citation| {
+                sources.push(citation.clone());
                 sources.len()
-            }
+            })
         };
         let line = |opening: Opening<'a>| Line {
             cells: self.cells(&opening),
