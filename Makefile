@@ -57,6 +57,7 @@ bench: system iprange build ## Measures functions, packets, and whole processes 
 	$(CARGO) bench --locked --bench hot
 	$(CARGO) bench --locked --bench packets $(RUN_AS_ROOT)
 	$(AS_ROOT) python3 benches/processes.py $(BINARY)
+	$(AS_ROOT) python3 benches/growth.py $(BINARY)
 
 audit: ## Checks the dependencies (CHECKS="bans licenses sources" without internet access)
 	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked

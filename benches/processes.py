@@ -61,17 +61,20 @@ def disjoint_prefixes(count):
 class Run:
     """One run of a command."""
 
-    def __init__(self, command, namespace=None, expect=(0,)):
+    def __init__(self, command, namespace=None, expect=(0,), limit=None):
         if namespace:
             command = ["nsenter", f"--net=/run/netns/{namespace}"] + command
         with open(os.devnull, "wb") as nowhere, tempfile.TemporaryFile() as errors:
             begin = time.monotonic()
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=nowhere, stderr=errors)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=nowhere, stderr=errors, preexec_fn=limit)
             _, status, usage = os.wait4(process.pid, 0)
             self.seconds = time.monotonic() - begin
             process.returncode = os.waitstatus_to_exitcode(status)
+            self.processor = usage.ru_utime + usage.ru_stime
             self.mebibytes = usage.ru_maxrss / 1024
-            if process.returncode not in expect:
+            # What a limit ends is a measurement, too.
+            self.stopped = limit is not None and process.returncode < 0
+            if process.returncode not in expect and not self.stopped:
                 errors.seek(0)
                 sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{errors.read(2000).decode(errors='replace')}")
 
@@ -283,4 +286,5 @@ def main():
     sys.exit(1 if table.failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()
