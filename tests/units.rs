@@ -410,6 +410,20 @@ fn a_pending_change_is_undone_although_the_program_was_removed_or_replaced() {
 }
 
 #[test]
+fn what_is_said_to_be_a_service_and_is_none_is_not_relied_on() {
+    need_systemd!();
+    let (machine, _server) = machine_with_rules();
+    // A program that ends well and does nothing.
+    machine.write("/usr/local/sbin/systemd-run", "#!/bin/sh\nexit 0\n");
+    machine.succeed(&["chmod", "755", "/usr/local/sbin/systemd-run"]);
+    machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
+    let said = machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", "4s"]);
+    assert!(!said.contains("of systemd watches"), "{said}");
+    assert!(!has_confirmed_rules(&machine));
+    assert!(until(PATIENCE, || has_confirmed_rules(&machine)), "{}", said_by_all(&machine));
+}
+
+#[test]
 fn a_watcher_that_is_killed_is_started_again() {
     need_systemd!();
     let (machine, _server) = machine_with_rules();

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::sessions;
+use super::{sessions, users};
 use crate::diag::is_invisible;
 
 /// A name from the environment is recorded up to so many characters.
@@ -104,13 +104,7 @@ impl fmt::Display for Operator {
 
 /// The name of the user that runs this process.
 fn user() -> String {
-    let id = rustix::process::getuid().as_raw();
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let user = passwd.lines().find_map(|line| {
-        let fields: Vec<&str> = line.split(':').collect();
-        (fields.get(2)?.parse() == Ok(id)).then(|| (*fields[0]).to_owned())
-    });
-    user.unwrap_or_else(|| format!("uid {id}"))
+    users::name(rustix::process::getuid().as_raw())
 }
 
 /// The service that this process belongs to, by its control group.

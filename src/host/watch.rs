@@ -22,10 +22,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use super::programs;
 
 /// How long a watcher may take to report that it has started.
 const MAX_START: Duration = Duration::from_secs(10);
+/// How long systemd may take to answer.
+const MAX_ANSWER: Duration = Duration::from_secs(60);
 const READY: &[u8] = b"ready";
 /// Where systemd expects the report (systemd.service(5), `Type=notify`).
 const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
@@ -95,9 +99,9 @@ pub fn arm(name: &str, command: &[&OsStr]) -> Result<Watcher, WatchError> {
     Ok(Watcher::Process { id, session: survival::login_session() })
 }
 
-/// Starts a transient service, and waits until it has reported; `false` where systemd refuses it.
+/// Starts a transient service, and waits until it has reported; `false` where systemd refuses it, or does not have it.
 fn service(name: &str, program: &Path, command: &[&OsStr]) -> bool {
-    let mut run = Command::new("systemd-run");
+    let Some(mut run) = programs::command("systemd-run") else { return false };
     run.args(["--quiet", "--collect", "--service-type=notify"])
         .arg(format!("--unit={name}"))
         .arg("--description=edgeward: undo an unconfirmed change at its deadline")
@@ -112,7 +116,34 @@ fn service(name: &str, program: &Path, command: &[&OsStr]) -> bool {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    run.status().is_ok_and(|status| status.success())
+    let Ok(mut child) = run.spawn() else { return false };
+    match programs::end(&mut child, Instant::now() + MAX_ANSWER) {
+        Ok(Some(status)) => status.success() && is_active(&format!("{name}.service")),
+        _ => {
+            let _ = child.kill();
+            let _ = child.wait();
+            false
+        }
+    }
+}
+
+/// Whether systemd has a service, and this program runs as its process: that `systemd-run` ended well proves neither.
+fn is_active(unit: &str) -> bool {
+    let Some(mut ask) = programs::command("systemctl") else { return false };
+    ask.args(["show", "--property=ActiveState,MainPID", "--", unit]).stdin(Stdio::null()).stderr(Stdio::null());
+    let Ok(answer) = ask.output() else { return false };
+    let answer = String::from_utf8_lossy(&answer.stdout);
+    let value = |name: &str| answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let process = value("MainPID").and_then(|id| id.parse::<u32>().ok()).filter(|id| *id != 0);
+    let Some(process) = process.filter(|_| value("ActiveState") == Some("active")) else { return false };
+    // A service with fewer capabilities may not look at the files of others: then systemd is believed.
+    let program = identity(&PathBuf::from(format!("/proc/{process}/exe")));
+    program.is_none() || program == identity(Path::new(OWN_IMAGE))
+}
+
+/// The file that a path leads to.
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Starts a process, and waits until it has detached.
@@ -184,7 +215,6 @@ impl ProgramFile {
 
     /// Runs a command of the version that has replaced this one, to its end; `false` if there is none, or if it fails.
     pub fn run_successor(&self, command: &[&OsStr]) -> bool {
-        let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
         let Some(program) = &self.0 else { return false };
         let successor = identity(program);
         if successor.is_none() || successor == identity(Path::new(OWN_IMAGE)) {

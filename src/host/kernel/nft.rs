@@ -2,20 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the module that may start nft")]
 
-use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::KernelError;
+use crate::host::programs;
 use crate::nft::{OWN_FAMILY, TABLE_FAMILIES};
 use crate::source::Source;
 
-/// Where nft is searched after `PATH`: users' paths often lack these.
-const FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 /// The most characters of an error that are shown: nft repeats the line, and a set may be megabytes on one line.
 const MAX_SHOWN: usize = 400;
 
@@ -49,7 +46,7 @@ struct NftLimits {
 /// nft is missing, not permitted, fails, or does not end in time.
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
     // To list a single table, nft 1.0.6 reads the elements of all sets, even if it does not print them.
-    let mut command = nft();
+    let mut command = nft()?;
     command.args(["--stateless", "--terse", "list", "ruleset", TABLE_FAMILIES.word(OWN_FAMILY)]);
     let listed = known(answer(run(command, "", TABLE)?))?;
     Ok(table_of(listed.text(), name).map(|text| Source::new("kernel", text)))
@@ -64,12 +61,23 @@ fn table_of<'a>(listed: &'a str, name: &str) -> Option<&'a str> {
     Some(&listed[start..end])
 }
 
+/// The program that a listed table belongs to, if it has the flag `owner`.
+pub fn owner(table: &str) -> Option<String> {
+    let mut lines = table.lines();
+    // `table inet edgeward { # progname nft`
+    let program = lines.next()?.split_once("# progname ").map(|(_, program)| program.trim());
+    // The flags of the table come first.
+    let flags = lines.next()?.trim().strip_prefix("flags ")?;
+    let is_owned = flags.split([',', ' ', ';']).any(|flag| flag == "owner");
+    is_owned.then(|| program.map_or_else(|| "another program".to_owned(), |program| format!("the program `{program}`")))
+}
+
 /// Lists the chains of all tables as JSON, without rules and sets.
 ///
 /// # Errors
 /// nft is missing, not permitted, fails, or does not end in time.
 pub fn list_chains() -> Result<Source, KernelError> {
-    let mut command = nft();
+    let mut command = nft()?;
     command.args(["-j", "list", "chains"]);
     known(answer(run(command, "", CHAINS)?))
 }
@@ -79,7 +87,7 @@ pub fn list_chains() -> Result<Source, KernelError> {
 /// # Errors
 /// nft is missing, not permitted, too old, fails, or does not end in time; the kernel lacks modules.
 pub fn load(commands: &str) -> Result<(), KernelError> {
-    let mut command = nft();
+    let mut command = nft()?;
     command.args(["-f", "-"]);
     known(answer(run(command, commands, LOAD)?)).map(drop)
 }
@@ -94,7 +102,7 @@ fn known(answer: Result<Source, KernelError>) -> Result<Source, KernelError> {
 
 /// The version of nft, if it is too old.
 fn version() -> Option<String> {
-    let mut command = nft();
+    let mut command = nft().ok()?;
     command.arg("--version");
     let said = answer(run(command, "", VERSION).ok()?).ok()?.into_text();
     // `nftables v1.0.6 (Lester Gooch #5)`
@@ -103,14 +111,8 @@ fn version() -> Option<String> {
     (!numbers.is_empty() && numbers[..] < MIN_VERSION[..]).then_some(version)
 }
 
-fn nft() -> Command {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    // A relative or empty entry would run a program from the current folder.
-    let folders = std::env::split_paths(&path).chain(FOLDERS.map(PathBuf::from)).filter(|folder| folder.is_absolute());
-    let path: OsString = std::env::join_paths(folders).unwrap_or(path);
-    let mut command = Command::new("nft");
-    command.env("PATH", path).env("LC_ALL", "C");
-    command
+fn nft() -> Result<Command, KernelError> {
+    programs::command("nft").ok_or(KernelError::NoNft)
 }
 
 /// The output of a program that has ended.
@@ -160,7 +162,7 @@ fn run(mut command: Command, input: &str, limits: NftLimits) -> Result<NftOutput
     if output.is_err() {
         // It may be in a system call that outlives the signal, so the wait has a bound.
         let _ = child.kill();
-        let _ = end(&mut child, Instant::now() + Duration::from_secs(1));
+        let _ = programs::end(&mut child, Instant::now() + Duration::from_secs(1));
     }
     output
 }
@@ -190,7 +192,7 @@ fn collect(child: &mut Child, limits: NftLimits, deadline: Instant) -> Result<Nf
         return Err(KernelError::TooMuch(limits.bytes));
     }
     let stderr = received(&stderr)?;
-    let status = end(child, deadline).map_err(KernelError::Start)?;
+    let status = programs::end(child, deadline).map_err(KernelError::Start)?;
     Ok(NftOutput { status: status.ok_or(KernelError::TooSlow(limits.time))?, stdout, stderr })
 }
 
@@ -209,16 +211,6 @@ fn drain(pipe: Option<impl Read + Send + 'static>, bound: u64) -> io::Result<Rec
     Ok(receiver)
 }
 
-/// Waits for a program to end until a deadline; `None` if it is still running then.
-fn end(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    loop {
-        match child.try_wait()? {
-            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
-            status => return Ok(status),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,6 +221,17 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         run(command, "", limits)
+    }
+
+    #[test]
+    fn an_owner_is_found_by_the_flag_of_the_table() {
+        let table =
+            |flags: &str| owner(&format!("table inet edgeward {{ # progname fw\n\t{flags}\n\tchain a {{\n\t}}\n}}"));
+        assert_eq!(table("flags owner").as_deref(), Some("the program `fw`"));
+        assert_eq!(table("flags dormant,owner").as_deref(), Some("the program `fw`"));
+        assert_eq!(table("flags dormant"), None);
+        assert_eq!(owner("table inet edgeward {\n\tflags owner\n}").as_deref(), Some("another program"));
+        assert_eq!(owner("table inet edgeward {\n\tset a {\n\t\tflags interval\n\t}\n}"), None);
     }
 
     #[test]
