@@ -42,6 +42,18 @@ pub enum KernelError {
     /// The process lacks the capability.
     #[error("CAP_NET_ADMIN is required to read or change nftables; run as root")]
     NotPermitted,
+    /// The kernel lets only one program change the table: this one, in words.
+    #[error(
+        "the table `inet {TABLE}` belongs to {0} (`flags owner`): the kernel lets no other program change it, and \
+         deletes it when that program ends; nothing was changed. End that program, then try again"
+    )]
+    Owned(String),
+    /// Another program has changed the table since it was read.
+    #[error(
+        "another program changed the table `inet {TABLE}` at the same time; edgeward changed nothing. Try again; `nft \
+         monitor` shows which program changes it"
+    )]
+    Raced,
     /// The kernel has no nf_tables.
     #[error("the kernel has no nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET; `modprobe nf_tables`): {0}")]
     NoTables(String),
@@ -171,6 +183,17 @@ impl Real {
     }
 }
 
+/// Distinguishes a table of another program from a missing capability: the kernel refuses both with EPERM.
+fn permitted(error: KernelError) -> KernelError {
+    match error {
+        KernelError::NotPermitted | KernelError::Netlink(NetlinkError::NotPermitted) => {
+            let listed = nft::list_table(TABLE).ok().flatten();
+            listed.and_then(|table| nft::owner(table.text())).map_or(error, KernelError::Owned)
+        }
+        error => error,
+    }
+}
+
 fn connected(connection: &mut Option<NetlinkSocket>) -> Result<&mut NetlinkSocket, NetlinkError> {
     match connection {
         Some(connection) => Ok(connection),
@@ -182,6 +205,9 @@ impl Kernel for Real {
     fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
         for _ in 0..MAX_ATTEMPTS {
             let Some(source) = nft::list_table(TABLE)? else { return Ok(None) };
+            if let Some(owner) = nft::owner(source.text()) {
+                return Err(KernelError::Owned(owner));
+            }
             // `readback` takes an empty table for a truncated one.
             if source.text().split_whitespace().eq(["table", "inet", TABLE, "{", "}"]) {
                 return Ok(Some(Ruleset::default()));
@@ -202,21 +228,22 @@ impl Kernel for Real {
     fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
         match changes {
             [] => Ok(()),
-            changes => nft::load(&emit::changes(changes)),
+            changes => nft::load(&emit::changes(changes)).map_err(permitted),
         }
     }
 
     fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
-        Ok(self.netlink()?.change(changes).inspect_err(|error| {
-            if let NetlinkError::Missing { set, .. } | NetlinkError::Exists { set, .. } = error {
+        self.netlink()?.change(changes).map_err(|error| {
+            if let NetlinkError::Missing { set, .. } | NetlinkError::Exists { set, .. } = &error {
                 // The set was recognised wrongly.
                 self.recalled.forget(set);
             }
-        })?)
+            permitted(error.into())
+        })
     }
 
     fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError> {
-        nft::load(&emit::nft(ruleset))
+        nft::load(&emit::nft(ruleset)).map_err(permitted)
     }
 
     fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError> {

@@ -47,7 +47,10 @@ pub enum RolloutError {
     #[error(transparent)]
     Watch(#[from] WatchError),
     /// The kernel has other rules than it was given.
-    #[error("the kernel does not have the rules that it was given; the old rules were restored")]
+    #[error(
+        "the kernel does not have the rules that it was given; the old rules were restored. If another program changes the \
+         table at the same time, `nft monitor` shows which one"
+    )]
     Differs,
     /// The rules would cut off the session that applies them.
     #[error(

@@ -86,7 +86,7 @@ impl Transition {
                 filled => filled,
             },
         });
-        filled.inspect_err(|_| self.take_back(kernel))
+        filled.map_err(|error| self.explained(kernel, error)).inspect_err(|_| self.take_back(kernel))
     }
 
     /// Replaces the old rules with the new ones; the only step that changes verdicts.
@@ -105,7 +105,7 @@ impl Transition {
             true => kernel.change(&self.plan.switch),
             false => kernel.update(&updates),
         };
-        switched.inspect_err(|_| self.take_back(kernel))
+        switched.map_err(|error| self.explained(kernel, error)).inspect_err(|_| self.take_back(kernel))
     }
 
     /// Deletes what nothing refers to; no verdict changes.
@@ -122,6 +122,19 @@ impl Transition {
             true => kernel.change(&[Change::DeleteTable]),
             false => kernel.change(&self.plan.sweep),
         }
+    }
+
+    /// Says so where the table is not what the plan began with: then that is why a step failed, and not a missing module.
+    fn explained(&self, kernel: &mut dyn Kernel, error: KernelError) -> KernelError {
+        let may_be_race = matches!(
+            error,
+            KernelError::NoModule(_)
+                | KernelError::Failed(_)
+                | KernelError::Netlink(NetlinkError::NoTable | NetlinkError::NoSet(_) | NetlinkError::Gone)
+        );
+        let before = self.before.as_ref().map(Live::meaning);
+        let is_other = |now: Option<Ruleset>| !means(now.map(Live).as_ref(), before.as_ref());
+        if may_be_race && kernel.table().is_ok_and(is_other) { KernelError::Raced } else { error }
     }
 
     /// Deletes what a failed step has left. Where that fails, too, the next transition does it.

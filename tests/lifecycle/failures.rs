@@ -225,6 +225,43 @@ fn an_nft_that_lies_is_caught_by_reading_back() {
 }
 
 #[test]
+fn a_table_that_another_program_deletes_meanwhile_is_not_taken_for_a_missing_module() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let race = "#!/bin/sh\ncase \"$*\" in *-f*) /usr/sbin/nft delete table inet edgeward 2>/dev/null ;; esac\n";
+    host.write("nft", &(race.to_owned() + "exec /usr/sbin/nft \"$@\"\n"));
+    let script = r#"
+mkdir bin && mv nft bin && chmod +x bin/nft
+PATH="$PWD/bin:$PATH" "$EDGEWARD" apply other.yaml --state-dir state; echo "exit $?"
+"#;
+    let said = host.script(script).ends(0).says(&["exit 4", "another program changed the table"]).said();
+    assert!(!said.contains("modprobe"), "{said}");
+    host.edgeward("apply other.yaml").ends(0);
+}
+
+#[test]
+fn a_table_with_an_owner_is_not_taken_for_a_missing_permission() {
+    need_namespaces!();
+    let host = Host::new();
+    let script = r#"
+mkfifo commands
+nft -i < commands > /dev/null & exec 4> commands
+echo 'add table inet edgeward { flags owner; chain input { type filter hook input priority 0; policy accept; }; }' >&4
+for try in $(seq 600); do nft list tables | grep -q edgeward && break; sleep 0.1; done
+for verb in "apply policy.yaml" "apply policy.yaml --force" "diff policy.yaml --against kernel" "uninstall --remove-rules" status; do
+    "$EDGEWARD" $verb --state-dir state > out 2>&1; echo "exit $?"; cat out
+    grep -q 'belongs to the program `nft` (`flags owner`)' out || echo "not told: $verb"
+done
+exec 4>&-; wait
+"$EDGEWARD" apply policy.yaml --force --state-dir state; echo "then $?"
+"#;
+    let said = host.script(script).ends(0).says(&["then 0"]).said();
+    assert_eq!(said.matches("exit 4").count(), 4, "{said}");
+    assert!(!said.contains("not told") && !said.contains("CAP_NET_ADMIN"), "{said}");
+}
+
+#[test]
 fn without_nft_the_operator_learns_what_to_install() {
     need_namespaces!();
     let host = Host::new();

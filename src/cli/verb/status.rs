@@ -134,6 +134,10 @@ impl Status {
         let (live, readable) = match kernel.table() {
             Ok(table) => (table.map(Live), true),
             Err(KernelError::Unreadable(_)) => (None, false),
+            Err(owned @ KernelError::Owned(_)) => {
+                render::warning(&owned.to_string());
+                (None, false)
+            }
             Err(error) => return Err(error.into()),
         };
         let current = generation_in_kernel(store, &state, live.as_ref());
