@@ -4,7 +4,7 @@ use anyhow::anyhow;
 
 use crate::diag::Diagnostic;
 use crate::guard::Need;
-use crate::host::files::ReadError;
+use crate::host::files::{LockError, ReadError};
 use crate::host::generations::{Overridden, StoreError};
 use crate::host::kernel::KernelError;
 use crate::host::lists::ListFileError;
@@ -189,6 +189,12 @@ impl From<ListFileError> for Failure {
             ListFileError::Io(..) => Self::system(error),
             ListFileError::Lines(..) => Self::usage(error),
         }
+    }
+}
+
+impl From<LockError> for Failure {
+    fn from(error: LockError) -> Self {
+        Self::system(error)
     }
 }
 

@@ -3,14 +3,28 @@
 // The one place that touches the file system; clippy.toml bans it elsewhere.
 #![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the module that may")]
 
-use std::fs::{File, TryLockError};
+mod input;
+mod lock;
+mod ownership;
+mod place;
+mod staged;
+
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+
+use rustix::fs::FileType;
 
 use crate::diag::{Code, Diagnostic};
 use crate::source::{Source, Span};
+
+use place::Place;
+
+pub(super) use input::open;
+pub use lock::{Lock, LockError, is_locked, lock_file, lock_folder};
+pub use ownership::{Insecure, insecurity};
+pub use staged::Staged;
 
 /// More than any policy, lockfile or catalog needs: a device or a wrong path does not fill the memory.
 const MAX_TEXT: u64 = 64 << 20;
@@ -74,9 +88,9 @@ pub fn is_folder(path: &Path) -> std::io::Result<bool> {
 /// The file cannot be read, is a folder, is too large, or is not UTF-8.
 pub fn read(path: &Path) -> Result<Source, ReadError> {
     let io = |error| ReadError::Io(path.to_owned(), error);
-    let file = File::open(path).map_err(io)?;
+    let file = open(path).map_err(io)?;
     let name = path.display().to_string();
-    if file.metadata().map_err(io)?.is_dir() {
+    if file.get_ref().metadata().map_err(io)?.is_dir() {
         let help = "name a file in it";
         let unusable = unusable(&name, "", Code::NotText, "expected a file, found a folder", help);
         return Err(ReadError::Unusable(unusable));
@@ -119,47 +133,46 @@ pub fn read_if_there(path: &Path) -> Result<Option<Source>, ReadError> {
     }
 }
 
-/// Writes a file atomically: readers find the old or the new text, even after a power failure.
+/// Writes a file atomically: readers find the old or the new text, even after a power failure. A device, a pipe or an open
+/// descriptor gets the text as it is.
 ///
 /// # Errors
-/// The folder cannot be written to; the old file is as it was.
+/// The folder cannot be written to, the path leads through a link that another user can change, or to something that
+/// cannot be written; the old file is as it was.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    // The target of a link is written, not the link. A device or a pipe gets the text as it is.
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return std::fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    if let Some(descriptor) = descriptor(path) {
+        return staged::pour_into(descriptor, text);
     }
-    stage(path, text)?.commit()
+    let place = Place::of(path)?;
+    match place.stat()?.map(|found| FileType::from_raw_mode(found.st_mode)) {
+        None | Some(FileType::RegularFile) => Staged::new(place, text)?.commit(),
+        Some(_) => staged::pour(&place, text),
+    }
 }
 
-/// A file that is written in full beside the one that it will replace; removed when dropped.
-#[derive(Debug)]
-pub struct Staged {
-    file: tempfile::NamedTempFile,
-    path: PathBuf,
-}
-
-/// Writes a text beside a file that it will replace, so that only the rename is left.
+/// Writes a text beside a file that it will replace, so that only the rename is left. Only for folders that no other user
+/// can write to.
 ///
 /// # Errors
 /// The folder cannot be written to.
 pub fn stage(path: &Path, text: &str) -> std::io::Result<Staged> {
-    let file = tempfile::Builder::new().prefix(".edgeward-").tempfile_in(folder_of(path)).map_err(without_path)?;
-    file.as_file().write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    readable_by_all(file.as_file())?;
-    Ok(Staged { file, path: path.to_owned() })
+    Staged::new(Place::within(folder_of(path), path.file_name().unwrap_or_default())?, text)
 }
 
-impl Staged {
-    /// Replaces the file.
-    ///
-    /// # Errors
-    /// The folder cannot be written to; the old file is as it was.
-    pub fn commit(self) -> std::io::Result<()> {
-        self.file.persist(&self.path).map_err(|error| error.error)?;
-        // Without this a power failure may undo the rename.
-        File::open(folder_of(&self.path))?.sync_all()
+/// The number of an open descriptor of this process, by its path: `/dev/stdout`, `/dev/fd/N`, `/proc/self/fd/N`.
+pub(super) fn descriptor(path: &Path) -> Option<u32> {
+    const STANDARD: [&str; 3] = ["/dev/stdin", "/dev/stdout", "/dev/stderr"];
+    let standard = (0..).zip(STANDARD).find(|(_, name)| path == Path::new(name));
+    standard.map(|(number, _)| number).or_else(|| {
+        let number = path.strip_prefix("/dev/fd").or_else(|_| path.strip_prefix("/proc/self/fd")).ok()?;
+        number.to_str()?.parse().ok()
+    })
+}
+
+/// Removes temporary files that runs of this user have left in a folder which were killed.
+pub fn sweep(folder: &Path) {
+    if let Ok(place) = Place::within(folder, OsStr::new("")) {
+        staged::sweep(&place.folder);
     }
 }
 
@@ -172,41 +185,12 @@ fn without_path(error: std::io::Error) -> std::io::Error {
     }
 }
 
-/// Temporary files are private, but rulesets are not secret, and other users audit them.
-fn readable_by_all(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-/// A lock on a folder against other runs, held until dropped. The system releases it when the process dies.
-#[derive(Debug)]
-pub struct FolderLock(#[expect(dead_code, reason = "holding it is its use")] File);
-
-/// Locks the folder of a file; waits while another run holds it.
+/// The absolute path of a folder. A link is followed only if no other user can change it.
 ///
 /// # Errors
-/// The folder cannot be opened, or its file system has no locks.
-pub fn lock_folder_of(path: &Path) -> std::io::Result<FolderLock> {
-    let folder = File::open(folder_of(path))?;
-    folder.lock()?;
-    Ok(FolderLock(folder))
-}
-
-/// Locks a folder; waits while another run holds it, and returns `None` when its patience ends.
-///
-/// # Errors
-/// The folder cannot be opened, or its file system has no locks.
-pub fn lock_folder(folder: &Path, patience: Duration) -> std::io::Result<Option<FolderLock>> {
-    let file = File::open(folder)?;
-    let deadline = Instant::now() + patience;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(Some(FolderLock(file))),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(Duration::from_millis(20)),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
+/// It does not exist, or leads through another user's link.
+pub fn own_folder(path: &Path) -> std::io::Result<PathBuf> {
+    canonical(&place::folder(path)?)
 }
 
 /// The absolute path of a file or folder, without links.
@@ -220,9 +204,13 @@ pub fn canonical(path: &Path) -> std::io::Result<PathBuf> {
 /// Creates a folder that only its owner can open, and its parents, if they do not exist.
 ///
 /// # Errors
-/// The system refuses.
+/// The system refuses, or the path leads through a link that another user can change.
 pub fn make_private_folder(folder: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
+    // What exists must not lead to the folder of another.
+    if let Some(around) = folder.ancestors().skip(1).find(|around| around.symlink_metadata().is_ok()) {
+        place::folder(around)?;
+    }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::files::{self, FolderLock, ReadError, Staged};
+use super::files::{self, Insecure, Lock, LockError, ReadError, Staged};
 use crate::emit;
 use crate::live::Live;
 use crate::net::{Bits, Ranges};
@@ -67,9 +67,12 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// Another run holds the lock of the folder.
-    #[error("another run of edgeward has held `{}` for {} s; nothing was changed", .0.display(), .1.as_secs())]
-    Held(PathBuf, Duration),
+    /// The folder is not locked.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// Another user can change what is in the folder.
+    #[error("the state folder cannot be relied on; nothing was changed.\n{0}")]
+    Insecure(#[from] Insecure),
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -103,7 +106,7 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreE
 pub struct Store {
     folder: PathBuf,
     /// The lock against other runs, for changes.
-    held: Option<FolderLock>,
+    held: Option<Lock>,
     /// Rulesets that were read. They stay valid, because a generation is written once.
     rulesets: RefCell<BTreeMap<u64, Ruleset>>,
     /// The number of the last event that was there before this run, or that this run has announced.
@@ -116,20 +119,31 @@ impl Store {
         Self { folder: folder.to_owned(), held: None, rulesets: RefCell::default(), announced: Cell::default() }
     }
 
-    /// Creates the folder if it does not exist, and locks it; waits for other runs until its patience ends.
+    /// As [`Store::hold_saying`], silently.
     ///
     /// # Errors
-    /// The folder cannot be created, or another run keeps its lock.
+    /// As [`Store::hold_saying`].
     pub fn hold(folder: &Path, patience: Duration) -> Result<Self, StoreError> {
+        Self::hold_saying(folder, patience, &mut |_| {})
+    }
+
+    /// Creates the folder if it does not exist, and locks it; waits for other runs until its patience ends, and says so.
+    ///
+    /// # Errors
+    /// The folder cannot be created, other users can change it, or another run keeps its lock.
+    pub fn hold_saying(folder: &Path, patience: Duration, say: &mut dyn FnMut(&str)) -> Result<Self, StoreError> {
         // A folder that exists may be on a read-only file system.
         if !folder.is_dir() {
             files::make_private_folder(folder).map_err(io_error("create the folder", folder))?;
         }
         // The watcher of a change has another working directory.
-        let folder = files::canonical(folder).map_err(io_error("find", folder))?;
-        let held = files::lock_folder(&folder, patience).map_err(io_error("lock", &folder))?;
-        let held = Some(held.ok_or_else(|| StoreError::Held(folder.clone(), patience))?);
-        Ok(Self { held, ..Self::look(&folder) })
+        let folder = files::own_folder(folder).map_err(io_error("use", folder))?;
+        let store = Self::look(&folder);
+        store.check_folders()?;
+        let held = files::lock_folder(&folder, patience, say)?;
+        // Also where this run has nothing to write.
+        files::sweep(&folder);
+        Ok(Self { held: Some(held), ..store })
     }
 
     /// The folder.
@@ -139,7 +153,7 @@ impl Store {
 
     /// Whether another run holds the lock at this moment. `false` if that cannot be determined.
     pub fn is_busy(&self) -> bool {
-        self.held.is_none() && matches!(files::lock_folder(&self.folder, Duration::ZERO), Ok(None))
+        self.held.is_none() && files::is_locked(&self.folder)
     }
 
     fn state_file(&self) -> PathBuf {
@@ -161,6 +175,7 @@ impl Store {
     }
 
     fn stored_state(&self) -> Result<State, StoreError> {
+        self.check_folders()?;
         let path = self.state_file();
         match files::read_if_there(&path)? {
             None => self.recovered(),
@@ -310,6 +325,8 @@ impl Store {
                 files::remove_folder(&path).map_err(io_error("remove", &path))?;
             }
         }
+        files::sweep(&self.folder);
+        state.generations.keys().for_each(|number| files::sweep(&self.generation(*number)));
         self.prune_inputs(state)
     }
 }

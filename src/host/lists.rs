@@ -1,14 +1,12 @@
 //! Files with lists of prefixes, plain or compressed with gzip, of any size; read in pieces.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is a module that may")]
-
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::files;
 use crate::emit::hexadecimal;
 use crate::net::{ListProblems, ListReader, PrefixSet};
 
@@ -53,6 +51,7 @@ fn shown(path: &Path, problems: &ListProblems) -> String {
 /// As [`read`]; the path is not a regular file.
 pub fn read_file(path: &Path) -> Result<List, ListFileError> {
     let io = |error| ListFileError::Io(path.to_owned(), error);
+    // Not opened before that is known: a pipe without a writer would be waited for.
     if !std::fs::metadata(path).map_err(io)?.is_file() {
         return Err(io(io::Error::other("it is not a regular file")));
     }
@@ -67,7 +66,7 @@ pub fn read(path: &Path) -> Result<List, ListFileError> {
     let io = |error| ListFileError::Io(path.to_owned(), error);
     match path == Path::new("-") {
         true => read_from(path, io::stdin().lock()),
-        false => read_from(path, File::open(path).map_err(io)?),
+        false => read_from(path, files::open(path).map_err(io)?),
     }
 }
 
@@ -119,6 +118,7 @@ impl<R: Read> Read for Hashed<R> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test writes files")]
 mod tests {
     use std::io::Write;
 

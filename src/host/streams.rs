@@ -13,18 +13,22 @@ pub const STANDARD_INPUT: &str = "<stdin>";
 /// The path of a policy that was read from a stream, in the records: no file has it.
 pub const STREAM: &str = "-";
 
+/// Standard input as a descriptor.
+const INPUT: u32 = 0;
+/// Standard output as a descriptor.
+const OUTPUT: u32 = 1;
+
 /// Whether standard input was read already.
 static IS_READ: AtomicBool = AtomicBool::new(false);
 
 /// Whether a path names standard input: `-`, `/dev/stdin` or descriptor 0. A file of the name `-` is `./-`.
 fn is_standard_input(path: &Path) -> bool {
-    path == Path::new(STREAM) || path == Path::new("/dev/stdin") || descriptor(path) == Some(0)
+    path == Path::new(STREAM) || files::descriptor(path) == Some(INPUT)
 }
 
-/// The number in `/dev/fd/N` and `/proc/self/fd/N`.
-fn descriptor(path: &Path) -> Option<u32> {
-    let number = path.strip_prefix("/dev/fd").or_else(|_| path.strip_prefix("/proc/self/fd")).ok()?;
-    number.to_str()?.parse().ok()
+/// Whether a path names standard output: `-`, `/dev/stdout` or descriptor 1.
+pub fn is_standard_output(path: &Path) -> bool {
+    path == Path::new(STREAM) || files::descriptor(path) == Some(OUTPUT)
 }
 
 /// Whether a path names a stream: standard input, an open descriptor, or a pipe such as `<(…)` of a shell.
@@ -32,7 +36,7 @@ fn descriptor(path: &Path) -> Option<u32> {
 /// A stream can be read once, and no other file belongs to its name: there is no lockfile beside it.
 pub fn is_stream(path: &Path) -> bool {
     is_standard_input(path)
-        || descriptor(path).is_some()
+        || files::descriptor(path).is_some()
         || std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo())
 }
 

@@ -13,9 +13,9 @@ use crate::host::kernel::Real;
 use crate::policy::syntax::parse_duration;
 use crate::site::Target;
 
-/// The longest wait for another run that has locked the state folder. A change takes some seconds at most, where sets
-/// are large.
-const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
+/// The longest wait for another run that has locked the state folder or the lockfile. A change takes some seconds at most,
+/// where sets are large; DNS takes longer where servers are silent.
+pub(crate) const MAX_LOCK_WAIT: Duration = Duration::from_secs(60);
 /// The bounds of `--confirm-within`: a shorter time is too short to type the command, a longer one protects nothing.
 const MIN_CONFIRM_TIME: Duration = Duration::from_secs(1);
 const MAX_CONFIRM_TIME: Duration = Duration::from_secs(7 * 86_400);
@@ -61,7 +61,7 @@ pub(crate) struct StateArguments {
 impl StateArguments {
     /// Opens the folder and locks it against other runs.
     pub(crate) fn lock(&self) -> Result<Store, Failure> {
-        Ok(Store::hold(&self.state_dir, MAX_LOCK_WAIT)?)
+        Ok(Store::hold_saying(&self.state_dir, MAX_LOCK_WAIT, &mut |waiting| render::note(waiting))?)
     }
 
     /// Opens and locks the folder if it exists.

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::prove::prove_text;
 use crate::cli::render;
 use crate::emit;
-use crate::host::files;
+use crate::host::{files, streams};
 use crate::lower::lower;
 use crate::source::Source;
 
@@ -31,6 +31,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     format: RulesetFormat,
     /// Write to a file in place of standard output; on failure the file stays as it was
+    ///
+    /// A file that exists keeps its mode. A link that another user can change is not followed. `-` is standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -56,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     prove_text(&resolved, &text)?;
     match &arguments.output {
         None => render::output(text.text()),
+        Some(path) if streams::is_standard_output(path) => render::output(text.text()),
         Some(path) => files::write(path, text.text()).map_err(|error| {
             Failure::system(anyhow::Error::from(error).context(format!("cannot write `{}`", path.display())))
         }),

@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow};
 use jiff::Timestamp;
 
 use crate::cli::context::{
-    BoundPolicy, ListFormat, LoadedPolicy, LockArguments, load_catalog, load_if_exists, load_policy,
+    BoundPolicy, ListFormat, LoadedPolicy, LockArguments, MAX_LOCK_WAIT, load_catalog, load_if_exists, load_policy,
 };
 use crate::cli::document::{NameDocument, RefusedDocument, ResolveDocument};
 use crate::cli::failure::Failure;
@@ -132,7 +132,10 @@ pub(crate) fn update_lockfile(
         )));
     }
     // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
-    let _held = files::lock_folder_of(&path).map_err(|error| cannot("lock the folder of", &path, error))?;
+    let _held = match mode {
+        LockfileMode::Write => files::lock_file(&path, MAX_LOCK_WAIT, &mut |waiting| render::note(waiting))?,
+        LockfileMode::Offline | LockfileMode::Ask => None,
+    };
     let written = load_if_exists(&path, &loaded.cloud.metadata())?.unwrap_or_default();
     let newest = written.clone().newer_of(known, &Moment::now(), loaded.policy.resolve.linger.value.0);
     let update = update_known(path, loaded, &newest, servers, mode)?;

@@ -115,6 +115,15 @@ impl Store {
         files::write(&path, text).map_err(io_error("write", &path))
     }
 
+    /// Checks that no other user can change the folder or those in it, for instance by links to other folders.
+    pub(super) fn check_folders(&self) -> Result<(), StoreError> {
+        // The folder itself may be a link.
+        let own = files::canonical(&self.folder).unwrap_or_else(|_| self.folder.clone());
+        let within = ["generations", "catalogs", "lists"].map(|name| self.folder.join(name));
+        let insecure = std::iter::once(own).chain(within).find_map(|folder| files::insecurity(&folder));
+        insecure.map_or(Ok(()), |insecure| Err(insecure.into()))
+    }
+
     /// Stores the catalog and the lists of a generation, unless they are stored.
     pub(super) fn write_inputs(&self, inputs: &Inputs) -> Result<(), StoreError> {
         if let Some(catalog) = &inputs.catalog {

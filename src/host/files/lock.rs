@@ -1,0 +1,339 @@
+//! Locks against other runs.
+//!
+//! A lock is a file that only its owner and root can open, there only while it is held. A folder or a file that others can
+//! read would not do: any of them could hold its lock (flock(2) needs no permission to write) and stop all runs.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, Uid};
+use rustix::fs::{fchmod, fchown, flock, fstat, openat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::place::Place;
+use crate::host::{clock, users};
+
+/// The lock of a folder.
+const NAME: &str = "lock";
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+/// A longer wait is announced.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+/// A file that is replaced each time that it is opened.
+const MAX_REPLACED: usize = 100;
+/// What is shown of the command that holds a lock.
+const MAX_COMMAND: usize = 120;
+const MAX_HOLDER: u64 = 1024;
+
+/// A lock, held until it is dropped. The system releases it when the process dies.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    /// What is removed at the end.
+    name: Option<(OwnedFd, OsString)>,
+}
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// The system refuses.
+    #[error("cannot lock `{}`", .0.display())]
+    Io(PathBuf, #[source] io::Error),
+    /// Another run kept it.
+    #[error("`{}` is locked by {by}, and still was after {} s; nothing was changed.\n{}", .path.display(), .waited.as_secs(), .by.help(.file))]
+    Held {
+        /// What is locked.
+        path: PathBuf,
+        /// The file of the lock.
+        file: PathBuf,
+        /// By whom.
+        by: Holder,
+        /// How long was waited.
+        waited: Duration,
+    },
+}
+
+/// The run that holds a lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// As it has written into the file.
+    Run {
+        /// Its process.
+        process: u32,
+        /// Since when.
+        since: String,
+        /// Its command.
+        command: String,
+    },
+    /// A run of another user, which cannot be read.
+    User(String),
+    /// It has written nothing yet, or is another program.
+    Unknown,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Run { process, since, command } => write!(f, "process {process} (`{command}`, since {since})"),
+            Self::User(user) => write!(f, "a run of the user `{user}`"),
+            Self::Unknown => f.write_str("another process"),
+        }
+    }
+}
+
+impl Holder {
+    fn help(&self, file: &Path) -> String {
+        match self {
+            Self::Run { process, .. } => format!("Try again when it has ended; `kill {process}` ends it"),
+            Self::User(_) => format!("Try again when it has ended; if there is no such run, `rm '{}'`", file.display()),
+            Self::Unknown => {
+                format!("Try again when it has ended; `fuser -v '{}'` shows which it is", file.display())
+            }
+        }
+    }
+
+    /// What a holder has written. Another user may have written it.
+    fn read(file: &mut File) -> Self {
+        let mut text = String::new();
+        let read = file.take(MAX_HOLDER).read_to_string(&mut text);
+        let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+        let mut lines = text.lines();
+        match (read, lines.next().and_then(|id| id.parse().ok()), lines.next(), lines.next()) {
+            (Ok(_), Some(process), Some(since), Some(command)) => {
+                Self::Run { process, since: since.to_owned(), command: command.to_owned() }
+            }
+            _ => Self::Unknown,
+        }
+    }
+
+    /// This run.
+    fn write(file: &mut File) -> io::Result<()> {
+        let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
+        let command: String = std::iter::once("edgeward".to_owned()).chain(words).collect::<Vec<_>>().join(" ");
+        let command: String = command.chars().filter(|c| !c.is_control()).take(MAX_COMMAND).collect();
+        file.set_len(0)?;
+        file.rewind()?;
+        write!(file, "{}\n{}\n{command}\n", std::process::id(), clock::now())
+    }
+}
+
+/// Locks a folder that no other user can write to; waits for other runs until its patience ends, and announces that.
+///
+/// # Errors
+/// Another run keeps the lock, or the system refuses.
+pub fn lock_folder(folder: &Path, patience: Duration, waiting: &mut dyn FnMut(&str)) -> Result<Lock, LockError> {
+    let refused = |error| LockError::Io(folder.to_owned(), error);
+    let place = Place::within(folder, OsStr::new(NAME)).map_err(refused)?;
+    // Where no run can write, other users can hold the lock of the folder itself, which is waited for no longer.
+    wait(folder, &place.path, patience, waiting, || match attempt(&place)? {
+        Attempt::Unwritable => attempt_read_only(folder),
+        attempt => Ok(attempt),
+    })?
+    .ok_or_else(|| refused(Errno::ACCESS.into()))
+}
+
+/// Locks a file that runs replace, as [`lock_folder`]. `None` where this user cannot write to its folder, and so no lock is
+/// needed.
+///
+/// # Errors
+/// As [`lock_folder`].
+pub fn lock_file(path: &Path, patience: Duration, waiting: &mut dyn FnMut(&str)) -> Result<Option<Lock>, LockError> {
+    // Two links to one file have one lock.
+    let place = Place::of(path).map_err(|error| LockError::Io(path.to_owned(), error))?;
+    let mut name = OsString::from(".");
+    name.push(&place.name);
+    name.push(".lock");
+    let place = Place { path: place.path.with_file_name(&name), name, ..place };
+    wait(path, &place.path, patience, waiting, || attempt(&place))
+}
+
+/// Whether a run holds the lock of a folder at this moment. `false` if that cannot be determined.
+pub fn is_locked(folder: &Path) -> bool {
+    let Ok(place) = Place::within(folder, OsStr::new(NAME)) else { return false };
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(&place.folder, &place.name, flags, Mode::empty());
+    file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
+}
+
+/// What came of one attempt.
+enum Attempt {
+    Taken(Lock),
+    Busy(Holder),
+    /// This user cannot write to the folder.
+    Unwritable,
+}
+
+fn wait(
+    path: &Path,
+    file: &Path,
+    patience: Duration,
+    waiting: &mut dyn FnMut(&str),
+    mut attempt: impl FnMut() -> io::Result<Attempt>,
+) -> Result<Option<Lock>, LockError> {
+    let begin = Instant::now();
+    let mut is_announced = false;
+    loop {
+        match attempt().map_err(|error| LockError::Io(path.to_owned(), error))? {
+            Attempt::Taken(lock) => return Ok(Some(lock)),
+            Attempt::Unwritable => return Ok(None),
+            Attempt::Busy(by) if begin.elapsed() >= patience => {
+                return Err(LockError::Held { path: path.to_owned(), file: file.to_owned(), by, waited: patience });
+            }
+            Attempt::Busy(by) => {
+                if !is_announced && begin.elapsed() >= SHORT_WAIT {
+                    waiting(&format!(
+                        "`{}` is locked by {by}; waiting for at most {} s",
+                        path.display(),
+                        patience.as_secs()
+                    ));
+                    is_announced = true;
+                }
+                sleep(RETRY_INTERVAL);
+            }
+        }
+    }
+}
+
+fn attempt(place: &Place) -> io::Result<Attempt> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    for _ in 0..MAX_REPLACED {
+        let mut file = match openat(&place.folder, &place.name, flags, OWNER_ONLY) {
+            Err(Errno::ROFS) => return Ok(Attempt::Unwritable),
+            Err(Errno::ACCESS | Errno::PERM) => {
+                return Ok(match place.stat()? {
+                    Some(other) => Attempt::Busy(Holder::User(users::name(other.st_uid))),
+                    None => Attempt::Unwritable,
+                });
+            }
+            file => File::from(file?),
+        };
+        let stat = fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
+            let what = format!("`{}` is not a file of edgeward; remove it", place.path.display());
+            return Err(io::Error::other(what));
+        }
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy(Holder::read(&mut file))),
+            locked => locked?,
+        }
+        // The run that held it may have removed it meanwhile.
+        if place.stat()?.is_some_and(|found| is_same(&found, &stat)) {
+            sign(&mut file, &stat, place);
+            return Ok(Attempt::Taken(Lock { file, name: Some((place.folder.try_clone()?, place.name.clone())) }));
+        }
+    }
+    Ok(Attempt::Busy(Holder::Unknown))
+}
+
+/// Writes into the lock who holds it. Nothing depends on that.
+fn sign(file: &mut File, stat: &Stat, place: &Place) {
+    let own = geteuid().as_raw();
+    let Ok(folder) = fstat(&place.folder) else { return };
+    if stat.st_uid != own && stat.st_uid != folder.st_uid {
+        return;
+    }
+    let _ = fchmod(&*file, OWNER_ONLY);
+    // The owner of the folder can take it after root was killed.
+    if own == 0 && stat.st_uid != folder.st_uid {
+        let _ = fchown(&*file, Some(Uid::from_raw(folder.st_uid)), None);
+    }
+    let _ = Holder::write(file);
+}
+
+fn attempt_read_only(folder: &Path) -> io::Result<Attempt> {
+    let file = File::open(folder)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(Attempt::Busy(Holder::Unknown)),
+        locked => locked.map(|()| Attempt::Taken(Lock { file, name: None })).map_err(io::Error::from),
+    }
+}
+
+fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let Some((folder, name)) = &self.name else { return };
+        let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        if let (Ok(found), Ok(own)) = (found, fstat(&self.file))
+            && is_same(&found, &own)
+        {
+            let _ = unlinkat(folder, name, AtFlags::empty());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use super::*;
+
+    fn held(path: &Path) -> Option<String> {
+        match lock_file(path, Duration::ZERO, &mut |_| {}) {
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_lock_is_there_while_it_is_held_and_names_its_holder() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, file) = (folder.path().join("a.lock.yaml"), folder.path().join(".a.lock.yaml.lock"));
+        let lock = lock_file(&path, Duration::ZERO, &mut |_| {}).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        let said = held(&path).unwrap();
+        let id = std::process::id();
+        assert!(
+            said.contains(&format!("is locked by process {id} (`edgeward")) && said.contains(&format!("`kill {id}`"))
+        );
+        // Another file of the folder has another lock.
+        assert_eq!(held(&folder.path().join("b.lock.yaml")), None);
+        drop(lock);
+        assert!(!file.exists());
+        assert_eq!(held(&path), None);
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(NAME), "1\n2026-01-01T00:00:00Z\nedgeward refresh\n").unwrap();
+        assert!(!is_locked(folder.path()));
+        let lock = lock_folder(folder.path(), Duration::ZERO, &mut |_| {}).unwrap();
+        assert!(is_locked(folder.path()));
+        drop(lock);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_wait_is_announced_once_and_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let _held = lock_folder(folder.path(), Duration::ZERO, &mut |_| {}).unwrap();
+        let mut said = Vec::new();
+        let error = lock_folder(folder.path(), SHORT_WAIT * 2, &mut |note| said.push(note.to_owned())).unwrap_err();
+        assert!(matches!(error, LockError::Held { by: Holder::Run { .. }, .. }), "{error}");
+        assert!(said.len() == 1 && said[0].contains("waiting for at most 2 s"), "{said:?}");
+    }
+
+    #[test]
+    fn a_link_or_a_file_with_two_names_is_not_taken_for_a_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, lock) = (folder.path().join("other"), folder.path().join(NAME));
+        std::fs::write(&other, "precious").unwrap();
+        let refused = || lock_folder(folder.path(), Duration::ZERO, &mut |_| {}).is_err();
+        std::os::unix::fs::symlink(&other, &lock).unwrap();
+        assert!(refused());
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::hard_link(&other, &lock).unwrap();
+        assert!(refused());
+        assert_eq!(std::fs::read(&other).unwrap(), b"precious");
+        assert_eq!(std::fs::metadata(&other).unwrap().nlink(), 2);
+    }
+}
