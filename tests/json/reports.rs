@@ -90,6 +90,21 @@ fn lists_and_the_catalog() {
 }
 
 #[test]
+fn aggregate_lists_prefixes() {
+    need_namespaces!();
+    let host = Host::new();
+    host.write("list.txt", "10.0.0.0/9\n10.128.0.0/9\n192.0.2.1-192.0.2.2\n2001:db8::/32\n");
+    let all = report(&host, "aggregate list.txt", 0);
+    let expected = serde_json::json!(["10.0.0.0/8", "192.0.2.1", "192.0.2.2", "2001:db8::/32"]);
+    assert_eq!((&all["count"], &all["prefixes"]), (&4.into(), &expected), "{all:#}");
+    let none = report(&host, "aggregate list.txt --except list.txt", 0);
+    assert_eq!((&none["count"], &none["prefixes"]), (&0.into(), &serde_json::json!([])));
+    // An error leaves standard output empty.
+    host.write("bad.txt", "10.0.0.0/33\n");
+    assert!(host.script("\"$EDGEWARD\" aggregate bad.txt --format json").ends(2).out.is_empty());
+}
+
+#[test]
 fn resolve_says_what_dns_said() {
     need_namespaces!();
     let host = Host::new();

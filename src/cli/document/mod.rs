@@ -1,6 +1,7 @@
 //! What verbs print with `--format json`: one type for each document, from which both the text and its schema are made.
 //! docs/json.md lists the keys.
 
+mod aggregate;
 mod catalog;
 mod change;
 mod check;
@@ -20,6 +21,7 @@ use serde_json::Value;
 
 use crate::report::FlowsDocument;
 
+pub(crate) use aggregate::AggregateDocument;
 pub(crate) use catalog::{CatalogDocument, OssDocument, RegionDocument, RegistryDocument, SourceDocument};
 pub(crate) use change::{ChangeDocument, PendingDocument};
 pub(crate) use check::{CheckDocument, CheckedLockfile, CheckedPolicy, DiagnosticDocument};
@@ -42,6 +44,7 @@ type Maker = fn() -> Schema;
 
 /// The verbs that have `--format json`, with the schemas of what they print.
 const SCHEMAS: &[(&str, Maker)] = &[
+    ("aggregate", schema::<AggregateDocument>),
     ("apply", schema::<ChangeDocument>),
     ("boot", schema::<ChangeDocument>),
     ("catalog", schema::<CatalogDocument<'_>>),

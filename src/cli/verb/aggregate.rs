@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
+use crate::cli::context::ListFormat;
+use crate::cli::document::AggregateDocument;
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::host::lists;
 use crate::net::{Family, PrefixSet};
+use crate::report::DocumentVersion;
 
 /// Merge lists of prefixes into the fewest prefixes with the same addresses
 ///
@@ -17,7 +20,8 @@ use crate::net::{Family, PrefixSet};
 #[command(after_long_help = "\
 Examples:
   edgeward aggregate office.txt partners.txt.gz
-  edgeward aggregate --v4 --except bogons.txt < prefixes.txt")]
+  edgeward aggregate --v4 --except bogons.txt < prefixes.txt
+  edgeward aggregate office.txt --format json | jq -r '.prefixes[]'")]
 pub(crate) struct Arguments {
     /// Lists of prefixes, addresses and ranges, one a line, plain or gzip; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -31,6 +35,9 @@ pub(crate) struct Arguments {
     /// Leave out the addresses of this list; can be given several times
     #[arg(long, value_name = "FILE")]
     except: Vec<PathBuf>,
+    /// One prefix a line, or JSON
+    #[arg(long, value_enum, default_value_t)]
+    format: ListFormat,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -50,7 +57,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if arguments.v6 {
         set = set.only(Family::V6);
     }
-    render::lines(&set)
+    match arguments.format {
+        ListFormat::Text => render::lines(&set),
+        ListFormat::Json => {
+            let prefixes: Vec<String> = set.prefixes().map(|prefix| prefix.to_string()).collect();
+            let document = AggregateDocument { version: DocumentVersion, count: prefixes.len(), prefixes };
+            render::output(&render::document(&document)?)
+        }
+    }
 }
 
 fn union(files: &[PathBuf]) -> Result<PrefixSet, Failure> {
