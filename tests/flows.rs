@@ -12,6 +12,8 @@ mod families;
 mod formats;
 #[path = "flows/packets.rs"]
 mod packets;
+#[path = "flows/plan.rs"]
+mod plan;
 #[path = "flows/tables.rs"]
 mod tables;
 

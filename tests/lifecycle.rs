@@ -19,6 +19,8 @@ mod events;
 mod failures;
 #[path = "lifecycle/generations.rs"]
 mod generations;
+#[path = "lifecycle/hints.rs"]
+mod hints;
 #[path = "lifecycle/host.rs"]
 mod host;
 #[path = "lifecycle/neighbours.rs"]

@@ -153,9 +153,13 @@ fn sections(text: &str) -> Vec<(String, String)> {
     sections
 }
 
+/// What a command said. Its messages repeat the state folder, which is that of the test.
 fn said(output: &Output) -> String {
     let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-    out + &err
+    let said = out + &err;
+    let mut parts = said.split(" --state-dir ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c != '`' && c != ' ' && c != '\n'))
 }
 
 /// Whether an output is what README shows of it.

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use crate::cli::comparison::changes;
 use crate::cli::failure::Failure;
-use crate::cli::render;
+use crate::cli::{hint, render};
 use crate::host::generations::{Pending, State, Store};
 use crate::host::kernel::Kernel;
 use crate::host::operator::Operator;
@@ -85,10 +85,11 @@ pub(crate) fn pending_sentence(pending: &Pending) -> String {
         None => "the rules are removed and every packet is accepted".to_owned(),
     };
     format!(
-        "{} is pending: {undone} in {} ({}) unless `edgeward confirm` keeps it",
+        "{} is pending: {undone} in {} ({}) unless `{}` keeps it",
         named(Some(pending.generation)),
         duration(left),
         pending.deadline,
+        hint::command("confirm"),
     )
 }
 

@@ -114,6 +114,10 @@ impl Comparison {
         };
         let first = live.meaning();
         let Some(number) = generation_in_kernel(store, state, Some(live)) else {
+            let folder = store.folder().display();
+            render::note(&format!(
+                "`{folder}` has no record of the kernel's table; if it was applied with another `--state-dir`, name that"
+            ));
             return Ok(Self::with_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
         };
         let recorded = store.ruleset(number)?;

@@ -15,6 +15,7 @@ use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES, changes};
 use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments, kept_answers};
 use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal};
+use crate::cli::hint::{self, Hint};
 use crate::cli::preflight::{Findings, GuardedPolicy};
 use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
@@ -79,7 +80,7 @@ impl Convergence<'_> {
         let BoundPolicy { loaded, resolution, .. } = self.policy;
         let policy = GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution };
         match known {
-            None => preflight::check(ruleset, Some(&policy)),
+            None => preflight::check(ruleset, Some(&policy), Some(in_force)),
             Some(known) => preflight::check_refresh(ruleset, &policy, in_force, known),
         }
     }
@@ -112,7 +113,8 @@ impl Convergence<'_> {
             report.differ(&comparison.consequences());
             Default::default()
         } else {
-            comparison.parts(&comparison.differences(self.policy), self.policy, MAX_PLAN_BOXES)
+            let packets = hint::command("diff").policy_of_run().option("format", "json");
+            comparison.parts(&comparison.differences(self.policy), self.policy, MAX_PLAN_BOXES, &packets)
         };
         report.say(&body)?;
         let generation = self.generation(text, rules.clone(), records.next_number());
@@ -131,8 +133,11 @@ impl Convergence<'_> {
         report.say(&totals)?;
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
         let next = (checked.is_ok() && !is_in_force).then(|| {
-            let path = self.path().display();
-            format!("nothing was changed; `edgeward apply {path} --confirm-within 2m` puts it into force\n")
+            let command = match self.guard.confirm_within {
+                Some(_) => hint::again("apply", &["dry-run", "format"]),
+                None => trial(&["dry-run", "format"]),
+            };
+            format!("nothing was changed; `{command}` puts it into force\n")
         });
         pending.into_iter().chain(next).try_for_each(|line| report.say(&line))?;
         checked
@@ -191,7 +196,7 @@ impl Convergence<'_> {
         change::show_notices(&outcome);
         let what = match outcome.changed {
             false => "the rules were in force already".to_owned(),
-            true => consequences.summary().sentence(),
+            true => consequences.sentence(),
         };
         let name = &self.policy.loaded.intent.name;
         let sentence = format!("generation {number} of `{name}` is in force: {what}");
@@ -259,9 +264,9 @@ impl Convergence<'_> {
             (Some(pending), None) => Err(Failure::refused(
                 Check::Pending,
                 anyhow!(
-                    "{}; nothing was changed. `edgeward rollback` undoes it now, and `--confirm-within` replaces it with \
-                 this change",
-                    change::pending_sentence(pending)
+                    "{}; nothing was changed. `{}` undoes it now, and `--confirm-within` replaces it with this change",
+                    change::pending_sentence(pending),
+                    hint::command("rollback"),
                 ),
             )),
             (_, given) => Ok(given),
@@ -295,15 +300,20 @@ impl Convergence<'_> {
         let failure = Failure::refused(
             Check::Undone,
             anyhow!(
-                "these are the rules of generation {number}, which {why} ({at}); nothing was changed{}. `edgeward apply \
-                 {} --confirm-within 2m` tries them again and `edgeward confirm` keeps them; `--force` applies them \
-                 without a deadline",
+                "these are the rules of generation {number}, which {why} ({at}); nothing was changed{}. `{}` tries them \
+                 again and `{}` keeps them; `--force` applies them without a deadline",
                 restored.unwrap_or_default(),
-                path.display(),
+                trial(&["force", "format"]),
+                hint::command("confirm"),
             ),
         );
         if self.guard.force { Ok(failure.refusals) } else { Err(failure) }
     }
+}
+
+/// The command of this run without some of its options, and with a time to confirm the change.
+fn trial(without: &[&str]) -> Hint {
+    hint::again("apply", without).option("confirm-within", "2m")
 }
 
 /// Runs a computation without side effects on another thread while `own` runs here, or after it if the system has no

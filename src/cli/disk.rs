@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::cli::context::{LoadedPolicy, lists_folder, load_catalog};
+use crate::cli::hint::{self, Hint, quoted};
 use crate::cli::render;
 use crate::host::files::ReadError;
 use crate::host::generations::{POLICY, PolicyFacts, Store};
@@ -94,21 +95,16 @@ impl OnDisk<'_> {
     }
 
     /// The command that puts what is on disk into force.
-    pub(crate) fn command(&self) -> String {
-        let mut command = format!("edgeward apply --resolve {}", self.policy.unwrap_or(Path::new("POLICY")).display());
-        if let Some(target) = self.target {
-            command.push_str(&format!(" --target {target}"));
-        }
-        if let Some(folder) = self.catalog {
-            command.push_str(&format!(" --catalog {}", folder.display()));
-        }
-        command + " --confirm-within 2m"
+    pub(crate) fn command(&self) -> Hint {
+        let policy = self.policy.unwrap_or(Path::new("POLICY"));
+        hint::command("apply").word("--resolve").policy(policy).option("confirm-within", "2m")
     }
 }
 
 /// The command that restores the policy of a generation on disk.
 pub(crate) fn restore_command(store: &Store, number: u64, policy: &Path) -> String {
-    format!("cp {} {}", store.generation(number).join(POLICY).display(), policy.display())
+    let kept = store.generation(number).join(POLICY);
+    format!("cp {} {}", quoted(&kept.to_string_lossy()), quoted(&policy.to_string_lossy()))
 }
 
 /// The files with peers whose addresses differ, as messages call them.

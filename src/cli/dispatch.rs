@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ContextValue;
-use clap::{Command, CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::cli::render;
 use crate::cli::verb;
+use crate::cli::{hint, render};
 use crate::diag::{is_invisible, legible};
 
 /// Compile policies into nftables rulesets for hosts and gateways that join ACK clusters
@@ -90,7 +90,12 @@ fn legible_error(mut error: clap::Error) -> clap::Error {
 
 /// Runs the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let Arguments { catalog, verb } = match Arguments::try_parse_from(arguments) {
+    let mut program = command();
+    let parsed = program.try_get_matches_from_mut(arguments).and_then(|matches| {
+        hint::note_run(&program, &matches);
+        Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut program))
+    });
+    let Arguments { catalog, verb } = match parsed {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to standard output and are not failures.

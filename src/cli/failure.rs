@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 
+use crate::cli::hint;
 use crate::diag::Diagnostic;
 use crate::guard::Need;
 use crate::host::files::{LockError, ReadError};
@@ -200,14 +201,19 @@ impl From<LockError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::system(error)
+        match error {
+            StoreError::NoGeneration { .. } => {
+                Self::system(anyhow!("{error}; `{}` lists them", hint::command("history")))
+            }
+            error => Self::system(error),
+        }
     }
 }
 
 /// As any error of the records, except that a generation that does not exist is a wrong argument.
 pub(crate) fn chosen<T>(found: Result<T, StoreError>) -> Result<T, Failure> {
     found.map_err(|error| match error {
-        StoreError::NoGeneration { .. } => Failure::usage(error),
+        StoreError::NoGeneration { .. } => Failure::from(error).at(Exit::Usage),
         error => error.into(),
     })
 }
@@ -218,7 +224,8 @@ impl From<KernelError> for Failure {
             KernelError::Unreadable(unusable) => {
                 Self::invalid(unusable.source, vec![unusable.diagnostic]).at(Exit::System).with(anyhow!(
                     "the kernel's table `inet edgeward` contains something that edgeward did not write; nothing was \
-                     changed. Delete the rule, or replace the whole table with `edgeward apply --force`"
+                     changed. Delete the rule, or replace the whole table with `{}`",
+                    hint::command("apply").policy_of_run().word("--force")
                 ))
             }
             error => Self::system(error),

@@ -10,6 +10,7 @@ mod disk;
 mod dispatch;
 mod document;
 mod failure;
+mod hint;
 mod preflight;
 mod prove;
 mod render;

@@ -31,6 +31,8 @@ pub(crate) struct Findings {
     blockers: Vec<Refusal>,
     warnings: Vec<String>,
     notes: Vec<String>,
+    /// Whether rules in force deny packets already: then it is not news that no session is found.
+    is_known: bool,
     /// Whether the rules were checked as if they were enforced, but are in audit mode: nothing refuses them.
     is_audit: bool,
 }
@@ -46,16 +48,17 @@ pub(crate) struct GuardedPolicy<'a> {
 /// the connections of this host are checked.
 ///
 /// Rules in audit mode deny nothing: what they would cut off if they were enforced is a warning.
-pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> Findings {
+pub(crate) fn check(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>, in_force: Option<&Ruleset>) -> Findings {
+    let is_known = in_force.is_some_and(|rules| rules.stance() == Stance::Enforce);
     if ruleset.stance() == Stance::Audit {
         let denial = |hook| guarded.map_or(Verdict::Drop, |guarded| guarded.intent.denials.at(hook));
-        return Findings { is_audit: true, ..check_enforced(&ruleset.clone().enforced(denial), guarded) };
+        return Findings { is_audit: true, ..check_enforced(&ruleset.clone().enforced(denial), guarded, is_known) };
     }
-    check_enforced(ruleset, guarded)
+    check_enforced(ruleset, guarded, is_known)
 }
 
-fn check_enforced(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>) -> Findings {
-    let mut findings = Findings::default();
+fn check_enforced(ruleset: &Ruleset, guarded: Option<&GuardedPolicy<'_>>, is_known: bool) -> Findings {
+    let mut findings = Findings { is_known, ..Findings::default() };
     if let Some(GuardedPolicy { policy, intent, resolution }) = guarded {
         if denies_management(policy, intent) {
             let port = policy.ssh_port();
@@ -81,7 +84,8 @@ pub(crate) fn check_refresh(
     let GuardedPolicy { policy, intent, resolution } = guarded;
     let before = requirements(policy, intent, known);
     let before = InForce { ruleset: in_force, requirements: &before };
-    let mut findings = Findings::default();
+    let is_known = in_force.stance() == Stance::Enforce;
+    let mut findings = Findings { is_known, ..Findings::default() };
     findings.add_denied(ruleset, &requirements(policy, intent, resolution), Some(before));
     findings.add_host(ruleset, policy.ssh_port(), Some(before));
     findings
@@ -156,7 +160,7 @@ impl Findings {
             self.warnings.push(format!("`/proc/net/{name}` cannot be read: its connections were not checked"));
         }
         let logins = self.logins(sockets, ssh_port);
-        if logins.is_empty() {
+        if logins.is_empty() && !self.is_known {
             self.notes.push(format!("no live SSH session was found (port {ssh_port}, `SSH_CONNECTION`)"));
         }
         let requirements: Vec<Requirement> = logins

@@ -18,6 +18,8 @@ use crate::wording::{count, for_number};
 
 /// A longer line is not shown, only its position.
 const MAX_LINE: usize = 400;
+/// A message of more quoted words is cut as a whole.
+const MAX_PARTS: usize = 40;
 /// So many are shown; a binary file has thousands.
 const MAX_DIAGNOSTICS: usize = 100;
 
@@ -62,9 +64,20 @@ pub(crate) fn failure(failure: &Failure) {
 /// Shows an error that has no place in a text.
 fn error(message: &str) {
     // The line breaks are ours; each line may quote input.
-    let message = message.lines().map(legible).collect::<Vec<_>>().join("\n");
+    let message = message.lines().map(shown).collect::<Vec<_>>().join("\n");
     let title = Level::ERROR.primary_title(message.as_str());
     show(&[Group::with_title(title)]);
+}
+
+/// A line as a terminal shows it. It may quote long input, which is cut; commands are not, so that they can be pasted.
+fn shown(line: &str) -> String {
+    let is_command = |part: &&str| ["edgeward ", "cp "].iter().any(|start| part.starts_with(start));
+    let parts: Vec<&str> = line.split('`').collect();
+    if line.len() <= MAX_LINE || parts.len() > MAX_PARTS || !parts.iter().any(is_command) {
+        return legible(line);
+    }
+    let shown = parts.iter().map(|part| if is_command(part) { (*part).to_owned() } else { legible(part) });
+    shown.collect::<Vec<_>>().join("`")
 }
 
 /// Shows diagnostics with the lines that they are about.
@@ -112,13 +125,13 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
 
 /// Shows a note that has no place in a text.
 pub(crate) fn note(message: &str) {
-    let message = legible(message);
+    let message = shown(message);
     show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
 }
 
 /// Shows a warning that has no place in a text.
 pub(crate) fn warning(message: &str) {
-    let message = legible(message);
+    let message = shown(message);
     show(&[Group::with_title(Level::WARNING.primary_title(message.as_str()))]);
 }
 

@@ -11,6 +11,7 @@
 //! and the state says where the kernel is going. After a crash, a comparison of the kernel with both ends shows what it
 //! has. The next state is on disk by then, too, and only has to be renamed, which a full disk does not prevent.
 
+mod changes;
 mod deadline;
 mod event;
 mod events;
@@ -38,7 +39,8 @@ use crate::source::Source;
 
 use retention::MAX_NUMBER;
 
-pub use event::{Changes, Event, EventFacts, EventKind, EventPolicy, FlowChange, Note, Overridden, Why, named};
+pub use changes::{Changes, FlowChange, ModeChange};
+pub use event::{Event, EventFacts, EventKind, EventPolicy, Note, Overridden, Why, named};
 pub use events::EventLog;
 pub use inputs::{CatalogFiles, Inputs};
 pub use record::{MadeBy, Manifest, Pending, PolicyFacts, Record, State, StateVersion, Switching, Version};
@@ -87,7 +89,7 @@ pub enum StoreError {
         help: &'static str,
     },
     /// There is no such generation.
-    #[error("there is no generation {number} in `{}`; `edgeward history` lists them", .folder.display())]
+    #[error("there is no generation {number} in `{}`", .folder.display())]
     NoGeneration {
         /// The number.
         number: u64,

@@ -3,6 +3,7 @@
 //! An opening has both ends as they were written, with the addresses that the lockfile has for their names, and the
 //! origin of every part. It knows nothing of chains and sets, and a test holds it against [`Intent::specification`].
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Addresses, Declared, End, Flow, Intent, Origin, Part, PartKind, Side};
@@ -123,6 +124,13 @@ impl Intent<Declared> {
                 pairs.into_iter().filter_map(|pair| flow.opening(pair, crossed.as_ref())).collect();
             openings
         })
+    }
+}
+
+impl Intent<Declared> {
+    /// How many flows are open, each in one direction or both. It does not depend on the answers of DNS.
+    pub fn open_flows(&self) -> usize {
+        self.openings(&Resolution::default()).map(|opening| opening.flow).collect::<BTreeSet<_>>().len()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::diag::Problems;
 use crate::intent::{Declared, Intent};
 use crate::site::{ClusterKind, Connection, Target};
 use crate::source::{Source, Spanned};
-use crate::yaml::{Decode, Json, Node, read};
+use crate::yaml::{Decode, Json, Node, Value, read};
 
 /// Reads a policy; every syntax problem is recorded.
 pub fn parse(source: &Source, problems: &mut Problems) -> Option<syntax::Policy> {
@@ -47,10 +47,34 @@ pub fn load_with(
             check(&policy, catalog, target, problems).map(|intent| (policy, intent))
         }
         None => {
-            check_valid_parts(&node, catalog, problems);
+            // A policy as `init` prints it lacks what has no default, and everything else can be checked.
+            let filled = without_blanks(&node);
+            match filled.and_then(|filled| syntax::Policy::decode(&filled, &mut Problems::default())) {
+                Some(policy) => drop(check(&policy, catalog, target, problems)),
+                None => check_valid_parts(&node, catalog, problems),
+            }
             None
         }
     }
+}
+
+/// Values for the fields of `cluster` that have no default. No check depends on them.
+const BLANKS: [(&str, &str); 2] = [("version", "1.99"), ("api-server", "blank.invalid")];
+
+/// A policy in which the fields that are written without a value have one; `None` if none is blank.
+fn without_blanks(policy: &Node) -> Option<Node> {
+    let mut filled = policy.clone();
+    let Value::Mapping(sections) = &mut filled.value else { return None };
+    let (_, cluster) = sections.iter_mut().find(|(key, _)| key.value == "cluster")?;
+    let Value::Mapping(fields) = &mut cluster.value else { return None };
+    let mut is_filled = false;
+    for (key, node) in fields.iter_mut().filter(|(_, node)| node.is_null()) {
+        if let Some((_, value)) = BLANKS.iter().find(|(name, _)| *name == key.value) {
+            node.value = Value::Scalar { text: (*value).to_owned(), plain: false };
+            is_filled = true;
+        }
+    }
+    is_filled.then_some(filled)
 }
 
 /// The checks across fields that need only the fields that they compare.
@@ -70,7 +94,7 @@ fn check_valid_parts(policy: &Node, catalog: &Catalog, problems: &mut Problems) 
     if let (Some(networks), Some(cluster)) = (valid(policy, &["networks"]), cluster) {
         check::check_networks(&networks, cluster, problems);
     }
-    if let Some(crate::yaml::Value::Sequence(rows)) = policy.field("allow").map(|node| &node.value) {
+    if let Some(Value::Sequence(rows)) = policy.field("allow").map(|node| &node.value) {
         // Only rows that decode: a list whose invalid items were dropped must not be reported as empty.
         let rows: Vec<syntax::Allow> =
             rows.iter().filter_map(|row| syntax::Allow::decode(row, &mut Problems::default())).collect();

@@ -6,7 +6,7 @@ mod json;
 mod people;
 mod sheet;
 
-pub use brief::brief;
+pub use brief::{Length, brief};
 pub use json::FlowsDocument;
 
 use super::because::Evidence;

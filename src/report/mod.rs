@@ -11,6 +11,6 @@ mod table;
 mod version;
 
 pub use because::{About, Evidence, Reason, duration, place};
-pub use flows::{FlowList, FlowsDocument, brief};
+pub use flows::{FlowList, FlowsDocument, Length, brief};
 pub use table::paragraph;
 pub use version::DocumentVersion;

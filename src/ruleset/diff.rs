@@ -40,6 +40,10 @@ pub struct Difference {
     pub flow: Option<String>,
     /// The packets, as disjoint boxes.
     pub boxes: Vec<PacketBox>,
+    /// The packets of a flow of any traffic together with those that other flows permit between the same ends, in few
+    /// boxes. All of them are accepted after the change if the effect is allowed, and were accepted before it if the
+    /// effect is denied. `None` where the boxes are as simple.
+    pub with_others: Option<Vec<PacketBox>>,
     /// One of them.
     pub example: Packet,
 }
@@ -84,14 +88,37 @@ pub fn differences(versions: &[&Ruleset]) -> Vec<Difference> {
                 Effect::Tracked => first.by_tunnel(packets),
                 Effect::Allowed | Effect::Silenced | Effect::Answered => last.by_flow(packets),
             };
+            let accepted = match effect {
+                Effect::Allowed => Some(last.accepted),
+                Effect::Denied => Some(first.accepted),
+                _ => None,
+            };
             found.extend(by.into_iter().filter_map(|(flow, packets)| {
-                let example = packets.witness()?;
-                Some(Difference { effect, step, flow, boxes: packets.boxes(), example })
+                let (example, boxes) = (packets.witness()?, packets.boxes());
+                let accepted = accepted.filter(|_| flow.is_some());
+                let with_others = accepted.and_then(|accepted| with_others(packets, &boxes, accepted));
+                Some(Difference { effect, step, flow, boxes, with_others, example })
             }));
         }
         space.forget();
     }
     found
+}
+
+/// A flow permits any traffic if its packets have more protocols than this. Other flows name theirs.
+const MANY_PROTOCOLS: usize = 128;
+
+/// The packets of a flow of any traffic, with those that other flows permit between the same ends: without ports and types
+/// that other flows have cut out of it.
+fn with_others<'s>(packets: Region<'s>, boxes: &[PacketBox], accepted: Region<'s>) -> Option<Vec<PacketBox>> {
+    let numbers = |one: &PacketBox| {
+        one.protocols.as_ref().map_or(usize::MAX, |set| set.iter().map(|(low, high)| usize::from(high - low) + 1).sum())
+    };
+    if boxes.len() < 2 || !boxes.iter().any(|one| numbers(one) > MANY_PROTOCOLS) {
+        return None;
+    }
+    let all = packets.any_traffic();
+    all.is_within(accepted).then(|| all.boxes())
 }
 
 /// What one version does with all packets.

@@ -163,6 +163,26 @@ impl Diagrams {
         }
     }
 
+    /// The cells that are in a set for some class on these axes: the set as if no condition looked at them.
+    pub(super) fn regardless_of(&mut self, axes: &[Axis], node: NodeId) -> NodeId {
+        self.regardless(axes, node, &mut HashMap::new())
+    }
+
+    fn regardless(&mut self, axes: &[Axis], node: NodeId, known: &mut HashMap<NodeId, NodeId>) -> NodeId {
+        let Some((axis, edges)) = self.edges(node) else { return node };
+        if let Some(&found) = known.get(&node) {
+            return found;
+        }
+        let edges: Vec<(u32, NodeId)> =
+            edges.iter().map(|&(end, next)| (end, self.regardless(axes, next, known))).collect();
+        let found = match axes.contains(&axis) {
+            true => edges.iter().fold(NONE, |all, &(_, next)| self.apply(SetOperation::Or, all, next)),
+            false => self.add(axis, edges),
+        };
+        known.insert(node, found);
+        found
+    }
+
     /// Forgets the results of operations; the sets stay.
     pub(super) fn forget(&mut self) {
         self.done = HashMap::new();

@@ -249,6 +249,14 @@ impl<'s> Region<'s> {
         self.with(SetOperation::Minus, other)
     }
 
+    /// All packets between the same ends as those of the region, at the same hooks and in the same states,
+    /// regardless of protocols, ports and types.
+    #[must_use]
+    pub fn any_traffic(self) -> Self {
+        let axes = [Axis::Protocol, Axis::IcmpType, Axis::Dport, Axis::Sport, Axis::Opens];
+        Self { node: self.space.diagrams.borrow_mut().regardless_of(&axes, self.node), ..self }
+    }
+
     /// Whether there is no packet in it.
     pub fn is_empty(self) -> bool {
         self.node == diagram::NONE

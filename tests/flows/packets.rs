@@ -17,14 +17,14 @@ use super::support::random::{self, Dice, policy_text};
 use super::{CATALOG, Site, all_policies};
 
 /// The addresses of an end.
-enum Addresses {
+pub enum Addresses {
     Every,
     Within(PrefixSet),
     Except(PrefixSet),
 }
 
 /// Protocol with ports, types, or nothing.
-enum Word {
+pub enum Word {
     Any,
     Ports(Transport, PortSet),
     Types(Family, IcmpTypes),
@@ -32,23 +32,23 @@ enum Word {
 }
 
 /// A row of the list, read from its JSON.
-struct Row {
-    flow: String,
-    is_inbound: bool,
-    is_forwarded: bool,
-    local: Addresses,
-    peers: Addresses,
-    words: Vec<Word>,
-    from: Option<Vec<Word>>,
-    family: Option<Family>,
-    is_answered: bool,
+pub struct Row {
+    pub flow: String,
+    pub is_inbound: bool,
+    pub is_forwarded: bool,
+    pub local: Addresses,
+    pub peers: Addresses,
+    pub words: Vec<Word>,
+    pub from: Option<Vec<Word>>,
+    pub family: Option<Family>,
+    pub is_answered: bool,
 }
 
 fn texts(value: &Value) -> Vec<&str> {
     value.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
 }
 
-fn set<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> PrefixSet {
+pub fn set<'a>(prefixes: impl IntoIterator<Item = &'a str>) -> PrefixSet {
     prefixes.into_iter().map(|prefix| prefix.parse::<edgeward::net::Prefix>().unwrap()).collect()
 }
 
@@ -59,12 +59,12 @@ fn addresses(end: &Value) -> Addresses {
     }
 }
 
-fn range<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> (T, T) {
+pub fn range<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> (T, T) {
     let (low, high) = text.split_once('-').unwrap_or((text, text));
     (low.parse().unwrap(), high.parse().unwrap())
 }
 
-fn word(text: &str) -> Word {
+pub fn word(text: &str) -> Word {
     let types = |family, text: &str| Word::Types(family, IcmpTypes::from_iter([range(text)]));
     match text.split_once(['/', ' ']) {
         Some(("tcp", ports)) => Word::Ports(Transport::Tcp, PortSet::from_iter([range(ports)])),
@@ -152,16 +152,23 @@ fn any(words: &[Word], end: PacketEnd) -> Condition<'_> {
 
 /// A packet that the list and the specification disagree on; both for all flows together, and flow by flow.
 fn difference(document: &Value, intent: &Intent<Resolved>) -> Option<(Packet, &'static str)> {
-    let rows = rows(document);
+    disagreement(&rows(document), &Condition::always(), intent)
+}
+
+/// As [`difference`], for rows of any list that is about some packets only.
+pub fn disagreement(rows: &[Row], scope: &Condition<'_>, intent: &Intent<Resolved>) -> Option<(Packet, &'static str)> {
     let listed: Vec<(&str, Condition<'_>)> = rows.iter().map(|row| (row.flow.as_str(), row.both())).collect();
     let specification = intent.specification();
     let loopback = Condition::Any([PacketEnd::Source, PacketEnd::Destination].map(Condition::Loopback).into());
     let new = Condition::All(vec![Condition::State(&[CtState::New]), !loopback]);
     let conditions = listed.iter().map(|(_, condition)| condition);
-    let space = Space::new(specification.conditions().chain(conditions).chain([&new]));
+    let space = Space::new(specification.conditions().chain(conditions).chain([&new, scope]));
     let of = |flow: Option<&str>| {
         let chosen = listed.iter().filter(|(id, _)| flow.is_none_or(|flow| flow == *id));
-        space.union(chosen.map(|(_, condition)| space.region(condition))).and(space.region(&new))
+        space
+            .union(chosen.map(|(_, condition)| space.region(condition)))
+            .and(space.region(&new))
+            .and(space.region(scope))
     };
     let (mut undecided, mut accepted): (Region<'_>, Region<'_>) = (space.region(&new), space.none());
     for clause in &specification.clauses {

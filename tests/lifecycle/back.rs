@@ -38,7 +38,8 @@ fn a_rollback_leaves_the_bad_policy_and_no_timer_brings_it_back() {
         "left by `edgeward rollback`",
         // The refresh made another generation of the same policy.
         "generations/6/policy.yaml policy.yaml` restores",
-        "`edgeward apply policy.yaml --confirm-within 2m`",
+        "`edgeward apply policy.yaml --resolve --server",
+        " --confirm-within 2m --state-dir state` tries them again",
         "--force",
     ]);
     assert!(host.lets_in(OFFICE));

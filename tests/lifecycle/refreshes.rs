@@ -148,7 +148,7 @@ fn a_table_that_is_gone_comes_back_with_a_refresh_and_one_that_never_was_does_no
     need_namespaces!();
     let host = Host::new();
     let server = serve(&host, zone(&["203.0.113.8"]));
-    refresh(&host, &server).ends(2).says(&["`edgeward apply --resolve policy.yaml`"]);
+    refresh(&host, &server).ends(2).says(&["`edgeward apply --resolve policy.yaml --state-dir state`"]);
     assert!(!host.has_table() && host.records().is_empty() && host.read("policy.lock.yaml").contains("203.0.113.7"));
     host.edgeward("apply policy.yaml").ends(0);
     refresh(&host, &server).ends(0);

@@ -21,12 +21,14 @@ pub(crate) fn changes(before: Option<&Ruleset>, after: Option<&Ruleset>) -> Chan
         (None, Some(after)) => {
             let stances = Stances::of(&Ruleset::default(), after);
             let denied = if stances.begins() { vec![everything("all other packets")] } else { Vec::new() };
-            Changes { newly_denied: Some(denied), audit: after.stance() == Stance::Audit, ..Changes::none() }
+            let mode_change = stances.change();
+            let audit = after.stance() == Stance::Audit;
+            Changes { newly_denied: Some(denied), audit, mode_change, open: stances.open(after), ..Changes::none() }
         }
         (Some(before), None) => {
             let stances = Stances::of(before, &Ruleset::default());
             let allowed = if stances.ends() { vec![everything("all other packets")] } else { Vec::new() };
-            Changes { newly_allowed: Some(allowed), ..Changes::none() }
+            Changes { newly_allowed: Some(allowed), mode_change: stances.change(), ..Changes::none() }
         }
     }
 }
@@ -46,18 +48,20 @@ impl Consequences {
             Some(flows.take(MAX_FLOWS).map(|difference| self.change(difference)).collect())
         };
         let (newly_allowed, newly_denied) = (list(Effect::Allowed), list(Effect::Denied));
-        Changes { newly_allowed, newly_denied, left_out, audit: self.is_audit(), not_known: None }
+        let mode_change = self.stances().change();
+        let (audit, open) = (self.is_audit(), self.open().to_vec());
+        Changes { newly_allowed, newly_denied, left_out, audit, mode_change, open, not_known: None }
     }
 
     fn change(&self, difference: &Difference) -> FlowChange {
         if difference.flow.is_none() && self.is_everything_else(difference.effect) {
             return everything(self.other_packets(difference.effect));
         }
-        let boxes = difference.boxes.iter();
+        let boxes = difference.with_others.as_ref().unwrap_or(&difference.boxes);
         FlowChange {
             flow: difference.flow.clone(),
-            packets: boxes.take(MAX_BOXES).map(|one| shortened(&one.to_string())).collect(),
-            more: u64::try_from(difference.boxes.len().saturating_sub(MAX_BOXES)).unwrap_or(u64::MAX),
+            packets: boxes.iter().take(MAX_BOXES).map(|one| shortened(&one.to_string())).collect(),
+            more: u64::try_from(boxes.len().saturating_sub(MAX_BOXES)).unwrap_or(u64::MAX),
         }
     }
 }

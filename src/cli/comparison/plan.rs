@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 
 use super::stances::Stances;
+use crate::cli::hint::Hint;
 use crate::cli::render;
 use crate::intent::{Declared, Intent};
 use crate::net::{ChainPolicy, Hook, PrefixSet};
-use crate::report::{brief, paragraph};
+use crate::report::{Length, brief, paragraph};
 use crate::resolution::Resolution;
 use crate::ruleset::{Base, Chain, Difference, Effect, Ruleset, SetKind, Stance, differences};
 use crate::wording::{count, for_number};
 
 /// A plan has up to so many lines before its totals.
-const MAX_LINES: usize = 180;
+pub(super) const MAX_LINES: usize = 180;
 /// Up to so many boxes are shown of packets that no flow names.
 const MAX_OTHER_BOXES: usize = 4;
 
@@ -81,6 +82,12 @@ pub(super) struct Plan<'a> {
     pub(super) counts: Counts,
     /// How many boxes of a flow are shown.
     pub(super) max_boxes: usize,
+    /// How many lines there are before the totals.
+    pub(super) max_lines: usize,
+    /// The command that prints all packets.
+    pub(super) packets: &'a Hint,
+    /// The command that lists all that is open, if there is one.
+    pub(super) flows: Option<&'a Hint>,
     /// What follows the title of a difference: its cause.
     pub(super) cause: &'a dyn Fn(&Difference) -> String,
     /// What follows its flow: the origin.
@@ -108,7 +115,9 @@ impl Plan<'_> {
         let mut lines = self.statement(after);
         if let Some(open) = open {
             lines.extend(open.rows.iter().cloned());
+            let is_cut = open.rows.iter().any(|row| row.ends_with(" more"));
             lines.push(passing(after));
+            lines.extend(self.flows.filter(|_| is_cut).map(|flows| format!("`{flows}` lists every address")));
         }
         let mut last = None;
         for difference in self.shown() {
@@ -120,12 +129,11 @@ impl Plan<'_> {
             }
             lines.extend(self.group(difference));
         }
-        if let Some(more) = lines.len().checked_sub(MAX_LINES).filter(|more| *more > 0) {
-            lines.truncate(MAX_LINES);
-            lines.push(format!(
-                "and {}; `edgeward diff --format json` has all packets, `edgeward flows` all that is open",
-                count(more, "more line")
-            ));
+        if let Some(more) = lines.len().checked_sub(self.max_lines).filter(|more| *more > 0) {
+            lines.truncate(self.max_lines);
+            lines.push(format!("and {}; `{}` has all packets", count(more, "more line"), self.packets));
+            let flows = self.flows.filter(|_| open.is_some());
+            lines.extend(flows.map(|flows| format!("`{flows}` lists all that is open")));
         }
         lines.iter().map(|line| wrapped(line)).collect()
     }
@@ -183,13 +191,17 @@ impl Plan<'_> {
         };
         let flow = difference.flow.as_deref().unwrap_or("no flow");
         let mut lines = vec![format!("  {flow}{}", (self.origin)(difference))];
-        let count = difference.boxes.len();
+        let boxes = difference.with_others.as_ref().unwrap_or(&difference.boxes);
+        let count = boxes.len();
+        if difference.with_others.is_some() {
+            lines[0] += "; other flows permit a part of it, too";
+        }
         if difference.flow.is_none() && count > MAX_OTHER_BOXES {
             lines[0] = format!("  everything else, in {count} groups of packets");
         } else {
-            lines.extend(difference.boxes.iter().take(self.max_boxes).map(|one| format!("    {sign} {one}")));
+            lines.extend(boxes.iter().take(self.max_boxes).map(|one| format!("    {sign} {one}")));
             if let Some(more) = count.checked_sub(self.max_boxes).filter(|more| *more > 0) {
-                lines.push(format!("    and {more} more; `edgeward diff --format json` has all"));
+                lines.push(format!("    and {more} more; `{}` has all", self.packets));
             }
         }
         lines.push(format!("      such as {}", difference.example));
@@ -281,7 +293,8 @@ impl Open {
             |flows, rest: &str| format!("{} {} open{rest}", count(flows, "flow"), for_number(flows, "is", "are"));
         match after.policy {
             Some((intent, resolution)) => {
-                let rows: Vec<String> = brief(intent, resolution).iter().map(|row| format!("  {row}")).collect();
+                let rows: Vec<String> =
+                    brief(intent, resolution, Length::Line).iter().map(|row| format!("  {row}")).collect();
                 let flows: BTreeSet<&str> = intent.openings(resolution).map(|opening| opening.flow).collect();
                 let total = total(flows.len(), &format!(", in {}", count(rows.len(), "conversation")));
                 Self { rows, total }
@@ -313,10 +326,10 @@ fn permitted(ruleset: &Ruleset) -> Vec<Difference> {
     found
 }
 
-/// A line as a paragraph that keeps its margin.
+/// A line as a paragraph that keeps its margin. A command stays whole, so that it can be pasted.
 fn wrapped(line: &str) -> String {
-    if line.is_empty() {
-        return "\n".to_owned();
+    if line.is_empty() || line.contains("`edgeward ") {
+        return format!("{line}\n");
     }
     paragraph("", line, "    ")
 }

@@ -1,9 +1,10 @@
 //! A comparison as text, as JSON and as a unified diff.
 
 use super::Comparison;
-use super::plan::{After, Counts, Plan};
+use super::plan::{After, Counts, MAX_LINES, Plan};
 use crate::cli::context::{BoundPolicy, LoadedPolicy};
 use crate::cli::document::{BoxDocument, CausedDocument, DiffDocument, PacketDocument};
+use crate::cli::hint::{self, Hint};
 use crate::cli::render;
 use crate::diag::legible;
 use crate::explain::Rows;
@@ -17,12 +18,19 @@ const MAX_SHOWN_BOXES: usize = 50;
 impl Comparison {
     /// The packets that are treated differently, for people: at most 200 lines, then the totals.
     pub(crate) fn text(&self, differences: &[Difference], new: &BoundPolicy) -> String {
-        let [body, totals] = self.parts(differences, new, MAX_SHOWN_BOXES);
+        let packets = hint::again("diff", &["format"]).option("format", "json");
+        let [body, totals] = self.parts(differences, new, MAX_SHOWN_BOXES, &packets);
         format!("{body}{totals}")
     }
 
     /// The text in two parts: what is different, and the totals.
-    pub(crate) fn parts(&self, differences: &[Difference], new: &BoundPolicy, max_boxes: usize) -> [String; 2] {
+    pub(crate) fn parts(
+        &self,
+        differences: &[Difference],
+        new: &BoundPolicy,
+        max_boxes: usize,
+        packets: &Hint,
+    ) -> [String; 2] {
         let names = format!("`{}` against `{}`", legible(&new.loaded.source.name), legible(&self.name));
         let stances = self.stances();
         if self.is_same(differences) {
@@ -34,11 +42,15 @@ impl Comparison {
             return [format!("{names}: {result}\n"), String::new()];
         }
         let origins = Origins::new(self.policy.as_ref(), new);
+        let flows = hint::command("flows").policy(&new.loaded.path);
         let plan = Plan {
             stances,
             differences,
             counts: Counts::of(&self.first, self.last()),
             max_boxes,
+            max_lines: MAX_LINES,
+            packets,
+            flows: Some(&flows),
             cause: &|difference| format!(" ({})", self.steps[difference.step].0.sentence()),
             origin: &|difference| origins.of(difference).map(|place| format!(" ({place})")).unwrap_or_default(),
         };

@@ -1,7 +1,13 @@
 //! Rulesets compared as if all of them were enforced, and what really happens where the mode changes.
 
+use std::collections::BTreeSet;
+
+use crate::host::generations::ModeChange;
 use crate::net::{Hook, Verdict};
-use crate::ruleset::{Difference, Effect, Ruleset, Stance, differences};
+use crate::ruleset::{Action, Difference, Effect, Label, Ruleset, Stance, differences};
+
+/// The most flows that are named.
+const MAX_OPEN: usize = 20;
 
 /// What happens to packets that no flow permits, before and after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +38,37 @@ impl Stances {
     pub(crate) fn ends(self) -> bool {
         self.before == Stance::Enforce && self.after != Stance::Enforce
             || self.before == Stance::Audit && self.after == Stance::Open
+    }
+
+    /// The flows that are open where an allowlist begins, sorted; at the end `and N more`.
+    pub(super) fn open(self, after: &Ruleset) -> Vec<String> {
+        if !self.begins() {
+            return Vec::new();
+        }
+        let flows: BTreeSet<&str> = after
+            .rules()
+            .filter(|rule| rule.action == Action::Verdict(Verdict::Accept))
+            .filter_map(|rule| match &rule.label {
+                Some(Label::Flow(flow)) => Some(flow.as_str()),
+                _ => None,
+            })
+            .collect();
+        let mut words: Vec<String> = flows.iter().take(MAX_OPEN).map(|flow| (*flow).to_owned()).collect();
+        if let Some(more) = flows.len().checked_sub(MAX_OPEN).filter(|more| *more > 0) {
+            words.push(format!("{more} more"));
+        }
+        words
+    }
+
+    /// What begins or ends, for the records.
+    pub(super) fn change(self) -> Option<ModeChange> {
+        match (self.before, self.after) {
+            (Stance::Open | Stance::Audit, Stance::Enforce) => Some(ModeChange::EnforcementStarts),
+            (Stance::Enforce, Stance::Open | Stance::Audit) => Some(ModeChange::EnforcementEnds),
+            (Stance::Open, Stance::Audit) => Some(ModeChange::AuditStarts),
+            (Stance::Audit, Stance::Open) => Some(ModeChange::AuditEnds),
+            _ => None,
+        }
     }
 
     /// Whether packets of no flow that change in this way are simply all that flows do not permit.

@@ -5,6 +5,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 use super::LoadedPolicy;
+use crate::cli::hint::Hint;
 use crate::cli::render;
 use crate::host::clock;
 use crate::net::DomainName;
@@ -16,7 +17,7 @@ use crate::wording::count;
 /// the command that asks DNS.
 ///
 /// What is printed or loaded does not depend on it: the same policy, catalog and lockfile give the same bytes.
-pub(crate) fn warn_of_age(lock: &Path, resolve: &str, loaded: &LoadedPolicy, resolution: &Resolution) {
+pub(crate) fn warn_of_age(lock: &Path, resolve: &Hint, loaded: &LoadedPolicy, resolution: &Resolution) {
     if let Some(warning) = age_warning(lock, resolve, loaded, resolution) {
         render::warning(&warning);
     }
@@ -25,7 +26,7 @@ pub(crate) fn warn_of_age(lock: &Path, resolve: &str, loaded: &LoadedPolicy, res
 /// The warning of [`warn_of_age`].
 pub(crate) fn age_warning(
     lock: &Path,
-    resolve: &str,
+    resolve: &Hint,
     loaded: &LoadedPolicy,
     resolution: &Resolution,
 ) -> Option<String> {

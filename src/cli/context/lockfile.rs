@@ -7,11 +7,12 @@ use anyhow::anyhow;
 use super::{LoadedPolicy, PolicyTarget, at_least, load_policy, warn_of_age};
 use crate::catalog::Catalog;
 use crate::cli::failure::Failure;
+use crate::cli::hint::{self, Hint};
 use crate::cli::render;
 use crate::diag::{Problems, Severity};
 use crate::explain::Meaning;
 use crate::host::files;
-use crate::host::streams::{self, STREAM};
+use crate::host::streams;
 use crate::intent::{Intent, Resolved, Unresolved};
 use crate::net::PrefixSet;
 use crate::resolution::Resolution;
@@ -42,10 +43,8 @@ impl LockArguments {
     }
 
     /// The command that asks DNS for the names of a policy.
-    pub(crate) fn resolve_command(&self, policy: &Path) -> String {
-        let policy = if streams::is_stream(policy) { Path::new(STREAM) } else { policy };
-        let lock = self.lock.as_ref().map_or_else(String::new, |lock| format!(" --lock {}", lock.display()));
-        format!("edgeward resolve {}{lock}", policy.display())
+    pub(crate) fn resolve_command(&self, policy: &Path) -> Hint {
+        hint::command("resolve").policy(policy).lock(self.lock.as_deref())
     }
 
     /// The answers for a policy. A lockfile that was not named in the arguments may be missing: then no name has an

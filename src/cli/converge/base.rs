@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use crate::catalog::Catalog;
 use crate::cli::context::{LoadedPolicy, kept_or_chosen_catalog, kept_policy, not_stored};
 use crate::cli::failure::Failure;
+use crate::cli::hint;
 use crate::host::generations::{MadeBy, Manifest, PolicyFacts, State, Store, rules_digest};
 use crate::host::rollout::named;
 use crate::intent::{Intent, Resolved};
@@ -36,7 +37,7 @@ impl Base {
         policy: &Path,
         chosen: Option<&Path>,
     ) -> Result<(Self, LoadedPolicy, Resolution), Failure> {
-        let apply = format!("`edgeward apply --resolve {}` applies the policy", policy.display());
+        let apply = format!("`{}` applies the policy", hint::command("apply").word("--resolve").policy(policy));
         let Some(number) = state.base() else {
             let folder = store.folder().display();
             return Err(Failure::usage(anyhow!(

@@ -34,7 +34,7 @@ pub(crate) struct CheckedPolicy {
     pub(crate) valid: bool,
     /// Its name; `null` if it has an error.
     pub(crate) name: Option<String>,
-    /// The number of its flows; `null` if it has an error.
+    /// The number of flows that it opens, each in one direction or both; `null` if it has an error.
     pub(crate) flows: Option<usize>,
     /// The number of names that DNS is asked for; `null` if it has an error.
     pub(crate) names: Option<usize>,

@@ -173,6 +173,11 @@ pub(crate) struct ChangesDocument {
     left_out: u64,
     /// Whether the rules since are in audit mode: what is newly denied is only logged.
     audit: bool,
+    /// What begins or ends for packets that no flow permits: `enforcement-starts` or `enforcement-ends` (they are denied),
+    /// `audit-starts` or `audit-ends` (they are only logged); `null` for neither.
+    mode_change: Option<&'static str>,
+    /// The flows that are open since enforcement or audit started, sorted; the last entry may be `N more`.
+    open: Vec<String>,
     /// Why the two lists are not known; `null` if they are.
     not_known: Option<String>,
 }
@@ -238,6 +243,8 @@ impl From<&Changes> for ChangesDocument {
             newly_denied: list(&changes.newly_denied),
             left_out: changes.left_out,
             audit: changes.audit,
+            mode_change: changes.mode_change.map(|change| change.name()),
+            open: changes.open.clone(),
             not_known: changes.not_known.clone(),
         }
     }

@@ -100,7 +100,7 @@ impl Checked<'_> {
         let problems = at_least(Severity::Note, problems);
         render::diagnostics(&source, &problems);
         self.add(&source, &problems);
-        let (flows, names) = (intent.flows.len(), intent.names().len());
+        let (flows, names) = (intent.open_flows(), intent.names().len());
         self.print(&format!(
             "{}: valid; {}, {} to resolve\n",
             source.name,

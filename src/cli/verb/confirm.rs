@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use crate::cli::change::{self, Report};
 use crate::cli::context::{ListFormat, MessageArguments, StateArguments};
 use crate::cli::failure::{Check, Failure};
+use crate::cli::hint;
 use crate::host::generations::Note;
 use crate::host::kernel::Real;
 use crate::host::rollout::{named, needs_recovery};
@@ -63,8 +64,9 @@ fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failu
             Err(Failure::refused(Check::Undone, anyhow!("nothing is pending: {undone}")))
         }
         _ => report.say(&format!(
-            "nothing is pending in `{folder}`: {} was applied last; `edgeward status` shows what is in force\n",
-            named(state.current)
+            "nothing is pending in `{folder}`: {} was applied last; `{}` shows what is in force\n",
+            named(state.current),
+            hint::command("status")
         )),
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::context::{
     BoundArguments, BoundPolicy, KernelArguments, StateArguments, kept_catalog, kept_policy, load_catalog,
 };
 use crate::cli::failure::{Failure, chosen};
-use crate::cli::render;
+use crate::cli::{hint, render};
 use crate::emit;
 use crate::host::generations::RULESET;
 use crate::lower::lower;
@@ -109,8 +109,8 @@ fn kept(arguments: &Arguments, number: u64, folder: Option<&Path>) -> Result<(Ca
     let ruleset = chosen(store.ruleset(number))?;
     let Some(facts) = store.manifest(number)?.policy else {
         return Err(Failure::usage(anyhow!(
-            "generation {number} was found in the kernel and has no policy; compare the other way round: `edgeward diff \
-             POLICY --against {number}`"
+            "generation {number} was found in the kernel and has no policy; compare the other way round: `{}`",
+            hint::command("diff").word("POLICY").option("against", number)
         )));
     };
     let catalog = kept_catalog(&store, number, &facts, folder)?;

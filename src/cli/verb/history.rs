@@ -10,7 +10,7 @@ use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::document::{
     ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, MissingDocument, PolicyDocument, WhoDocument,
 };
-use crate::cli::failure::Failure;
+use crate::cli::failure::{Failure, chosen};
 use crate::cli::render;
 use crate::host::generations::{Event, EventKind, Manifest, Record, State, Store, StoreError};
 use crate::report::DocumentVersion;
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         && !state.generations.contains_key(&number)
         && history.events.is_empty()
     {
-        return Err(Failure::usage(StoreError::NoGeneration { number, folder: store.folder().to_owned() }));
+        return chosen(Err(StoreError::NoGeneration { number, folder: store.folder().to_owned() }));
     }
     render::output(&match arguments.format {
         ListFormat::Text => history.text(),

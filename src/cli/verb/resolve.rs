@@ -8,14 +8,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::cli::context::{
     BoundPolicy, ListFormat, LoadedPolicy, LockArguments, MAX_LOCK_WAIT, load_catalog, load_if_exists, load_policy,
 };
 use crate::cli::document::{NameDocument, RefusedDocument, ResolveDocument};
 use crate::cli::failure::Failure;
-use crate::cli::render;
+use crate::cli::{hint, render};
 use crate::diag::Severity;
 use crate::host::clock::Moment;
 use crate::host::dns::{Hickory, Settings, SilentServer, system_servers};
@@ -84,11 +84,10 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let mode = if arguments.offline { LockfileMode::Offline } else { LockfileMode::Write };
     let lock = arguments.lock.path(&arguments.policy)?;
     let update = update_lockfile(lock, &loaded, &Resolution::default(), &arguments.servers, mode)?;
-    let LockfileUpdate { summary, new, now, silent, .. } = &update;
     let shown = match arguments.format {
         // One line for each server says it all.
-        ListFormat::Text if silent.is_some() => update.changes(),
-        ListFormat::Text => text(summary, new, *now, arguments.offline),
+        ListFormat::Text if update.silent.is_some() => update.changes(),
+        ListFormat::Text => update.text(&update.summary),
         ListFormat::Json => render::document(&update.document(&loaded))?,
     };
     render::output(&shown)?;
@@ -101,6 +100,8 @@ pub(crate) struct LockfileUpdate {
     new: Resolution,
     now: Timestamp,
     offline: bool,
+    /// How long addresses stay that answers no longer have.
+    linger: SignedDuration,
     path: PathBuf,
     /// The servers, if none of them answered.
     silent: Option<Vec<SilentServer>>,
@@ -175,7 +176,8 @@ pub(crate) fn update_known(
             path.display()
         ));
     }
-    Ok(LockfileUpdate { summary, new, now, offline, path, silent })
+    let linger = SignedDuration::try_from(rules.linger).unwrap_or(SignedDuration::MAX);
+    Ok(LockfileUpdate { summary, new, now, offline, linger, path, silent })
 }
 
 /// Warns of names that gathered more addresses than a policy permits.
@@ -228,7 +230,8 @@ fn ask(
 }
 
 impl LockfileUpdate {
-    /// What changed, for people: addresses that were added or have expired, and answers that were refused.
+    /// What changed, for people: addresses that were added or have expired, answers that were refused, and until when
+    /// the former addresses of these names stay.
     pub(crate) fn changes(&self) -> String {
         let is_news = |change: &Change| {
             !change.added.is_empty()
@@ -242,11 +245,11 @@ impl LockfileUpdate {
             .iter()
             .filter(|(_, change)| is_news(change))
             .map(|(name, change)| {
-                let news = Change { kept: BTreeSet::new(), lingering: BTreeSet::new(), ..change.clone() };
+                let news = Change { kept: BTreeSet::new(), ..change.clone() };
                 (name.clone(), news)
             })
             .collect();
-        text(&news, &self.new, self.now, false)
+        self.text(&news)
     }
 
     /// What DNS said, for programs.
@@ -292,6 +295,43 @@ impl LockfileUpdate {
         }
     }
 
+    /// What happened to the addresses of names.
+    fn text(&self, summary: &Summary) -> String {
+        let Self { new, now, offline, linger, .. } = self;
+        let mut text = String::new();
+        for (name, change) in summary {
+            let outcome = if *offline { age(name, change, new, *now) } else { outcome(change) };
+            text.push_str(&format!("{name}: {outcome}\n"));
+            let seen = new.names.get(name).map(|record| &record.addresses);
+            let ttl = |address: &IpAddr| {
+                let ttl = seen.and_then(|seen| seen.get(address)).and_then(|seen| seen.ttl);
+                ttl.map_or_else(String::new, |ttl| format!(" (ttl {ttl})"))
+            };
+            let until = |address: &IpAddr| {
+                let until = seen.and_then(|seen| seen.get(address)?.last.checked_add(*linger).ok());
+                // After a failure they stay longer, until they are stale.
+                let until = until.filter(|until| *until >= *now && change.answered());
+                until.map_or_else(String::new, |until| format!(" until {until}"))
+            };
+            let marks = [("+", &change.added, "added"), ("=", &change.kept, "kept"), ("-", &change.expired, "expired")];
+            let stays = |address| format!("  ~ {address} not in the answer, stays{}\n", until(address));
+            text.extend(change.lingering.iter().map(stays));
+            for (mark, addresses, word) in marks {
+                text.extend(addresses.iter().map(|address| format!("  {mark} {address}{} {word}\n", ttl(address))));
+            }
+            if !change.dropped.is_empty() {
+                let dropped = count(change.dropped.len(), "address");
+                text.push_str(&format!("  - {dropped} dropped, the oldest: more than `resolve.max-gathered`\n"));
+            }
+            text.extend(change.refused.iter().map(|(address, why)| format!("  ! {address} refused: {why}\n")));
+            text.extend(change.too_many.iter().map(|number| {
+                let addresses = count(*number, "address");
+                format!("  ! {addresses} in one answer, refused; `resolve.max-addresses` permits more\n")
+            }));
+        }
+        text
+    }
+
     /// Whether any name got an answer.
     pub(crate) fn has_answers(&self) -> bool {
         self.summary.values().any(Change::answered)
@@ -299,7 +339,7 @@ impl LockfileUpdate {
 
     /// Fails if DNS gave no address in this run for a name that a flow requires.
     pub(crate) fn check_required(&self, loaded: &LoadedPolicy) -> Result<(), Failure> {
-        let Self { summary, new, now, offline, path, silent } = self;
+        let Self { summary, new, now, offline, path, silent, .. } = self;
         let names = loaded.intent.names();
         let required = names.iter().filter(|(_, optional)| !**optional).map(|(name, _)| *name);
         let without = |name: &DomainName| match offline {
@@ -313,11 +353,11 @@ impl LockfileUpdate {
         if *offline {
             let names: Vec<String> = missing.iter().map(|name| format!("  {name}")).collect();
             let error = anyhow!(
-                "{} without an address in `{}`, and DNS was not asked:\n{}\n`edgeward resolve` without `--offline` asks for \
-                 them",
+                "{} without an address in `{}`, and DNS was not asked:\n{}\n`{}` asks for them",
                 count(missing.len(), "name"),
                 path.display(),
                 names.join("\n"),
+                hint::again("resolve", &["offline", "format"]),
             );
             return Err(Failure::unresolved(missing.into_iter().cloned().collect(), error));
         }
@@ -377,36 +417,4 @@ fn outcome(change: &Change) -> String {
     let words: Vec<String> =
         change.replies.iter().map(|(family, reply)| format!("{} {}", key(family), word(reply))).collect();
     words.join(", ")
-}
-
-fn text(summary: &Summary, new: &Resolution, now: Timestamp, offline: bool) -> String {
-    let mut text = String::new();
-    for (name, change) in summary {
-        let outcome = if offline { age(name, change, new, now) } else { outcome(change) };
-        text.push_str(&format!("{name}: {outcome}\n"));
-        let seen = new.names.get(name).map(|record| &record.addresses);
-        let ttl = |address: &IpAddr| {
-            let ttl = seen.and_then(|seen| seen.get(address)).and_then(|seen| seen.ttl);
-            ttl.map_or_else(String::new, |ttl| format!(" (ttl {ttl})"))
-        };
-        let marks = [
-            ("+", &change.added, "added"),
-            ("=", &change.kept, "kept"),
-            ("~", &change.lingering, "not in the answer, stays"),
-            ("-", &change.expired, "expired"),
-        ];
-        for (mark, addresses, word) in marks {
-            text.extend(addresses.iter().map(|address| format!("  {mark} {address}{} {word}\n", ttl(address))));
-        }
-        if !change.dropped.is_empty() {
-            let dropped = count(change.dropped.len(), "address");
-            text.push_str(&format!("  - {dropped} dropped, the oldest: more than `resolve.max-gathered`\n"));
-        }
-        text.extend(change.refused.iter().map(|(address, why)| format!("  ! {address} refused: {why}\n")));
-        text.extend(change.too_many.iter().map(|number| {
-            let addresses = count(*number, "address");
-            format!("  ! {addresses} in one answer, refused; `resolve.max-addresses` permits more\n")
-        }));
-    }
-    text
 }

@@ -12,13 +12,15 @@ use crate::cli::context::{
 use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal, chosen};
 use crate::cli::preflight::GuardedPolicy;
-use crate::cli::{preflight, render};
+use crate::cli::{hint, preflight, render};
+use crate::diag::legible;
 use crate::host::files;
 use crate::host::generations::{POLICY, PolicyFacts, State, Store, Why};
 use crate::host::rollout::{ChangeOptions, named, needs_recovery};
 use crate::host::streams;
 use crate::policy::syntax::SSH_PORT;
-use crate::resolution::Resolution;
+use crate::report::paragraph;
+use crate::resolution::{NameRecord, Resolution};
 use crate::ruleset::Ruleset;
 
 /// Undo the change that is pending, or go back to an older generation
@@ -91,13 +93,13 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         report.say(&body)?;
         let checked = match destination {
             Destination::Undo(_) => Ok(()),
-            Destination::Generation(number) => check(&store, number, arguments, kept.as_ref()).map(|_| ()),
+            Destination::Generation(number) => check(&store, &state, number, arguments, kept.as_ref()).map(|_| ()),
         };
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals)?;
         checked?;
-        let number = arguments.generation.map(|number| format!(" {number}")).unwrap_or_default();
-        return report.say(&format!("nothing was changed; `edgeward rollback{number}` does it\n"));
+        return report
+            .say(&format!("nothing was changed; `{}` does it\n", hint::again("rollback", &["dry-run", "format"])));
     }
     let mut kernel = arguments.kernel.kernel();
     let mut rollout = change::rollout(&store, &mut kernel);
@@ -121,15 +123,15 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             report.left(&state);
             report.changed(outcome.changed);
             report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
-            note_policy_on_disk(&store, &state);
+            note_next_steps(&store, &state, kept.as_ref());
         }
         Destination::Generation(number) => {
-            let (options, overridden) = check(&store, number, arguments, kept.as_ref())?;
+            let (options, overridden) = check(&store, &state, number, arguments, kept.as_ref())?;
             rollout.note = arguments.guard.note(overridden);
             let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
             change::show_notices(&outcome);
             change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome)?;
-            note_policy_on_disk(&store, &state);
+            note_next_steps(&store, &state, kept.as_ref());
         }
     }
     shown
@@ -174,7 +176,9 @@ fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failur
             return Err(Failure::refused(
                 Check::Pending,
                 anyhow!(
-                    "generation {number} is the pending change; `edgeward confirm` keeps it, `edgeward rollback` undoes it"
+                    "generation {number} is the pending change; `{}` keeps it, `{}` undoes it",
+                    hint::command("confirm"),
+                    hint::command("rollback")
                 ),
             ));
         }
@@ -188,8 +192,21 @@ fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failur
             None => "no generation is in force, so there is none before it".to_owned(),
             current => format!("there is no generation with another policy, catalog or list before {}", named(current)),
         };
-        Failure::usage(anyhow!("{what}; `edgeward history` lists the generations that are kept"))
+        Failure::usage(anyhow!("{what}; `{}` lists the generations that are kept", hint::command("history")))
     })
+}
+
+/// Where the rollback goes: both generations, with what their users said about them.
+fn title(store: &Store, from: Option<u64>, to: Option<u64>) -> String {
+    let mut text = format!("from {} to {}:\n", named(from), named(to));
+    for number in [from, to].into_iter().flatten() {
+        let Ok(manifest) = store.manifest(number) else { continue };
+        let mode = manifest.policy.as_ref().map(|policy| format!("mode {}, ", policy.mode)).unwrap_or_default();
+        let message = manifest.message.as_ref().map(|message| format!("; message: {message}")).unwrap_or_default();
+        let line = format!("{mode}{} of {} by {}{message}", manifest.made_by.name(), manifest.made, manifest.by);
+        text += &paragraph(&format!("  {}  ", named(Some(number))), &legible(&line), "    ");
+    }
+    text
 }
 
 /// What the rollback opens and closes, compared with the generation in force: the plan, and its totals.
@@ -201,7 +218,7 @@ fn plan(
     report: &mut Report,
 ) -> Result<[String; 2], Failure> {
     let to = destination.number();
-    let title = format!("from {} to {}:\n", named(state.current), named(to));
+    let title = title(store, state.current, to);
     let ruleset = |number: Option<u64>| number.map_or_else(|| Ok(Ruleset::default()), |number| store.ruleset(number));
     let (before, after) = match (ruleset(state.current), ruleset(to)) {
         (Ok(before), Ok(after)) => (before, after),
@@ -212,7 +229,12 @@ fn plan(
     let consequences = Consequences::of(&before, &after);
     report.differ(&consequences);
     let policy = kept.map(|(loaded, resolution)| (&loaded.intent, resolution));
-    let [body, totals] = consequences.parts(After { ruleset: &after, policy });
+    let packets = match (to, state.current) {
+        (Some(to), Some(from)) => hint::command("diff").word(to).option("against", from).option("format", "json"),
+        _ => hint::again("rollback", &["dry-run", "format"]).word("--dry-run").option("format", "json"),
+    };
+    let flows = to.map(|to| hint::command("flows").policy(&store.generation(to).join(POLICY)).lock(None));
+    let [body, totals] = consequences.parts(After { ruleset: &after, policy }, &packets, flows.as_ref());
     Ok([title + &body + "\n", totals])
 }
 
@@ -220,6 +242,7 @@ fn plan(
 /// overridden.
 fn check(
     store: &Store,
+    state: &State,
     number: u64,
     arguments: &Arguments,
     kept: Option<&KeptPolicy>,
@@ -227,11 +250,30 @@ fn check(
     let GuardArguments { confirm_within, force, .. } = arguments.guard;
     change::refuse_unwatched(confirm_within)?;
     let ruleset = store.ruleset(number)?;
+    let in_force = state.current.and_then(|current| store.ruleset(current).ok());
     let guarded =
         kept.map(|(loaded, resolution)| GuardedPolicy { policy: &loaded.policy, intent: &loaded.intent, resolution });
-    let overridden = preflight::enforce(&preflight::check(&ruleset, guarded.as_ref()), force)?;
+    let overridden = preflight::enforce(&preflight::check(&ruleset, guarded.as_ref(), in_force.as_ref()), force)?;
     let ssh_port = guarded.map_or(SSH_PORT, |guarded| guarded.policy.ssh_port());
     Ok((ChangeOptions { confirm_within, force, ssh_port }, overridden))
+}
+
+/// Says what to do after a rollback: addresses of names are those of the generation's time, and the policy file has what
+/// was left.
+fn note_next_steps(store: &Store, state: &State, kept: Option<&KeptPolicy>) {
+    if let Some((loaded, resolution)) = kept.filter(|(loaded, _)| !loaded.intent.names().is_empty()) {
+        let refresh = match streams::is_stream(&loaded.path) {
+            true => hint::command("refresh").word("POLICY"),
+            false => hint::command("refresh").policy(&loaded.path),
+        };
+        let newest = resolution.names.values().flat_map(NameRecord::seen).max();
+        let at = resolution.clock.as_ref().map(|clock| clock.at).or(newest);
+        let at = at.map(|at| format!(" ({at})")).unwrap_or_default();
+        render::note(&format!(
+            "names have the addresses that DNS gave when that generation was in force{at}; `{refresh}` asks DNS now"
+        ));
+    }
+    note_policy_on_disk(store, state);
 }
 
 /// Says how to restore the policy file, if it still has what was left.
@@ -240,7 +282,10 @@ fn note_policy_on_disk(store: &Store, state: &State) {
     let Some((number, path, kept)) = state.current.and_then(kept) else { return };
     if !streams::is_stream(&path) && files::read(&path).is_ok_and(|file| file.text() != kept.text()) {
         let (file, restore) = (path.display(), restore_command(store, number, &path));
-        render::note(&format!("`{file}` was not changed and differs from what is in force; `{restore}` restores it"));
+        render::note(&format!(
+            "`{file}` still has what was left; `{restore}` puts what is in force there, so that no one applies it again \
+             by mistake"
+        ));
     }
 }
 

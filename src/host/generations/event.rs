@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::changes::Changes;
 use crate::host::operator::Operator;
 
 /// An event. The state has those that may not be in the file yet, without what the files of generations say.
@@ -209,47 +210,6 @@ pub struct EventPolicy {
     pub catalog: String,
 }
 
-/// What one ruleset permits and another does not. The lists are bounded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Changes {
-    /// What is newly permitted; `None` where it is not known.
-    pub newly_allowed: Option<Vec<FlowChange>>,
-    /// What is newly denied; `None` where it is not known.
-    pub newly_denied: Option<Vec<FlowChange>>,
-    /// How many flows are left out of the two lists.
-    pub left_out: u64,
-    /// Whether the rules since are in audit mode: what is newly denied is only logged.
-    #[serde(default)]
-    pub audit: bool,
-    /// Why they are not known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_known: Option<String>,
-}
-
-impl Changes {
-    /// No packet is treated differently.
-    pub fn none() -> Self {
-        Self { newly_allowed: Some(Vec::new()), newly_denied: Some(Vec::new()), ..Self::default() }
-    }
-
-    /// They are not known.
-    pub fn not_known(why: String) -> Self {
-        Self { not_known: Some(why), ..Self::default() }
-    }
-}
-
-/// The packets of a flow that are treated differently.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FlowChange {
-    /// The flow that permits them, before or after; `None` if no flow does.
-    pub flow: Option<String>,
-    /// The packets.
-    pub packets: Vec<String>,
-    /// How many descriptions of packets are left out.
-    pub more: u64,
-}
-
 impl Event {
     /// An event of version 1 or 2 as one of version 3.
     pub(super) fn taken_over(self, number: u64) -> Self {
@@ -270,15 +230,8 @@ impl Event {
         if self.forced {
             text += "; forced";
         }
-        let changes = self.facts.as_ref().map(|facts| &facts.changes);
-        let lists = changes.map(|changes| [("allowed", &changes.newly_allowed), ("denied", &changes.newly_denied)]);
-        for (word, list) in lists.into_iter().flatten() {
-            let flows: Vec<&str> =
-                list.iter().flatten().map(|change| change.flow.as_deref().unwrap_or("no flow")).collect();
-            if !flows.is_empty() {
-                text += &format!("; newly {word}: {}", flows.join(", "));
-            }
-        }
+        let changes = self.facts.iter().flat_map(|facts| facts.changes.sentences());
+        text.extend(changes.map(|sentence| format!("; {sentence}")));
         if let Some(message) = &self.message {
             text += &format!("; message: {message}");
         }

@@ -16,28 +16,46 @@ const MIN_END: usize = 20;
 /// More words never fit into a line.
 const MAX_WORDS: usize = 50;
 
-/// What is open, one line of at most 100 columns for each conversation and direction: first what others begin, then what
-/// the host or the data centre begins. Lists of ports and addresses are cut short, and say by how many.
-pub fn brief(intent: &Intent<Declared>, resolution: &Resolution) -> Vec<String> {
+/// How much of a conversation its line has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// At most 100 columns. Lists of ports and addresses are cut short, and say by how many.
+    Line,
+    /// Everything.
+    Whole,
+}
+
+impl Length {
+    /// A number of columns or words, if there is a bound.
+    fn at_most(self, bound: usize) -> usize {
+        if self == Self::Line { bound } else { usize::MAX / 2 }
+    }
+}
+
+/// What is open, one line for each conversation and direction: first what others begin, then what the host or the data
+/// centre begins.
+pub fn brief(intent: &Intent<Declared>, resolution: &Resolution, length: Length) -> Vec<String> {
     let mut openings: Vec<Opening<'_>> = intent.openings(resolution).collect();
     openings.sort_by_key(|opening| opening.side == Side::Outbound);
-    let ports: Vec<String> = openings.iter().map(ports).collect();
+    let is_stateless = intent.gateway.as_ref().is_some_and(|gateway| gateway.stateless);
+    let ports: Vec<String> = openings.iter().map(|opening| ports(opening, is_stateless, length)).collect();
     let width = |texts: &mut dyn Iterator<Item = &str>, most: usize| {
         texts.map(|text| text.width()).filter(|width| *width <= most).max().unwrap_or(0)
     };
     let flow_width = width(&mut openings.iter().map(|opening| opening.flow), MAX_FLOW);
     let ports_width = width(&mut ports.iter().map(String::as_str), MAX_PORTS);
     let line = |(opening, ports): (&Opening<'_>, &String)| {
-        let flow = clipped(opening.flow, MAX_FLOW);
+        let flow = clipped(opening.flow, length.at_most(MAX_FLOW));
         let head = format!("{:<8}  {flow:<flow_width$}  {ports:<ports_width$}  ", opening.side.name());
-        let left = WIDTH.saturating_sub(head.width() + 2).max(2 * MIN_END);
-        format!("{head}{}", ends(opening, left))
+        let left = length.at_most(WIDTH.saturating_sub(head.width() + 2).max(2 * MIN_END));
+        format!("{head}{}", ends(opening, left, length))
     };
     openings.iter().zip(&ports).map(line).collect()
 }
 
 /// Protocols and ports, the ports of a protocol together: `tcp/80,443`, `icmp/0,3,8`, `udp/68 sport 67`.
-fn ports(opening: &Opening<'_>) -> String {
+fn ports(opening: &Opening<'_>, is_stateless: bool, length: Length) -> String {
+    let max_ports = length.at_most(MAX_PORTS);
     let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = &opening.traffic else { return "any".to_owned() };
     let listed = [
         (Protocol::Tcp, tcp.words()),
@@ -49,25 +67,29 @@ fn ports(opening: &Opening<'_>) -> String {
     let mut words: Vec<String> = listed
         .map(|(protocol, words)| match (protocol, &words[..]) {
             (Protocol::Icmp | Protocol::Icmpv6, [all]) if all == "0-255" => protocol.name().to_owned(),
-            _ => format!("{}/{}", protocol.name(), fitting(&words, words.len(), ",", MAX_PORTS)),
+            _ => format!("{}/{}", protocol.name(), fitting(&words, words.len(), ",", max_ports)),
         })
         .collect();
     words.extend(protocols.iter().map(|number| format!("protocol {number}")));
-    let mut text = fitting(&words, words.len(), " ", 2 * MAX_PORTS);
+    let mut text = fitting(&words, words.len(), " ", 2 * max_ports);
     if source_ports(opening).is_some() {
         let from = opening.from_ports.map(|ports| ports.words()).unwrap_or_default();
-        text += &format!(" sport {}", fitting(&from, from.len(), ",", MAX_PORTS));
+        text += &format!(" sport {}", fitting(&from, from.len(), ",", max_ports));
     }
     // Where addresses and types do not tell.
     let untold = matches!(opening.peers, Extent::AllBut(_)) && opening.traffic.family().is_none();
     if let Some(family) = opening.family.filter(|_| untold) {
         text += &format!(" IP{}", family.name());
     }
+    // Without conntrack, replies are told by their ports. The other direction of a tunnel has a line of its own.
+    if is_stateless && !opening.tracked {
+        text += " no replies";
+    }
     text
 }
 
 /// Where the packets that begin the conversation come from and go to. The host itself is not named.
-fn ends(opening: &Opening<'_>, width: usize) -> String {
+fn ends(opening: &Opening<'_>, width: usize, length: Length) -> String {
     let local = (!matches!(opening.local, Extent::Host(_))).then_some(&opening.local);
     let (from, to) = match opening.side {
         Side::Inbound => (Some(&opening.peers), local),
@@ -75,19 +97,22 @@ fn ends(opening: &Opening<'_>, width: usize) -> String {
     };
     let given: Vec<_> = [("from", from), ("to", to)].into_iter().filter_map(|(word, end)| Some((word, end?))).collect();
     // What one end does not need is the other's.
-    let needs: Vec<usize> = given.iter().map(|(word, end)| word.len() + 1 + words(end, width).width()).collect();
+    let needs: Vec<usize> =
+        given.iter().map(|(word, end)| word.len() + 1 + words(end, width, length).width()).collect();
     let all: usize = needs.iter().sum::<usize>() + given.len() - 1;
     let parts = given.iter().zip(&needs).map(|((word, end), own)| {
         let others = all - own;
         let room = if all <= width { *own } else { (width - others.min(width)).max(width / given.len()).min(*own) };
-        format!("{word} {}", words(end, room.saturating_sub(word.len() + 1)))
+        format!("{word} {}", words(end, room.saturating_sub(word.len() + 1), length))
     });
     parts.collect::<Vec<_>>().join(" ")
 }
 
 /// The addresses and names of an end, as many as fit.
-fn words(extent: &Extent<'_>, width: usize) -> String {
-    let texts = |set: &PrefixSet| set.prefixes().take(MAX_WORDS).map(|prefix| prefix.to_string()).collect::<Vec<_>>();
+fn words(extent: &Extent<'_>, width: usize, length: Length) -> String {
+    let texts = |set: &PrefixSet| {
+        set.prefixes().take(length.at_most(MAX_WORDS)).map(|prefix| prefix.to_string()).collect::<Vec<_>>()
+    };
     let (mut words, mut all) = (Vec::new(), 0);
     for member in extent.members() {
         match &member.kind {
@@ -135,7 +160,10 @@ fn fitting(words: &[String], all: usize, between: &str, width: usize) -> String 
         None => String::new(),
         Some(first) if count == 0 => {
             let rest = rest(1);
-            format!("{}{rest}", clipped(first, width.saturating_sub(rest.len())))
+            // Without its middle, an address is another one.
+            let is_name = first.contains(char::is_alphabetic) && !first.contains([':', '/']);
+            let width = if is_name { width.saturating_sub(rest.len()) } else { usize::MAX };
+            format!("{}{rest}", clipped(first, width))
         }
         Some(_) => format!("{}{}", words[..count].join(between), rest(count)),
     }
@@ -165,6 +193,7 @@ mod tests {
         assert_eq!(fitting(&words, 3, ", ", 35), "10.0.0.0/8, 10.1.0.0/16 and 1 more");
         assert_eq!(fitting(&words, 3, ", ", 30), "10.0.0.0/8 and 2 more");
         assert_eq!(fitting(&["a-very-long.example.com".to_owned()], 1, ", ", 11), "a-ver…e.com");
+        assert_eq!(fitting(&["192.168.100.0/24".to_owned()], 2, ", ", 11), "192.168.100.0/24 and 1 more");
         assert_eq!(fitting(&[], 0, ", ", 10), "");
     }
 }

@@ -6,7 +6,7 @@ use super::{Explainer, Explanation};
 use crate::cli::context::{ListFormat, at_least};
 use crate::cli::document::{ExpectedDocument, ExplainDocument, ProbeDocument, ProbesDocument};
 use crate::cli::failure::Failure;
-use crate::cli::render;
+use crate::cli::{hint, render};
 use crate::diag::{Code, Problems, Severity, did_you_mean};
 use crate::host::streams;
 use crate::net::Verdict;
@@ -71,7 +71,7 @@ impl<'a> Explainer<'a> {
         if !flows().any(|known| known == flow) {
             let message = format!("the policy has no flow `{flow}`");
             let help = did_you_mean(flow, flows())
-                .unwrap_or_else(|| "`edgeward compile` lists the flows as counters".to_owned());
+                .unwrap_or_else(|| format!("`{}` lists the flows", hint::command("flows").policy(&self.loaded.path)));
             problems.push_with_help(Code::InvalidProbe, row.span, message, help);
         }
     }

@@ -4,7 +4,7 @@ use super::History;
 use crate::cli::document::MissingDocument;
 use crate::cli::render;
 use crate::diag::legible;
-use crate::host::generations::{Changes, Event, FlowChange, MadeBy, Record, named};
+use crate::host::generations::{Changes, Event, MadeBy, Record, named};
 use crate::report::paragraph;
 use crate::wording::count;
 
@@ -122,37 +122,23 @@ fn event_text(event: &Event) -> String {
 /// What a change opened and closed: the flows, or also their packets.
 fn changes_lines(changes: &Changes, with_packets: bool) -> Vec<String> {
     let mut lines = Vec::new();
-    let denied = if changes.audit { "newly denied if enforced" } else { "newly denied" };
-    for (title, list) in [("newly allowed", &changes.newly_allowed), (denied, &changes.newly_denied)] {
-        let list = list.as_deref().unwrap_or_default();
-        if list.is_empty() {
-            continue;
+    if with_packets {
+        lines.extend(changes.mode_sentence());
+        for (title, list) in changes.lists() {
+            lines.push(title.to_owned());
+            for change in list {
+                let more = if change.more > 0 { format!("; {} more", change.more) } else { String::new() };
+                let name = change.flow.as_deref().map(|flow| format!("{flow}: ")).unwrap_or_default();
+                lines.push(format!("  {name}{}{more}", change.packets.join("; ")));
+            }
         }
-        if !with_packets {
-            let flows: Vec<String> = list.iter().map(name).collect();
-            lines.push(legible(&format!("{title}: {}", flows.join(", "))));
-            continue;
+        if changes.left_out > 0 {
+            let number = usize::try_from(changes.left_out).unwrap_or(usize::MAX);
+            lines.push(format!("and {}", count(number, "more flow")));
         }
-        lines.push(title.to_owned());
-        for change in list {
-            let more = if change.more > 0 { format!("; {} more", change.more) } else { String::new() };
-            lines.push(format!("  {}: {}{more}", legible(&name(change)), legible(&change.packets.join("; "))));
-        }
+    } else {
+        lines = changes.sentences();
     }
-    if changes.left_out > 0 {
-        let number = usize::try_from(changes.left_out).unwrap_or(usize::MAX);
-        lines.push(format!("and {}", count(number, "more flow")));
-    }
-    lines
-        .extend(changes.not_known.iter().map(|why| legible(&format!("what it opened and closed is not known: {why}"))));
-    lines
-}
-
-/// The flow of a change; packets of no flow have a description only.
-fn name(change: &FlowChange) -> String {
-    match (&change.flow, &change.packets[..]) {
-        (Some(flow), _) => flow.clone(),
-        (None, [only]) if change.more == 0 => only.clone(),
-        (None, _) => "packets of no flow".to_owned(),
-    }
+    lines.extend(changes.not_known.iter().map(|why| format!("what it opened and closed is not known: {why}")));
+    lines.iter().map(|line| legible(line)).collect()
 }

@@ -17,6 +17,11 @@ pub(super) fn message(servers: &[SilentServer], names: &[&DomainName], update: &
         let prefix = format!("{address}: ");
         format!("  {prefix}{}", error.strip_prefix(&prefix).unwrap_or(error))
     }));
+    lines.push(
+        "check that these servers answer (`dig @ADDRESS NAME`); `--server ADDRESS` asks another one, and `dns.servers` of \
+         the policy names those that are always asked"
+            .to_owned(),
+    );
     let newest = |name: &DomainName| -> Option<Timestamp> {
         update.new.names.get(name)?.addresses.values().map(|seen| seen.last).max()
     };

@@ -9,6 +9,7 @@ use super::Status;
 use crate::cli::context::{AgeLimits, kept_or_chosen_catalog, kept_policy, last_seen};
 use crate::cli::disk::{Differing, InForce, OnDisk, restore_command};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::hint::Hint;
 use crate::host::clock::Moment;
 use crate::host::generations::Store;
 use crate::host::streams;
@@ -21,7 +22,7 @@ pub(super) struct Kept {
     /// What differs on disk.
     pub(super) differing: Vec<Differing>,
     /// The command that puts what is on disk into force.
-    pub(super) command: String,
+    pub(super) apply: Hint,
     /// The command that restores the policy in force on disk, if there is one to compare.
     pub(super) restore: Option<String>,
     /// When a run last got answers from DNS; `None` without names, or if that is not recorded.
@@ -71,19 +72,22 @@ impl Kept {
         // Earlier versions and users write lockfiles without a clock.
         let newest = || resolution.names.values().flat_map(NameRecord::seen).max();
         let answered = resolution.clock.as_ref().map(|clock| clock.at).or_else(newest);
-        let (at_present, clock) = resolution.at(&Moment::now(), linger);
+        let moment = Moment::now();
+        let (at_present, clock) = resolution.at(&moment, linger);
+        // Without one, there is nothing to count elapsed time from but the dates themselves.
+        let now = if resolution.clock.is_some() { clock.at } else { clock.at.max(moment.time) };
         let names = loaded.intent.names().into_keys().map(|name| NameAge {
             name: name.to_string(),
             addresses: at_present.addresses(name).count(),
-            seen: last_seen(&at_present, name).map(|seen| (seen, clock.at.duration_since(seen))),
+            seen: last_seen(&at_present, name).map(|seen| (seen, now.duration_since(seen))),
         });
         Ok(Some(Self {
             has_file: policy.is_some(),
             differing,
-            command: on_disk.command(),
+            apply: on_disk.command(),
             restore: policy.map(|path| restore_command(store, number, path)),
             answered,
-            age: answered.map(|answered| clock.at.duration_since(answered)),
+            age: answered.map(|answered| now.duration_since(answered)),
             limits: AgeLimits::of(&loaded),
             names: names.collect(),
         }))

@@ -1,15 +1,16 @@
 //! The status for people.
 
-use super::kept::Kept;
+use super::kept::{Kept, NameAge};
 use super::{Checked, Status};
 use crate::cli::document::{StatusCheck, TableState};
 use crate::cli::preflight::{self, OtherFilters};
-use crate::cli::{change, render};
+use crate::cli::{change, hint, render};
 use crate::host::clock;
 use crate::host::netlink::Counter;
 use crate::host::rollout::{has_expired, named};
-use crate::report::duration;
+use crate::report::{duration, paragraph};
 use crate::ruleset::{FLOW_COUNTER, TABLE};
+use crate::wording::count;
 
 fn warning(sentence: &str) -> String {
     format!("{} {sentence}", render::red("warning:"))
@@ -78,23 +79,33 @@ impl Status {
         let mut lines = vec![format!("\n{:<40} {:>14} {:>18}", "counted", "packets", "bytes")];
         let is_flow = |(name, _): &(&String, &Counter)| name.starts_with(FLOW_COUNTER);
         let (flows, denied): (Vec<_>, Vec<_>) = self.counters.iter().partition(is_flow);
-        lines.extend(denied.into_iter().chain(flows).map(|(name, counter)| {
-            let name = name.strip_prefix(FLOW_COUNTER).unwrap_or(name);
-            format!("{name:<40} {:>14} {:>18}", counter.packets, counter.bytes)
-        }));
+        let short = |name: &str| name.strip_prefix(FLOW_COUNTER).unwrap_or(name).to_owned();
+        let (counted, silent): (Vec<_>, Vec<_>) = flows.into_iter().partition(|(_, counter)| counter.packets > 0);
+        lines.extend(
+            denied
+                .into_iter()
+                .chain(counted)
+                .map(|(name, counter)| format!("{:<40} {:>14} {:>18}", short(name), counter.packets, counter.bytes)),
+        );
+        let silent: Vec<String> = silent.into_iter().map(|(name, _)| short(name)).collect();
+        if !silent.is_empty() {
+            lines.push(one_paragraph(&format!("no packet yet: {}", silent.join(", "))));
+        }
         lines
     }
 
-    /// The sets that have elements.
+    /// How many elements the sets have. A list of all is in the JSON.
     fn set_lines(&self) -> Vec<String> {
-        let filled: Vec<String> = self
-            .sets
-            .iter()
-            .filter(|(_, elements)| **elements > 0)
-            .map(|(name, elements)| format!("{name:<40} {elements:>14}"))
-            .collect();
-        let head = (!filled.is_empty()).then(|| format!("\n{:<40} {:>14}", "set", "elements"));
-        head.into_iter().chain(filled).collect()
+        let filled: Vec<(&String, usize)> =
+            self.sets.iter().map(|(name, elements)| (name, *elements)).filter(|(_, elements)| *elements > 0).collect();
+        let Some((largest, most)) = filled.iter().max_by_key(|(_, elements)| *elements) else { return Vec::new() };
+        let all = filled.iter().map(|(_, elements)| elements).sum();
+        vec![format!(
+            "\n{} in {}, most of them in `{largest}` ({most}); `{}` lists all",
+            count(all, "element"),
+            count(filled.len(), "set"),
+            hint::command("status").option("format", "json"),
+        )]
     }
 
     fn filter_lines(&self) -> Vec<String> {
@@ -109,6 +120,11 @@ impl Status {
     }
 }
 
+/// A paragraph without its last line break.
+fn one_paragraph(text: &str) -> String {
+    paragraph("", text, "  ").trim_end().to_owned()
+}
+
 /// When DNS answered last.
 fn age_line(kept: &Kept) -> Option<String> {
     let (answered, age) = (kept.answered?, kept.age?);
@@ -119,8 +135,21 @@ fn name_lines(kept: &Kept) -> Vec<String> {
     if kept.names.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![format!("\n{:<62} {:>9}  {}", "name", "addresses", "seen")];
-    lines.extend(kept.names.iter().map(|row| {
+    // What the last answers had needs no line of its own.
+    let newest = kept.names.iter().filter_map(|row| row.seen).map(|(_, age)| age).min();
+    let is_fresh = |row: &&NameAge| row.seen.map(|(_, age)| age) == newest && newest.is_some();
+    let (fresh, others): (Vec<&NameAge>, Vec<&NameAge>) = kept.names.iter().partition(is_fresh);
+    let mut lines = Vec::new();
+    if let Some(age) = newest {
+        let addresses = fresh.iter().map(|row| row.addresses).sum();
+        let (names, addresses) = (count(fresh.len(), "name"), count(addresses, "address"));
+        lines.push(format!("\n{names} with {addresses}, seen {} ago", duration(age)));
+    }
+    if others.is_empty() {
+        return lines;
+    }
+    lines.push(format!("{:<62} {:>9}  {}", "other names", "addresses", "seen"));
+    lines.extend(others.into_iter().map(|row| {
         let seen = row.seen.map_or_else(|| "never".to_owned(), |(_, age)| format!("{} ago", duration(age)));
         format!("{:<62} {:>9}  {seen}", row.name, row.addresses)
     }));
