@@ -127,7 +127,7 @@ fn changes_that_came_to_nothing_need_attention() {
     host.write("state/state.json", &state.to_string());
     found(&host, &["interrupted"]);
     // While another run holds the lock, it is that run which is changing the rules.
-    let run = host.script("flock state \"$EDGEWARD\" status --check --state-dir state; flock state \"$EDGEWARD\" status --state-dir state");
+    let run = host.script("flock state/lock \"$EDGEWARD\" status --check --state-dir state; flock state/lock \"$EDGEWARD\" status --state-dir state");
     run.ends(0).says(&["all is well", "a change to generation 2 is running"]);
 }
 
