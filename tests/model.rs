@@ -72,6 +72,14 @@ fn whatever_happens_what_is_in_force_was_applied() {
     run(seed.map_or(1..SEQUENCES + 1, |seed| seed..seed + 1), steps);
 }
 
+#[test]
+fn a_long_life_takes_no_more_room() {
+    need_namespaces!();
+    let Some(faketime) = world::libfaketime() else { return };
+    shrink::on_thread(&steps::long_life(), &faketime)
+        .unwrap_or_else(|(step, problem)| panic!("step {step}: {problem}"));
+}
+
 /// For `make test-quick`.
 #[test]
 fn a_short_sequence() {

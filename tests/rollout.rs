@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use edgeward::catalog::Catalog;
 use edgeward::emit;
-use edgeward::host::clock;
+use edgeward::host::clock::{self, Moment};
 use edgeward::host::generations::{
-    Changes, Generation, Inputs, MadeBy, Manifest, PROGRAM, State, Store, Version, rules_digest,
+    Changes, Generation, Inputs, MadeBy, Manifest, PROGRAM, Pending, State, Store, Version, Why, rules_digest,
 };
 use edgeward::host::kernel::{Kernel, KernelError, Memory, Real};
 use edgeward::host::netlink::{Counter, FlowEnds, SetChange, SetRef};
@@ -225,6 +225,40 @@ fn whenever_a_run_ends_the_next_one_goes_on() {
         }
     }
     assert!(ends > 80, "{ends}");
+}
+
+#[test]
+fn a_change_whose_undoing_was_interrupted_is_undone_and_not_found_again() {
+    let [one, _, other] = rulesets(0);
+    let mut ends = 0;
+    for lives in 0.. {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kernel = host();
+        apply(&hold(folder.path()), &mut kernel, &one).unwrap();
+        let mut pending = apply(&hold(folder.path()), &mut kernel, &other).unwrap();
+        // As `--confirm-within` leaves it, but without a watcher.
+        pending.confirmed = Some(1);
+        pending.pending = Some(Pending::new(1, 2, Some(1), Duration::from_secs(3600), &Moment::now()));
+        hold(folder.path()).save(&pending).unwrap();
+        let run = || {
+            let (store, mut mortal) = (hold(folder.path()), Mortal { kernel: &mut kernel, lives });
+            let mut rollout = Rollout::new(&store, &mut mortal, Operator::named("a test"), &|_, _| Changes::none());
+            let (state, _) = rollout.recover(false).unwrap();
+            drop(rollout.undo(&state, Why::ByHand).unwrap());
+        };
+        let ended = catch_unwind(AssertUnwindSafe(run));
+        let store = hold(folder.path());
+        let mut rollout = Rollout::new(&store, &mut kernel, Operator::named("a test"), &|_, _| Changes::none());
+        let (state, _) = rollout.recover(false).unwrap();
+        assert_eq!((state.current, state.confirmed, &state.pending, state.undone), (Some(1), Some(1), &None, Some(2)));
+        assert!(means(kernel.table.clone().map(Live).as_ref(), Some(&one)));
+        assert_true_story(&store, Some(1));
+        match ended {
+            Err(_) => ends += 1,
+            Ok(()) => break,
+        }
+    }
+    assert!(ends > 1, "{ends}");
 }
 
 #[test]

@@ -156,6 +156,17 @@ pub fn newer(ours: &Lock, theirs: &Lock, now: &Moment) -> Lock {
     both
 }
 
+/// Either of two lockfiles with the same addresses: nobody knows which one.
+pub fn possibly(ours: &Lock, theirs: &Lock) -> Lock {
+    if addresses(ours) != addresses(theirs) {
+        return ours.clone();
+    }
+    let later = ours.written.iter().chain(&theirs.written).max_by_key(|written| written.total);
+    let (written, doubted) = (later.copied(), ours.doubted.or(theirs.doubted));
+    let names = ours.names.iter().map(|(name, own)| (*name, either(own, &theirs.names[name])));
+    Lock { names: names.collect(), written, doubted }
+}
+
 fn total(known: &Known) -> Option<i64> {
     known.newest.map(|newest| newest.total)
 }

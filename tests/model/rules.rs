@@ -133,6 +133,21 @@ pub struct Apply {
     pub dry_run: bool,
 }
 
+impl Apply {
+    /// The command line.
+    pub fn line(self, server: &str) -> String {
+        let mut line = "apply policy.yaml".to_owned();
+        if self.resolve {
+            line += &format!(" --resolve --server {server}");
+        }
+        line.extend(self.confirm_within.map(|time| format!(" --confirm-within {time}s")));
+        line.extend(self.with_catalog.then_some(" --catalog newer"));
+        line.extend(self.force.then_some(" --force"));
+        line.extend(self.dry_run.then_some(" --dry-run"));
+        line
+    }
+}
+
 /// Who runs the program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Who {
@@ -458,7 +473,7 @@ impl Model {
 
     /// How every change begins: with what the last run, a reboot or another program left. `false` if that cannot be
     /// read; a forced change replaces it.
-    fn recover(&mut self, force: bool) -> bool {
+    pub fn recover(&mut self, force: bool) -> bool {
         // What is said is about the change that follows.
         let message = self.message.take();
         let is_done = self.kernel != Table::Unreadable || force;
@@ -474,7 +489,9 @@ impl Model {
         if let Some(pending) = self.pending.filter(|_| self.is_overdue()) {
             if pending.boot == self.now.boot {
                 // What goes with it is kept.
-                self.reconcile();
+                if self.kernel != self.table_of(pending.back_to) {
+                    self.reconcile();
+                }
                 self.undo();
             } else {
                 self.reject_undone(pending);
@@ -504,6 +521,19 @@ impl Model {
         let number = self.add(MadeBy::Found, self.kernel.clone(), Lock::default(), None);
         self.tell("found", Some(number), self.current, Some(number));
         self.current = Some(number);
+    }
+
+    /// The time to confirm the pending change is over.
+    pub fn expire(&mut self) {
+        let now = self.now.running;
+        self.pending.iter_mut().for_each(|pending| pending.deadline = now);
+    }
+
+    /// A run has found that another one was interrupted.
+    pub fn interrupt(&mut self, target: Option<Number>) {
+        let message = self.message.take();
+        self.tell("interrupted", target, self.current, self.current);
+        self.message = message;
     }
 
     fn undo(&mut self) {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::names::{Answer, Name};
 use super::rules::{Apply, Policy};
+use super::sequence::Victim;
 use crate::support::random::Dice;
 
 /// Seconds of a minute, an hour, a day.
@@ -50,6 +52,8 @@ pub enum Step {
     Clock(Wrong),
     /// `edgeward boot` on a running host.
     Boot,
+    /// A run that is killed after some time.
+    Kill(Victim, Duration),
     /// `edgeward status --check`.
     Status,
     /// Somebody changes the lockfile beside the policy.
@@ -107,6 +111,35 @@ pub fn random(dice: &mut Dice, count: usize) -> Vec<Step> {
     steps
 }
 
+/// Many more refreshes and applies than are kept: the folder keeps its size, and each rollback still goes to the policy
+/// before, past refreshes that are not kept any more.
+pub fn long_life() -> Vec<Step> {
+    let policy = |management| Policy { management, audit: false, mirror: true, backup: false, sites: false, remark: 0 };
+    let apply = Apply { resolve: true, confirm_within: None, with_catalog: false, force: false, dry_run: false };
+    let back = Step::Rollback { back: None, is_trial: false, force: false, dry_run: false };
+    let refreshes = |number: usize| {
+        (0..number).flat_map(|number| {
+            let answer = Answer::Addresses([pool(Name::Mirror)[number % 2]].into());
+            // What is gone does not linger so long.
+            [Step::Dns(Name::Mirror, answer), Step::Pass { seconds: 125 * MINUTE, is_watched: false }, Step::Refresh]
+        })
+    };
+    let mut steps = Vec::new();
+    for management in 0..3 {
+        steps.extend([Step::Edit(Some(policy(management))), Step::Apply(apply)]);
+        steps.extend(refreshes(7));
+    }
+    steps.extend([back.clone(), Step::Status, back.clone(), Step::Status]);
+    steps.extend(refreshes(2));
+    // More applies than are kept, then all the way back.
+    for remark in 0..22 {
+        steps.extend([Step::Edit(Some(Policy { remark, ..policy(remark % 4) })), Step::Apply(apply)]);
+    }
+    steps.extend(refreshes(6));
+    steps.extend(vec![back; 4]);
+    steps
+}
+
 fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
     match dice.below(100) {
         0..12 => {
@@ -122,7 +155,8 @@ fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
         28..31 => Step::Reach(dice.below(3) > 0),
         31..52 => Step::Apply(apply(dice)),
         52..53 => Step::Trial(Apply { confirm_within: Some(1), dry_run: false, ..apply(dice) }),
-        53..55 => Step::Resolve,
+        53 => Step::Resolve,
+        54 => kill(dice),
         55..67 => Step::Refresh,
         67..71 => Step::Confirm,
         71..80 => {
@@ -135,11 +169,12 @@ fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
             let minutes = *dice.pick(&[25, 25, 25, 125, 125, 1500]);
             Step::Pass { seconds: minutes * MINUTE, is_watched: dice.below(4) > 0 }
         }
-        88..93 => {
+        88..92 => {
             let off = *dice.pick(&[0, 0, 25 * MINUTE, 1500 * MINUTE]);
             let wrong_by = if off == 0 && dice.flip() { wrong(dice) } else { Wrong::Right };
             Step::Reboot { off, wrong_by, boots: dice.below(6) > 0, applies: dice.below(3) > 0 }
         }
+        92 => kill(dice),
         93 => Step::Clock(wrong(dice)),
         94 => Step::Boot,
         95 => Step::Status,
@@ -154,6 +189,16 @@ fn step(dice: &mut Dice, policy: &mut Policy) -> Step {
         ])),
         _ => Step::Status,
     }
+}
+
+fn kill(dice: &mut Dice) -> Step {
+    let victim = match dice.below(6) {
+        0..3 => Victim::Apply(Apply { dry_run: false, ..apply(dice) }),
+        3 => Victim::Refresh,
+        4 => Victim::Confirm,
+        _ => Victim::Rollback((dice.below(3) == 0).then(|| number(dice, 6))),
+    };
+    Step::Kill(victim, Duration::from_millis(dice.below(300) as u64))
 }
 
 /// What other programs do to the table.

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use edgeward::catalog::FILES;
 use rustix::thread::UnshareFlags;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::names::{Addresses, Answer, Name};
@@ -147,6 +149,26 @@ impl World {
 
     /// Runs the program as a user; it is over after a minute.
     pub fn edgeward(&self, line: &str, who: &Who) -> Run {
+        let mut command = self.program(line, who);
+        let output = self.topology.within(Side::UnderTest, || command.output()).unwrap();
+        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        Run { code: output.status.code(), said: format!("{out}{err}"), out }
+    }
+
+    /// Runs the program, and kills it after some time. What it has started lives on.
+    pub fn edgeward_killed(&self, line: &str, who: &Who, delay: Duration) {
+        let mut command = self.program(line, who);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = self.topology.within(Side::UnderTest, || command.spawn()).unwrap();
+        std::thread::sleep(delay);
+        let children = format!("/proc/{0}/task/{0}/children", child.id());
+        for pid in fs::read_to_string(children).unwrap_or_default().split_whitespace() {
+            let _ = Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status();
+        }
+        child.wait().unwrap();
+    }
+
+    fn program(&self, line: &str, who: &Who) -> Command {
         let mut command = self.command("timeout");
         command.args(["--kill-after=1", "60", env!("CARGO_BIN_EXE_edgeward")]);
         command.args(line.split_whitespace());
@@ -159,9 +181,7 @@ impl World {
             Who::Ssh(client, user) => (Some(format!("{client} 55410 10.0.0.20 22")), user.as_ref()),
         };
         command.envs(ssh.map(|ssh| ("SSH_CONNECTION", ssh))).envs(sudo.map(|sudo| ("SUDO_USER", sudo)));
-        let output = self.topology.within(Side::UnderTest, || command.output()).unwrap();
-        let [out, err] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        Run { code: output.status.code(), said: format!("{out}{err}"), out }
+        command
     }
 
     /// Where DNS is asked.
@@ -187,7 +207,11 @@ impl World {
 
     /// The lockfiles.
     pub fn lockfiles(&self) -> Read {
-        let kept = self.numbers("state/generations").into_iter().filter_map(|number| {
+        // A killed run may have left others.
+        let state = fs::read_to_string(self.path("state/state.json")).unwrap_or_default();
+        let state: Value = serde_json::from_str(&state).unwrap_or_default();
+        let is_named = |number: &Number| state["generations"].get(number.to_string()).is_some();
+        let kept = self.numbers("state/generations").into_iter().filter(is_named).filter_map(|number| {
             let lock = fs::read_to_string(self.path(&format!("state/generations/{number}/policy.lock.yaml")));
             Some((number, addresses(&lock.ok()?)))
         });

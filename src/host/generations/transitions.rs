@@ -153,6 +153,7 @@ impl State {
         let Switching { from, to, pending, event } = self.switching.clone()?;
         let mut after = State { switching: None, ..self.clone() };
         if took_effect {
+            after.undone = None;
             after.leave(from, to, stamp);
             after.settle_on(to, stamp);
             if let Some(event) = event {
@@ -209,6 +210,7 @@ impl State {
             current: self.current,
             confirmed: self.confirmed,
             generations,
+            undone: self.undone,
             // It has not happened yet.
             last_event: self.last_event,
             events: self.events.clone(),
@@ -231,6 +233,13 @@ impl State {
             event.deadline = Some(pending.deadline);
         }
         after
+    }
+
+    /// The state in which the time to confirm the pending change is over.
+    #[must_use]
+    pub fn with_expired_deadline(&self) -> Self {
+        let pending = self.pending.clone().map(|pending| Pending { deadline_since_boot: 0, ..pending });
+        State { pending, ..self.clone() }
     }
 
     /// Puts a generation in force, for good or until its deadline.

@@ -55,6 +55,9 @@ impl Rollout<'_> {
         let Some(pending) = &before.pending else { return Ok((before.clone(), Outcome::default())) };
         let ruleset = pending.back_to.map(|number| self.ruleset(number)).transpose()?;
         let after = self.transition(|stamp| before.after_undo(why, stamp));
+        // If this run ends before the records say that the change is undone, the next one undoes it, too, and does not
+        // confirm what the kernel does not have any more. A full disk does not stop the undoing.
+        let _ = self.store.save(&before.with_expired_deadline());
         let mut outcome = self.converge_kernel(ruleset.as_ref(), None, true)?;
         self.save(&after)?;
         if let Err(error) = self.store.prune(&after) {

@@ -255,8 +255,8 @@ fn an_interrupted_change_that_took_effect_is_in_force() {
 
 #[test]
 fn an_interrupted_change_that_did_not_take_effect_is_as_if_it_had_not_begun() {
-    for confirm_within in [None, MINUTE] {
-        let before = pending();
+    let undone = then(100, |stamp| pending().after_undo(Why::NotInTime, stamp));
+    for (confirm_within, before) in [(None, pending()), (MINUTE, pending()), (MINUTE, undone)] {
         let under_way = before.under_way(&applied(&before, confirm_within, 40), Some(4));
         let (state, note) = then(50, |stamp| under_way.after_interruption(false, stamp)).unwrap();
         assert_eq!(note, "a change to generation 4 was interrupted before it took effect");
