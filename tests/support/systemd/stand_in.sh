@@ -18,7 +18,7 @@ cat /proc/self/stat /proc/self/environ /proc/sys/kernel/random/boot_id >/dev/nul
 ls /etc/systemd/system /run/systemd/system /usr/lib/systemd/system >/dev/null
 
 # The folder of generations, with its lock; files are written beside their place, synced and renamed.
-exec 8<$state
+exec 8>>$state/lock
 flock 8
 [ "$(stat --format=%a $state)" = 700 ]
 mkdir -p $state/generations/1
@@ -42,9 +42,10 @@ boot)
 	if [ -e $state/ruleset.nft ]; then nft -f $state/ruleset.nft; fi
 	;;
 apply | refresh)
-	exec 9<"${policy%/*}"
+	name=${policy##*/}
+	exec 9>>"${policy%/*}/.${name%.yaml}.lock.yaml.lock"
 	flock 9
-	exec 9<&-
+	exec 9>&-
 	$program resolve "$policy"
 	$program compile -o $state/ruleset.new "$policy"
 	nft -f $state/ruleset.new
