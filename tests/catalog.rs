@@ -306,7 +306,7 @@ fn documented_defaults_are_those_of_the_schema() {
 
 /// Words that are flows of the catalog and something else in code: the word, what it means, and where.
 const HOMONYMS: &[(&str, &str, &[&str])] = &[
-    ("api-server", "a kind of endpoint, as rows and policies write it", &["src/catalog/"]),
+    ("api-server", "a kind of endpoint, as rows and policies write it", &["src/catalog/", "src/policy/mod.rs"]),
     ("broad", "a scope", &["src/site.rs"]),
     ("dns", "a cause of a difference", &["src/cli/"]),
     ("icmp", "a protocol", &["src/cli/", "src/lower/", "src/net/", "src/nft/"]),

@@ -35,7 +35,8 @@ fn an_edited_policy_stays_out_of_force() {
     let (rules, lockfile) = (host.rules(), host.read("policy.lock.yaml"));
     host.write("policy.yaml", &policy("").replace("hosts: [10.0.0.0/8]", "hosts: [10.0.0.0/16]"));
     let same = serve(&host, zone(&["203.0.113.7"]));
-    let note = ["the policy `policy.yaml`", "`edgeward apply --resolve policy.yaml --confirm-within 2m`"];
+    let note =
+        ["the policy `policy.yaml`", "`edgeward apply --resolve policy.yaml --confirm-within 2m --state-dir state`"];
     refresh(&host, &same).ends(0).says(&note);
     assert_eq!((host.rules(), host.generations()), (rules.clone(), vec![1]));
     // Addresses change, and nothing else. The old one lingers.
@@ -97,7 +98,7 @@ fn a_newer_catalog_comes_with_apply_only() {
     let rules = host.rules();
     write_newer_catalog(&host);
     let server = serve(&host, zone(&["203.0.113.8"]));
-    let apply = "`edgeward apply --resolve policy.yaml --catalog newer --confirm-within 2m`";
+    let apply = "`edgeward apply --resolve policy.yaml --confirm-within 2m --catalog newer --state-dir state`";
     refresh_with(&host, &server, "--catalog newer").ends(0).says(&["the catalog `newer`", apply]);
     assert_eq!(rules_with(&host.rules(), "203.0.113.7"), rules_with(&rules, "203.0.113.8"));
     // A damaged one is reported.
@@ -137,7 +138,7 @@ fn a_list_comes_with_apply_only() {
         fs::write(list.unwrap().path(), "0.0.0.0/0\n").unwrap();
     }
     let rules = host.rules();
-    refresh(&host, &server).ends(2).says(&["is damaged", "`edgeward apply --resolve policy.yaml`"]);
+    refresh(&host, &server).ends(2).says(&["is damaged", "`edgeward apply --resolve policy.yaml --state-dir state`"]);
     assert_eq!(host.rules(), rules);
 }
 
@@ -204,7 +205,7 @@ fn a_state_directory_without_catalogs_is_taken_over() {
     forget();
     let before = (host.handles(), host.records());
     let server = serve(&host, zone(&["203.0.113.9"]));
-    let help = ["catalog", "not stored", "`edgeward apply --resolve policy.yaml`"];
+    let help = ["catalog", "not stored", "`edgeward apply --resolve policy.yaml --catalog newer --state-dir state`"];
     refresh_with(&host, &server, "--catalog newer").ends(2).says(&help);
     assert_eq!((host.handles(), host.records()), before);
     host.edgeward("apply policy.yaml --catalog newer").ends(0);
