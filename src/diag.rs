@@ -1,5 +1,8 @@
 //! What is wrong with an input: a code, a span, a message and a help. Rendering is left to `cli`.
 
+use std::borrow::Cow;
+use std::path::Path;
+
 use crate::source::Span;
 
 /// How severe a diagnostic is.
@@ -45,6 +48,8 @@ codes! {
     TooLarge = "too-large", Error;
     /// The file is empty.
     EmptyFile = "empty-file", Error;
+    /// The file is of another kind.
+    UnknownFile = "unknown-file", Error;
     /// The text is not YAML.
     YamlSyntax = "yaml-syntax", Error;
     /// YAML that is not supported: anchors, aliases, tags, directives, several documents.
@@ -196,12 +201,53 @@ pub fn is_invisible(c: char) -> bool {
     c.is_control() || is_format
 }
 
+/// A text as terminals can show it. Names of files, users, and other programs' tables can have any characters.
+pub fn escaped(text: &str) -> String {
+    escaped_but(text, |_| false)
+}
+
+/// The same, with some hidden characters as they are.
+pub fn escaped_but(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match is_invisible(c) && !is_kept(c) {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// The path of a file as messages show it.
+pub fn shown(path: &Path) -> String {
+    escaped(&path.to_string_lossy())
+}
+
+/// A word as a shell reads it: as it is where that is safe, else in quotes. For commands in messages, which are pasted.
+pub fn quoted(word: &str) -> Cow<'_, str> {
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(|c| is_safe(c) || (!c.is_ascii() && c.is_alphanumeric())) {
+        return Cow::Borrowed(word);
+    }
+    // A control character would change the terminal.
+    if word.contains(is_invisible) {
+        let escape = |c: char| match c {
+            '\'' | '\\' => format!("\\{c}"),
+            c if is_invisible(c) => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
+            c => c.to_string(),
+        };
+        return Cow::Owned(format!("$'{}'", word.chars().map(escape).collect::<String>()));
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+/// The path of a file as a word of a command.
+pub fn word(path: &Path) -> String {
+    quoted(&path.to_string_lossy()).into_owned()
+}
+
 /// A message that is safe to show on a terminal: it quotes input, which may be long or have control characters.
 pub fn legible(sentence: &str) -> String {
-    let escaped = |text: &str| -> String {
-        let escape = |c: char| if is_invisible(c) { c.escape_default().to_string() } else { c.to_string() };
-        text.chars().map(escape).collect()
-    };
     if sentence.len() <= MAX_MESSAGE {
         return escaped(sentence);
     }
@@ -266,4 +312,26 @@ pub fn suggest(written: &str, candidates: &[&str]) -> String {
 pub fn one_of(candidates: &[&str]) -> String {
     let quoted: Vec<String> = candidates.iter().map(|candidate| format!("`{candidate}`")).collect();
     format!("one of {}", quoted.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        for (word, expected) in [
+            ("/etc/edgeward/policy.yaml", "/etc/edgeward/policy.yaml"),
+            ("my site.yaml", "'my site.yaml'"),
+            ("it's", r"'it'\''s'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("", "''"),
+            ("a\nb'", r"$'a\x0ab\''"),
+            ("a\u{202e}b", r"$'a\xe2\x80\xaeb'"),
+            ("杭州.yaml", "杭州.yaml"),
+            ("~root", "'~root'"),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

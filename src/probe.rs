@@ -7,7 +7,7 @@ use crate::diag::{Code, Problems, one_of};
 use crate::net::{CtState, Family, Hook, Packet, Payload, PrefixSet, Protocol, Verdict};
 use crate::resolution::FormatVersion;
 use crate::source::{Source, Spanned};
-use crate::yaml::{Decode, by_word, number, read, record, scalar};
+use crate::yaml::{Decode, by_word, number, read_as, record, scalar};
 
 /// The default source port of a packet: no service has it.
 pub const DEFAULT_SOURCE_PORT: u16 = 40_000;
@@ -103,7 +103,7 @@ record! {
 impl ProbeFile {
     /// Reads a file of probes. Every problem is recorded; a file with any is not used.
     pub fn parse(source: &Source, problems: &mut Problems) -> Option<Self> {
-        let node = read(source, problems)?;
+        let node = read_as("a file of probes", &["version", "probes"], source, problems)?;
         let file = Self::decode(&node, problems).filter(|_| !problems.has_errors())?;
         if file.probes.is_empty() {
             problems.push(Code::EmptyList, node.span, "the file has no probes");

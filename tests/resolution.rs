@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use edgeward::diag::Problems;
 use edgeward::net::{DomainName, Family};
-use edgeward::resolution::{Answer, Moment, Question, Reply, Resolution, Rules, Trust, update};
+use edgeward::resolution::{Answer, Distrust, Moment, Question, Reply, Resolution, Rules, Trust, update};
 use edgeward::source::Source;
 use jiff::{SignedDuration, Timestamp};
 use support::random::Dice;
@@ -307,4 +307,52 @@ fn the_newest_answer_is_kept_though_it_exceeds_the_bound() {
     // A failure drops none.
     let (after, _) = update(&before, &said(Reply::ServFail, Reply::ServFail), &moment(1), &rules);
     assert_eq!(after, before);
+}
+
+#[test]
+fn a_public_name_has_no_address_in_any_prefix_of_the_policy() {
+    let text = r#"version: 1
+name: edge
+target: edge-host
+region: cn-hangzhou
+connection: public
+cni: flannel
+cluster: {kind: ack-edge, version: "1.30", api-server: api.example.com}
+networks:
+  vpc: [11.1.0.0/16]
+  vswitches: [11.1.1.0/24]
+  hosts: [11.2.0.0/16, "2001:db8:1::/48"]
+  pods: [11.3.0.0/16]
+  services: [11.4.0.0/16]
+  pod-vswitches: [11.5.0.0/16]
+  bgp-peers: [11.6.0.1]
+  cloud-services: [11.7.0.0/16]
+management: {from: [11.8.0.0/24, 0.0.0.0/0, "::/0"]}
+dns: {servers: [11.9.0.1]}
+resolve: {allow-private: [mirror.example.com]}
+"#;
+    let mut problems = Problems::default();
+    let policy = edgeward::policy::parse(&Source::new("policy.yaml", text), &mut problems).unwrap();
+    let trust = policy.resolution_rules(&edgeward::catalog::Catalog::embedded().unwrap().cloud).trust;
+    let why = |name: &str, address: &str| trust.distrusts(&name.parse().unwrap(), address.parse().unwrap());
+    let own = [
+        "11.1.2.3",
+        "11.1.1.1",
+        "11.2.3.4",
+        "2001:db8:1::7",
+        "11.3.0.1",
+        "11.4.0.1",
+        "11.5.0.1",
+        "11.6.0.1",
+        "11.8.0.9",
+    ];
+    for address in own {
+        assert_eq!(why("ntp.example.com", address), Some(Distrust::Site), "{address}");
+        assert_eq!(why("mirror.example.com", address), None, "{address}");
+    }
+    // The cloud and public resolvers are others' addresses, and a prefix with everything in it means no site.
+    for address in ["11.7.0.1", "11.9.0.1", "11.10.0.1", "203.0.113.7", "2001:db8:2::7"] {
+        assert_eq!(why("ntp.example.com", address), None, "{address}");
+    }
+    assert_eq!((why("api.example.com", "11.2.3.4"), why("api.example.com", "11.3.0.1")), (None, Some(Distrust::Site)));
 }

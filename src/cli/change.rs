@@ -61,18 +61,13 @@ pub(crate) fn show_notices(outcome: &Outcome) {
 }
 
 /// Prints what is in force now, what is pending, and what will undo it.
-pub(crate) fn print_result(
-    report: &mut Report,
-    sentence: &str,
-    state: &State,
-    outcome: &Outcome,
-) -> Result<(), Failure> {
+pub(crate) fn print_result(report: &mut Report, sentence: &str, state: &State, outcome: &Outcome) {
     report.left(state);
     report.changed(outcome.changed);
     let mut text = format!("{sentence}\n");
     text.extend(state.pending.iter().map(|pending| pending_sentence(pending) + "\n"));
     text.extend(outcome.watcher.as_ref().map(|watcher| watcher_sentence(watcher) + "\n"));
-    report.say(&text)
+    report.say(&text);
 }
 
 /// What is pending, and until when.

@@ -10,6 +10,7 @@ use crate::catalog::Catalog;
 use crate::cli::context::{BoundPolicy, LoadedPolicy, kept_policy};
 use crate::cli::failure::{Failure, chosen};
 use crate::cli::render;
+use crate::diag::shown;
 use crate::emit;
 use crate::host::generations::{PolicyFacts, RULESET, State, Store};
 use crate::host::kernel::Kernel;
@@ -114,7 +115,7 @@ impl Comparison {
         };
         let first = live.meaning();
         let Some(number) = generation_in_kernel(store, state, Some(live)) else {
-            let folder = store.folder().display();
+            let folder = shown(store.folder());
             render::note(&format!(
                 "`{folder}` has no record of the kernel's table; if it was applied with another `--state-dir`, name that"
             ));

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use crate::catalog::{Catalog, CloudFacts, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::diag::{Diagnostic, Problems, Severity};
+use crate::diag::{Diagnostic, Problems, Severity, shown};
 use crate::host::streams::{self, STREAM};
 use crate::host::{clock, files, lists};
 use crate::intent::{Declared, Intent};
@@ -47,11 +47,11 @@ fn check_folder(folder: &Path) -> Result<(), Failure> {
     match files::is_folder(folder) {
         Ok(true) => Ok(()),
         Ok(false) => {
-            let message = format!("the catalog `{}` is a file; `--catalog` expects a folder", folder.display());
+            let message = format!("the catalog `{}` is a file; `--catalog` expects a folder", shown(folder));
             Err(Failure::system(anyhow::Error::msg(message)))
         }
         Err(error) => {
-            let message = format!("cannot read the catalog folder `{}`", folder.display());
+            let message = format!("cannot read the catalog folder `{}`", shown(folder));
             Err(Failure::system(anyhow::Error::from(error).context(message)))
         }
     }

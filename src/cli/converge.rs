@@ -116,7 +116,7 @@ impl Convergence<'_> {
             let packets = hint::command("diff").policy_of_run().option("format", "json");
             comparison.parts(&comparison.differences(self.policy), self.policy, MAX_PLAN_BOXES, &packets)
         };
-        report.say(&body)?;
+        report.say(&body);
         let generation = self.generation(text, rules.clone(), records.next_number());
         let is_in_force = is_in_force(&store, &records, &ruleset, &generation) && means(live.as_ref(), Some(&ruleset));
         let has_new_deadline = records.pending.is_some() && self.guard.confirm_within.is_some();
@@ -130,7 +130,7 @@ impl Convergence<'_> {
             .and_then(|()| preflight::enforce(&findings, self.guard.force))
             .and_then(|_| self.refuse_undone(&store, &records, &new).map(drop));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
-        report.say(&totals)?;
+        report.say(&totals);
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
         let next = (checked.is_ok() && !is_in_force).then(|| {
             let command = match self.guard.confirm_within {
@@ -139,7 +139,7 @@ impl Convergence<'_> {
             };
             format!("nothing was changed; `{command}` puts it into force\n")
         });
-        pending.into_iter().chain(next).try_for_each(|line| report.say(&line))?;
+        pending.into_iter().chain(next).for_each(|line| report.say(&line));
         checked
     }
 
@@ -201,7 +201,8 @@ impl Convergence<'_> {
         let name = &self.policy.loaded.intent.name;
         let sentence = format!("generation {number} of `{name}` is in force: {what}");
         report.differ(consequences);
-        change::print_result(report, &sentence, &state, &outcome)
+        change::print_result(report, &sentence, &state, &outcome);
+        Ok(())
     }
 
     /// The generation that the policy becomes.
@@ -237,13 +238,15 @@ impl Convergence<'_> {
             rollout.note = self.guard.note(Vec::new());
             let (state, outcome) = rollout.extend(state, delay)?;
             let sentence = format!("generation {number} of `{name}` is in force already");
-            return change::print_result(report, &sentence, &state, &outcome);
+            change::print_result(report, &sentence, &state, &outcome);
+            return Ok(());
         }
         if self.guard.confirm_within.is_some() {
             rollout.acknowledge(state)?;
         }
         self.guard.note.note_unused();
-        report.say(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)))
+        report.say(&format!("nothing to change: {} is what `{name}` means\n", named(state.current)));
+        Ok(())
     }
 
     /// The newer of the policy's answers and those that a generation has, as a lockfile; `None` if those have other

@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::cli::context::{LoadedPolicy, lists_folder, load_catalog};
-use crate::cli::hint::{self, Hint, quoted};
+use crate::cli::hint::{self, Hint};
 use crate::cli::render;
+use crate::diag::{shown, word};
 use crate::host::files::ReadError;
 use crate::host::generations::{POLICY, PolicyFacts, Store};
 use crate::host::lists;
@@ -71,7 +72,7 @@ impl OnDisk<'_> {
                 lists_that_differ(path, loaded).for_each(|name| add(Part::List, name));
                 target = target.or(Some(loaded.policy.target));
             }
-            Some((path, Ok(_))) => add(Part::Policy, format!("the policy `{}`", path.display())),
+            Some((path, Ok(_))) => add(Part::Policy, format!("the policy `{}`", shown(path))),
             Some((_, Err(error))) => add(Part::Policy, format!("the policy ({})", one_line(error.into()))),
         }
         match load_catalog(self.catalog) {
@@ -79,7 +80,7 @@ impl OnDisk<'_> {
             Ok(_) => add(
                 Part::Catalog,
                 match self.catalog {
-                    Some(folder) => format!("the catalog `{}`", folder.display()),
+                    Some(folder) => format!("the catalog `{}`", shown(folder)),
                     None => "the built-in catalog".to_owned(),
                 },
             ),
@@ -104,7 +105,7 @@ impl OnDisk<'_> {
 /// The command that restores the policy of a generation on disk.
 pub(crate) fn restore_command(store: &Store, number: u64, policy: &Path) -> String {
     let kept = store.generation(number).join(POLICY);
-    format!("cp {} {}", quoted(&kept.to_string_lossy()), quoted(&policy.to_string_lossy()))
+    format!("cp {} {}", word(&kept), word(policy))
 }
 
 /// The files with peers whose addresses differ, as messages call them.

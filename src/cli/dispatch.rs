@@ -4,12 +4,14 @@
 //! by tests/verbs.rs.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ContextValue;
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cli::failure::{Exit, Failure};
 use crate::cli::verb;
 use crate::cli::{hint, render};
 use crate::diag::{is_invisible, legible};
@@ -99,10 +101,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version go to standard output and are not failures.
-            let code = if error.use_stderr() { 2 } else { 0 };
-            // A closed pipe is not an error.
-            let _ = legible_error(error).print();
-            return ExitCode::from(code);
+            let (is_usage, printed) = (error.use_stderr(), legible_error(error).print());
+            return match printed {
+                _ if is_usage => ExitCode::from(Exit::Usage as u8),
+                // A closed pipe is not an error.
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => ended(Err(render::not_written(error))),
+                _ => ExitCode::SUCCESS,
+            };
         }
     };
     let catalog = catalog.as_deref();
@@ -130,6 +135,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Verb::Completions(arguments) => verb::completions::run(&arguments, command()),
         Verb::Man(arguments) => verb::man::run(&arguments, command()),
     };
+    ended(done)
+}
+
+fn ended(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

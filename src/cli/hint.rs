@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
+use crate::diag::quoted;
 use crate::host::streams::{self, STREAM};
 
 /// The options that other commands repeat: where to look, and for what.
@@ -159,44 +160,5 @@ impl fmt::Display for Hint {
         write!(f, "edgeward {}", self.verb)?;
         self.words.iter().try_for_each(|word| write!(f, " {word}"))?;
         self.options.iter().try_for_each(|(name, value)| write!(f, " --{name} {}", quoted(value)))
-    }
-}
-
-/// A word as a shell reads it: as it is where that is safe, else in quotes.
-pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
-    let is_safe = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(|c| is_safe(c) || (!c.is_ascii() && c.is_alphanumeric())) {
-        return Cow::Borrowed(word);
-    }
-    // A control character would change the terminal.
-    if word.chars().any(char::is_control) {
-        let escape = |c: char| match c {
-            '\'' | '\\' => format!("\\{c}"),
-            c if c.is_control() => c.to_string().bytes().map(|byte| format!("\\x{byte:02x}")).collect(),
-            c => c.to_string(),
-        };
-        return Cow::Owned(format!("$'{}'", word.chars().map(escape).collect::<String>()));
-    }
-    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
-        for (word, expected) in [
-            ("/etc/edgeward/policy.yaml", "/etc/edgeward/policy.yaml"),
-            ("my site.yaml", "'my site.yaml'"),
-            ("it's", r"'it'\''s'"),
-            ("$(reboot)", "'$(reboot)'"),
-            ("", "''"),
-            ("a\nb'", r"$'a\x0ab\''"),
-            ("杭州.yaml", "杭州.yaml"),
-            ("~root", "'~root'"),
-        ] {
-            assert_eq!(quoted(word), expected);
-        }
     }
 }

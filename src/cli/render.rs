@@ -1,5 +1,6 @@
 //! Output: standard output for results, standard error for everything else, colour on terminals only.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -9,7 +10,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde::Serialize;
 
 use crate::cli::failure::{Failure, Message};
-use crate::diag::{Diagnostic, MAX_PROBLEMS, Severity, legible};
+use crate::diag::{Code, Diagnostic, MAX_PROBLEMS, Severity, escaped_but, is_invisible, legible, shown};
 use crate::host::generations::PolicyFacts;
 use crate::host::streams::STREAM;
 use crate::net::PrefixSet;
@@ -25,30 +26,77 @@ const MAX_DIAGNOSTICS: usize = 100;
 
 /// Writes a result to standard output. A closed pipe (`| head`) is not a failure.
 pub(crate) fn output(text: &str) -> Result<(), Failure> {
-    written(std::io::stdout().lock().write_all(text.as_bytes()))
+    try_output(text).map_err(not_written)
 }
 
-fn written(done: std::io::Result<()>) -> Result<(), Failure> {
-    match done.and_then(|()| std::io::stdout().lock().flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::system(anyhow::Error::from(error).context("cannot write to standard output")))
+/// The same, for a verb that has done more than this result says.
+pub(crate) fn try_output(text: &str) -> std::io::Result<()> {
+    written(std::io::stdout().lock().write_all(for_terminals(text).as_bytes()))
+}
+
+/// A result without characters that would change the terminal, except for line breaks, tabs and our own colours.
+fn for_terminals(text: &str) -> Cow<'_, str> {
+    let is_kept = |c| matches!(c, '\n' | '\t');
+    if !text.contains(|c| is_invisible(c) && !is_kept(c)) {
+        return text.into();
+    }
+    let begins_colour = |part: &str| {
+        let code = part.strip_prefix('[').and_then(|rest| rest.split_once('m')).map(|(code, _)| code);
+        *COLOURED && code.is_some_and(|code| COLOURS.contains(&code))
+    };
+    let mut safe = String::with_capacity(text.len());
+    // The lines of CSV end in CR LF.
+    for (number, line) in text.split("\r\n").enumerate() {
+        safe += if number > 0 { "\r\n" } else { "" };
+        let mut parts = line.split('\u{1b}');
+        safe.extend(parts.next().map(|part| escaped_but(part, is_kept)));
+        for part in parts {
+            match begins_colour(part) {
+                true => safe.push('\u{1b}'),
+                false => safe.extend('\u{1b}'.escape_default()),
+            }
+            safe += &escaped_but(part, is_kept);
         }
+    }
+    safe.into()
+}
+
+fn written(done: std::io::Result<()>) -> std::io::Result<()> {
+    match done.and_then(|()| std::io::stdout().lock().flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
 }
+
+/// The failure of a verb that has done nothing but the result that is lost.
+pub(crate) fn not_written(error: std::io::Error) -> Failure {
+    Failure::system(anyhow::Error::from(error).context(NOT_WRITTEN))
+}
+
+/// What is said if a result is lost.
+pub(crate) const NOT_WRITTEN: &str = "cannot write to standard output";
 
 /// Writes a set of prefixes to standard output, one a line.
 pub(crate) fn lines(set: &PrefixSet) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     let done = set.write_lines(|piece| out.write_all(piece));
     drop(out);
-    written(done)
+    written(done).map_err(not_written)
 }
 
 /// A document as programs and people read it.
 pub(crate) fn document(document: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(document).map_err(Failure::system)?;
-    Ok(format!("{text}\n"))
+    let mut shown = String::with_capacity(text.len() + 1);
+    for c in text.chars() {
+        match is_invisible(c) && c != '\n' {
+            // Of what serde_json does not escape. In JSON, such a character can only be inside of a string.
+            true => shown.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}"))),
+            false => shown.push(c),
+        }
+    }
+    shown.push('\n');
+    Ok(shown)
 }
 
 /// Shows why a command fails.
@@ -64,13 +112,13 @@ pub(crate) fn failure(failure: &Failure) {
 /// Shows an error that has no place in a text.
 fn error(message: &str) {
     // The line breaks are ours; each line may quote input.
-    let message = message.lines().map(shown).collect::<Vec<_>>().join("\n");
+    let message = message.lines().map(shown_line).collect::<Vec<_>>().join("\n");
     let title = Level::ERROR.primary_title(message.as_str());
     show(&[Group::with_title(title)]);
 }
 
 /// A line as a terminal shows it. It may quote long input, which is cut; commands are not, so that they can be pasted.
-fn shown(line: &str) -> String {
+fn shown_line(line: &str) -> String {
     let is_command = |part: &&str| ["edgeward ", "cp "].iter().any(|start| part.starts_with(start));
     let parts: Vec<&str> = line.split('`').collect();
     if line.len() <= MAX_LINE || parts.len() > MAX_PARTS || !parts.iter().any(is_command) {
@@ -98,40 +146,38 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
         Severity::Warning => Level::WARNING,
         Severity::Note => Level::NOTE,
     };
-    let title = level.primary_title(diagnostic.message.as_str()).id(diagnostic.code.name());
+    let (message, name) = (legible(&diagnostic.message), legible(&source.name));
+    let title = level.primary_title(message.as_str()).id(diagnostic.code.name());
     let position = source.position(diagnostic.span.start);
     let Span { start, end } = source.line_span(diagnostic.span.start);
     let line = &source.text()[start..end];
     let first = Group::with_title(title);
-    let first = if line.len() > MAX_LINE {
-        first.element(Origin::path(source.name.as_str()).line(position.line).char_column(position.column))
+    // A file that is named by mistake may be secret.
+    let first = if line.len() > MAX_LINE || diagnostic.code == Code::UnknownFile {
+        first.element(Origin::path(name.as_str()).line(position.line).char_column(position.column))
     } else {
         let from = (diagnostic.span.start - start).min(line.len());
         let to = diagnostic.span.end.saturating_sub(start).clamp(from, line.len());
         let annotation = AnnotationKind::Primary.span(from..to);
         first.element(
-            Snippet::source(line)
-                .line_start(position.line)
-                .path(source.name.as_str())
-                .fold(false)
-                .annotation(annotation),
+            Snippet::source(line).line_start(position.line).path(name.as_str()).fold(false).annotation(annotation),
         )
     };
     match &diagnostic.help {
-        Some(help) => show(&[first, Group::with_title(Level::HELP.secondary_title(help.as_str()))]),
+        Some(help) => show(&[first, Group::with_title(Level::HELP.secondary_title(legible(help)))]),
         None => show(&[first]),
     }
 }
 
 /// Shows a note that has no place in a text.
 pub(crate) fn note(message: &str) {
-    let message = shown(message);
+    let message = shown_line(message);
     show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
 }
 
 /// Shows a warning that has no place in a text.
 pub(crate) fn warning(message: &str) {
-    let message = shown(message);
+    let message = shown_line(message);
     show(&[Group::with_title(Level::WARNING.primary_title(message.as_str()))]);
 }
 
@@ -139,33 +185,47 @@ pub(crate) fn warning(message: &str) {
 static COLOURED: LazyLock<bool> =
     LazyLock::new(|| anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never);
 
+const BOLD: &str = "1";
+const GREEN: &str = "32";
+const RED: &str = "31";
+const PLAIN: &str = "0";
+const COLOURS: [&str; 4] = [BOLD, GREEN, RED, PLAIN];
+
 fn painted(code: &str, text: &str) -> String {
-    if *COLOURED { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    if *COLOURED { format!("\u{1b}[{code}m{text}\u{1b}[{PLAIN}m") } else { text.to_owned() }
 }
 
 /// A text in bold, if results are coloured.
 pub(crate) fn bold(text: &str) -> String {
-    painted("1", text)
+    painted(BOLD, text)
 }
 
 /// A text in green, if results are coloured.
 pub(crate) fn green(text: &str) -> String {
-    painted("32", text)
+    painted(GREEN, text)
 }
 
 /// A text in red, if results are coloured.
 pub(crate) fn red(text: &str) -> String {
-    painted("31", text)
+    painted(RED, text)
 }
 
 /// Where a generation's policy was read from.
 pub(crate) fn policy_place(policy: &PolicyFacts) -> String {
     match policy.path == Path::new(STREAM) {
         true => "from a pipe".to_owned(),
-        false => policy.path.display().to_string(),
+        false => shown(&policy.path),
     }
 }
 
 fn show(report: &[Group<'_>]) {
-    anstream::eprintln!("{}", Renderer::styled().render(report));
+    // The renderer replaces the control characters of ASCII in lines of files, and not the others.
+    let text = escaped_but(&Renderer::styled().render(report), |c| c.is_ascii());
+    progress(&format!("{text}\n"));
+}
+
+/// Writes to standard error. If that fails, as on a full disk, there is no other place for it: standard output is for
+/// results, and a change of rules must not stop halfway. The exit code says the same.
+pub(crate) fn progress(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }

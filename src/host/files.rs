@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, shown};
 use crate::source::{Source, Span};
 
 use place::Place;
@@ -33,7 +33,7 @@ const MAX_TEXT: u64 = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// The system refuses.
-    #[error("cannot read `{}`", .0.display())]
+    #[error("cannot read `{}`", shown(.0))]
     Io(PathBuf, #[source] std::io::Error),
     /// The file is not text that edgeward can use.
     #[error("`{}`: {}", .0.source.name, .0.diagnostic.message)]
@@ -89,7 +89,7 @@ pub fn is_folder(path: &Path) -> std::io::Result<bool> {
 pub fn read(path: &Path) -> Result<Source, ReadError> {
     let io = |error| ReadError::Io(path.to_owned(), error);
     let file = open(path).map_err(io)?;
-    let name = path.display().to_string();
+    let name = shown(path);
     if file.get_ref().metadata().map_err(io)?.is_dir() {
         let help = "name a file in it";
         let unusable = unusable(&name, "", Code::NotText, "expected a file, found a folder", help);

@@ -24,7 +24,15 @@ pub use units::{Flushes, LegacyTables, Unit};
 /// # Errors
 /// nft is missing, not permitted or fails, or its output is not understood.
 pub fn chains(own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
-    chains::read(list_chains()?.text(), own)
+    chains_in(list_chains()?.text(), own)
+}
+
+/// As [`chains`], from the output of `nft -j list chains`.
+///
+/// # Errors
+/// The text is not understood.
+pub fn chains_in(text: &str, own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
+    chains::read(text, own)
 }
 
 /// Whether rules of legacy iptables are loaded, which nft does not list (`/proc/net/ip_tables_names`).

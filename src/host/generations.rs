@@ -30,6 +30,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::files::{self, Insecure, Lock, LockError, ReadError, Staged};
+use crate::diag::shown;
 use crate::emit;
 use crate::live::Live;
 use crate::net::{Bits, Ranges};
@@ -59,7 +60,7 @@ pub const MANIFEST: &str = "manifest.json";
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The system refuses.
-    #[error("cannot {what} `{}`", .path.display())]
+    #[error("cannot {what} `{}`", shown(.path))]
     Io {
         /// What was attempted.
         what: &'static str,
@@ -74,12 +75,12 @@ pub enum StoreError {
     Lock(#[from] LockError),
     /// Another user can change what is in the folder.
     #[error("the state folder cannot be relied on; nothing was changed.\n{0}")]
-    Insecure(#[from] Insecure),
+    Insecure(Insecure),
     /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A file is not as edgeward wrote it, or not of this version.
-    #[error("`{}` is damaged: {why}; {help}", .path.display())]
+    #[error("`{}` is damaged: {why}; {help}", shown(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -89,7 +90,7 @@ pub enum StoreError {
         help: &'static str,
     },
     /// There is no such generation.
-    #[error("there is no generation {number} in `{}`", .folder.display())]
+    #[error("there is no generation {number} in `{}`", shown(.folder))]
     NoGeneration {
         /// The number.
         number: u64,

@@ -1,4 +1,4 @@
-//! Files with lists of prefixes, plain or compressed with gzip, of any size; read in pieces.
+//! Files with lists of prefixes, plain or compressed with gzip, of up to 512 MiB of text; read in pieces.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::files;
+use crate::diag::shown as shown_path;
 use crate::emit::hexadecimal;
 use crate::net::{ListProblems, ListReader, PrefixSet};
 
@@ -14,8 +15,8 @@ use crate::net::{ListProblems, ListReader, PrefixSet};
 const PIECE: usize = 256 << 10;
 /// What a gzip file begins with (RFC 1952).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// The most text that is read: a small file may unpack to any size.
-const MAX_TEXT: u64 = 4 << 30;
+/// The most text that is read: a small file may unpack to any size. This is more than 30 million addresses.
+const MAX_TEXT: u64 = 512 << 20;
 
 /// A list of prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub struct List {
 #[derive(Debug, thiserror::Error)]
 pub enum ListFileError {
     /// The system refuses, or the gzip file is incomplete or damaged.
-    #[error("cannot read `{}`", .0.display())]
+    #[error("cannot read `{}`", shown_path(.0))]
     Io(PathBuf, #[source] io::Error),
     /// Lines are invalid.
     #[error("{}", shown(.0, .1))]
@@ -40,8 +41,11 @@ pub enum ListFileError {
 }
 
 fn shown(path: &Path, problems: &ListProblems) -> String {
-    let lines = problems.first.iter().map(|(line, error)| format!("{}:{line}: {error}", path.display()));
-    let more = (problems.more > 0).then(|| format!("and {} more", problems.more));
+    let lines = problems.first.iter().map(|(line, error)| format!("{}:{line}: {error}", shown_path(path)));
+    let more = (problems.more > 0).then(|| match problems.is_whole {
+        true => format!("and {} more", problems.more),
+        false => format!("and {} more or above; the rest of the file was not read", problems.more),
+    });
     lines.chain(more).collect::<Vec<_>>().join("\n")
 }
 
@@ -85,9 +89,10 @@ fn read_from(path: &Path, file: impl Read) -> Result<List, ListFileError> {
     Ok(List { addresses, entries, sha256 })
 }
 
+/// Reads to the end, or until there are so many problems that the list is of no use.
 fn pour(from: &mut impl Read, list: &mut ListReader) -> io::Result<()> {
     let (mut piece, mut total) = (vec![0; PIECE], 0);
-    loop {
+    while !list.is_hopeless() {
         match from.read(&mut piece) {
             Ok(0) => return Ok(()),
             Ok(length) => {
@@ -98,9 +103,10 @@ fn pour(from: &mut impl Read, list: &mut ListReader) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         if total > MAX_TEXT {
-            return Err(io::Error::other(format!("it has more than {} GiB of text", MAX_TEXT >> 30)));
+            return Err(io::Error::other(format!("it has more than {} MiB of text", MAX_TEXT >> 20)));
         }
     }
+    Ok(())
 }
 
 /// A reader that digests what is read.
@@ -148,5 +154,33 @@ mod tests {
         let wrong = list("wrong", b"10.0.0.0/8\nmirror\n").unwrap_err().to_string();
         assert!(wrong.ends_with("wrong:2: `mirror` is not an IP address"), "{wrong}");
         assert_eq!(list("empty", b"").unwrap().addresses, PrefixSet::default());
+    }
+
+    /// What a reader gives, and how much of it was taken.
+    struct Counted<'a>(&'a [u8], u64);
+
+    impl Read for Counted<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let length = buffer.len().min(self.0.len());
+            buffer[..length].copy_from_slice(&self.0[..length]);
+            self.1 += length as u64;
+            Ok(length)
+        }
+    }
+
+    #[test]
+    fn a_file_of_mistakes_is_not_read_to_its_end() {
+        let text = "x\n".repeat(PIECE);
+        // It never ends.
+        let mut endless = Counted(text.as_bytes(), 0);
+        let error = read_from(Path::new("list"), &mut endless).unwrap_err().to_string();
+        assert!(error.starts_with("list:1: `x` is not an IP address\n"), "{error}");
+        assert!(
+            error.ends_with(
+                "list:20: `x` is not an IP address\nand 1000 more or above; the rest of the file was not read"
+            ),
+            "{error}"
+        );
+        assert!(endless.1 <= 2 * PIECE as u64, "{}", endless.1);
     }
 }

@@ -27,7 +27,7 @@ use crate::net::{Family, PrefixSet};
 use crate::ruleset::{SetKind, TABLE};
 
 use batch::Batch;
-use channel::{Channel, Completion, MessageReader, Refusal};
+use channel::{Answer, Channel, Completion, MessageReader, Refusal};
 use elements::ElementList;
 
 pub use conntrack::FlowEnds;
@@ -84,6 +84,23 @@ pub struct Counter {
 /// A netlink socket for the kernel's tables and conntrack.
 pub struct NetlinkSocket {
     channel: Channel,
+}
+
+/// Reads the elements of a set, and counters, from the bytes of an answer: what a socket does with what it receives. For
+/// tests with answers that no kernel gives.
+///
+/// # Errors
+/// The bytes are not such an answer.
+pub fn read_answer(kind: SetKind, bytes: &[u8]) -> Result<(PrefixSet, BTreeMap<String, Counter>), NetlinkError> {
+    let (mut elements, mut counters) = (ElementList::new(kind), BTreeMap::new());
+    let mut each = |message: &[u8]| {
+        counters.extend(read_counter(message));
+        elements.read(message)
+    };
+    let mut answer = Answer { last: 0, each: &mut each, outcome: Ok(()), generation: None };
+    answer.read(bytes)?;
+    answer.outcome?;
+    Ok((elements.addresses().ok_or(NetlinkError::Torn)?, counters))
 }
 
 impl NetlinkSocket {

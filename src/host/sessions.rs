@@ -18,6 +18,7 @@ use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use crate::diag::shown;
 use crate::net::Transport;
 
 pub use conntrack::{TrackedFlow, Tuple};
@@ -32,10 +33,10 @@ const MAX_SHOWN: usize = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum SessionsError {
     /// The system refuses, and not only because the file is absent or not permitted.
-    #[error("cannot read `{}`", .0.display())]
+    #[error("cannot read `{}`", shown(.0))]
     Io(PathBuf, #[source] std::io::Error),
     /// A line is not understood. To skip it could be to skip a session.
-    #[error("line {line} of `{}` is not understood: `{text}`", .file.display())]
+    #[error("line {line} of `{}` is not understood: `{text}`", shown(.file))]
     Malformed {
         /// The file.
         file: PathBuf,
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(read(&path).unwrap(), Some(vec!["one".to_owned(), "two".to_owned()]));
         std::fs::write(&path, "one\nbad\n").unwrap();
         let message = read(&path).unwrap_err().to_string();
-        assert_eq!(message, format!("line 2 of `{}` is not understood: `bad`", path.display()));
+        assert_eq!(message, format!("line 2 of `{}` is not understood: `bad`", shown(&path)));
         assert!(matches!(read(folder.path()), Err(SessionsError::Io(..))));
     }
 }

@@ -25,6 +25,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::programs;
+use crate::diag::shown;
 
 /// How long a watcher may take to report that it has started.
 const MAX_START: Duration = Duration::from_secs(10);
@@ -41,7 +42,7 @@ const OWN_IMAGE: &str = "/proc/self/exe";
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// The program could not be started.
-    #[error("cannot start `{}`", .0.display())]
+    #[error("cannot start `{}`", shown(.0))]
     Start(PathBuf, #[source] io::Error),
     /// It was started, and did not report.
     #[error("the process that undoes an unconfirmed change did not start; nothing was changed")]

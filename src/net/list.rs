@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::ranges::{Bits, merge};
 use super::{Plain, Prefix, PrefixError, PrefixSet, parse_address};
 
 /// The most problems that are reported: a file of another kind has one in each line.
@@ -28,12 +29,21 @@ pub enum ListError {
     /// The line is not UTF-8.
     #[error("the line is not UTF-8")]
     NotText,
+    /// The line has characters that no entry has.
+    #[error("the line is not an address, a prefix or a range")]
+    Other,
     /// The line is longer than any entry.
-    #[error("the line is longer than any entry: `{0}…`")]
-    TooLong(String),
+    #[error("the line is longer than any entry")]
+    TooLong,
 }
 
-/// Reads a list in pieces. It needs memory for the entries only: 8 bytes for IPv4, 32 for IPv6.
+/// The most problems that are counted. A file with more is not a list with mistakes, and need not be read to its end.
+const MAX_COUNTED: u64 = 1_000;
+/// Entries are merged when so many have gathered: a list of a few bytes, packed, may have the same entry a million times.
+const FIRST_MERGE: usize = 1 << 20;
+
+/// Reads a list in pieces. It needs memory for the merged ranges only: 8 bytes for each of IPv4, 32 for IPv6, and at most
+/// as much again for entries that are not merged yet.
 ///
 /// ```
 /// use edgeward::net::ListReader;
@@ -46,8 +56,8 @@ pub enum ListError {
 /// ```
 #[derive(Debug, Default)]
 pub struct ListReader {
-    v4: Vec<(u32, u32)>,
-    v6: Vec<(u128, u128)>,
+    v4: Gathered<u32>,
+    v6: Gathered<u128>,
     /// The number of the line that is read, from 0.
     line: u64,
     /// The beginning of an incomplete line: at most [`MAX_LINE`] bytes and one more.
@@ -64,6 +74,36 @@ pub struct ListProblems {
     pub first: Vec<(u64, ListError)>,
     /// How many more there are.
     pub more: u64,
+    /// Whether the list was read to its end, so that all are counted.
+    pub is_whole: bool,
+}
+
+/// Ranges that are merged while they are read.
+#[derive(Debug)]
+struct Gathered<T> {
+    ranges: Vec<(T, T)>,
+    /// How many were read.
+    entries: u64,
+    /// The number of ranges at which they are merged next.
+    merge_at: usize,
+}
+
+impl<T> Default for Gathered<T> {
+    fn default() -> Self {
+        Self { ranges: Vec::new(), entries: 0, merge_at: FIRST_MERGE }
+    }
+}
+
+impl<T: Bits> Gathered<T> {
+    fn push(&mut self, range: (T, T)) {
+        self.entries += 1;
+        self.ranges.push(range);
+        if self.ranges.len() >= self.merge_at {
+            merge(&mut self.ranges);
+            // At least as many are new the next time, so that the work stays n log n.
+            self.merge_at = (2 * self.ranges.len()).max(FIRST_MERGE);
+        }
+    }
 }
 
 impl ListReader {
@@ -77,7 +117,7 @@ impl ListReader {
             self.read(&line);
             bytes = &bytes[end + 1..];
         }
-        loop {
+        while !self.is_hopeless() {
             // Nearly all lines are like this, and this is many times faster.
             while let Some(plain) = Plain::read(bytes)
                 && bytes.get(plain.length) == Some(&b'\n')
@@ -105,7 +145,7 @@ impl ListReader {
         let entry = match line.iter().position(|byte| *byte == b'#') {
             Some(comment) => &line[..comment],
             // The rest is not known and could be the end of a range.
-            None if is_cut => return self.wrong(ListError::TooLong(shown(line.trim_ascii()))),
+            None if is_cut => return self.wrong(ListError::TooLong),
             None => line,
         };
         let entry = entry.trim_ascii();
@@ -118,6 +158,11 @@ impl ListReader {
             Ok(_) => self.wrong(ListError::Families(shown(entry))),
             Err(error) => self.wrong(error),
         }
+    }
+
+    /// Whether reading on is useless: there are more problems than are counted.
+    pub fn is_hopeless(&self) -> bool {
+        self.more >= MAX_COUNTED
     }
 
     fn wrong(&mut self, error: ListError) {
@@ -137,11 +182,12 @@ impl ListReader {
             self.read(&line);
         }
         if !self.problems.is_empty() {
-            return Err(ListProblems { first: self.problems, more: self.more });
+            let is_whole = !self.is_hopeless();
+            return Err(ListProblems { first: self.problems, more: self.more, is_whole });
         }
-        let entries = (self.v4.len() + self.v6.len()) as u64;
-        let v4 = self.v4.into_iter().collect();
-        let v6 = self.v6.into_iter().collect();
+        let entries = self.v4.entries + self.v6.entries;
+        let v4 = self.v4.ranges.into_iter().collect();
+        let v6 = self.v6.ranges.into_iter().collect();
         Ok(((v4, v6).into(), entries))
     }
 }
@@ -150,13 +196,22 @@ impl ListReader {
 fn other(entry: &[u8]) -> Result<(IpAddr, IpAddr), ListError> {
     let text = str::from_utf8(entry).map_err(|_| ListError::NotText)?;
     if text.len() > 2 * "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255".len() + 3 {
-        return Err(ListError::TooLong(shown(entry)));
+        return Err(ListError::TooLong);
     }
+    entry_of(text).map_err(|error| match error {
+        // Both ends are addresses.
+        ListError::Reversed(_) => error,
+        _ if may_be_entry(text) => error,
+        _ => ListError::Other,
+    })
+}
+
+fn entry_of(text: &str) -> Result<(IpAddr, IpAddr), ListError> {
     match text.split_once('-') {
         Some((low, high)) => {
             let (low, high) = (parse_address(low.trim_end())?, parse_address(high.trim_start())?);
             match low.is_ipv4() == high.is_ipv4() {
-                true if low > high => Err(ListError::Reversed(shown(entry))),
+                true if low > high => Err(ListError::Reversed(shown(text.as_bytes()))),
                 _ => Ok((low, high)),
             }
         }
@@ -169,6 +224,11 @@ fn other(entry: &[u8]) -> Result<(IpAddr, IpAddr), ListError> {
 
 fn shown(entry: &[u8]) -> String {
     String::from_utf8_lossy(entry).chars().take(MAX_SHOWN).collect()
+}
+
+/// Whether a line could be meant as an entry. Other lines are not quoted: the file may be a secret one, named by mistake.
+fn may_be_entry(text: &str) -> bool {
+    text.len() <= MAX_SHOWN && text.chars().all(|c| c.is_ascii_alphanumeric() || " .:/-_".contains(c))
 }
 
 impl PrefixSet {
@@ -246,14 +306,44 @@ mod tests {
                 let mut list = ListReader::default();
                 text.as_bytes().chunks(size).for_each(|bytes| list.push(bytes));
                 let wrong = list.finish().unwrap_err().first;
-                assert!(matches!(wrong[..], [(1, ListError::TooLong(_))]), "{size}: {wrong:?}");
+                assert!(matches!(wrong[..], [(1, ListError::TooLong)]), "{size}: {wrong:?}");
             }
             let mut list = ListReader::default();
             format!("10.0.0.1 #{blanks}x").as_bytes().chunks(size).for_each(|bytes| list.push(bytes));
             assert_eq!(list.finish().unwrap().1, 1);
         }
         let problems = read(&"x\n".repeat(30)).unwrap_err();
-        assert_eq!((problems.first.len(), problems.more), (20, 10));
+        assert_eq!((problems.first.len(), problems.more, problems.is_whole), (20, 10, true));
+        let problems = read(&"x\n".repeat(30_000)).unwrap_err();
+        assert_eq!((problems.first.len(), problems.more, problems.is_whole), (20, MAX_COUNTED, false));
+    }
+
+    #[test]
+    fn lines_that_no_entry_looks_like_are_not_quoted() {
+        let long = "k".repeat(MAX_SHOWN + 1);
+        for line in ["root:$6$salt$hash:19000::::::", "password = \"secret\"", "10.0.0.0/8,secret", "\u{1b}[31m", &long]
+        {
+            let error = read(line).unwrap_err().first[0].1.to_string();
+            assert_eq!(error, "the line is not an address, a prefix or a range");
+        }
+    }
+
+    #[test]
+    fn entries_are_merged_while_they_are_read() {
+        let mut list = ListReader::default();
+        let text = "10.0.0.1\n::1\n".repeat(1000);
+        for _ in 0..3 * FIRST_MERGE / 1000 {
+            list.push(text.as_bytes());
+        }
+        assert!(list.v4.ranges.capacity() <= 2 * FIRST_MERGE && list.v6.ranges.capacity() <= 2 * FIRST_MERGE);
+        let (set, entries) = list.finish().unwrap();
+        assert_eq!((set.to_string().as_str(), entries), ("10.0.0.1, ::1", 2000 * (3 * FIRST_MERGE as u64 / 1000)));
+        // Where nothing can be merged, nothing is lost.
+        let mut list = ListReader::default();
+        let count = 2 * FIRST_MERGE as u32 + 5;
+        (0..count).rev().for_each(|n| list.v4.push((2 * n, 2 * n)));
+        let (set, entries) = list.finish().unwrap();
+        assert_eq!((set.prefixes().count() as u32, entries), (count, u64::from(count)));
     }
 
     #[test]

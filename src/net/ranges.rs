@@ -82,20 +82,25 @@ impl<T: Bits> FromIterator<(T, T)> for Ranges<T> {
     /// Collects inclusive ranges in any order, overlapping or not. The ends of each must be in order.
     fn from_iter<I: IntoIterator<Item = (T, T)>>(ranges: I) -> Self {
         let mut ranges: Vec<(T, T)> = ranges.into_iter().collect();
-        // Lists of registries and vendors are mostly sorted, and checking that costs one pass.
-        if !ranges.is_sorted() {
-            ranges.sort_unstable();
-        }
-        ranges.dedup_by(|(low, high), (_, last)| {
-            let touches = last.next().is_none_or(|next| *low <= next);
-            if touches {
-                *last = (*last).max(*high);
-            }
-            touches
-        });
+        merge(&mut ranges);
         ranges.shrink_to_fit();
         Self::of(ranges)
     }
+}
+
+/// Sorts inclusive ranges, and merges those that overlap or touch.
+pub(super) fn merge<T: Bits>(ranges: &mut Vec<(T, T)>) {
+    // Lists of registries and vendors are mostly sorted, and checking that costs one pass.
+    if !ranges.is_sorted() {
+        ranges.sort_unstable();
+    }
+    ranges.dedup_by(|(low, high), (_, last)| {
+        let touches = last.next().is_none_or(|next| *low <= next);
+        if touches {
+            *last = (*last).max(*high);
+        }
+        touches
+    });
 }
 
 impl<T: Bits> Ranges<T> {

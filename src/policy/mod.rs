@@ -14,11 +14,14 @@ use crate::diag::Problems;
 use crate::intent::{Declared, Intent};
 use crate::site::{ClusterKind, Connection, Target};
 use crate::source::{Source, Spanned};
-use crate::yaml::{Decode, Json, Node, Value, read};
+use crate::yaml::{Decode, Json, Node, Value, read_as};
+
+/// Fields of which a text that is meant as a policy has one.
+const FIELDS: [&str; 6] = ["version", "region", "connection", "cni", "networks", "allow"];
 
 /// Reads a policy; every syntax problem is recorded.
 pub fn parse(source: &Source, problems: &mut Problems) -> Option<syntax::Policy> {
-    let node = read(source, problems)?;
+    let node = read_as("a policy", &FIELDS, source, problems)?;
     syntax::Policy::decode(&node, problems)
 }
 
@@ -40,7 +43,7 @@ pub fn load_with(
     lists: &mut dyn FnMut(&str, &str) -> Result<syntax::PeersList, String>,
     problems: &mut Problems,
 ) -> Option<(syntax::Policy, Intent<Declared>)> {
-    let node = read(source, problems)?;
+    let node = read_as("a policy", &FIELDS, source, problems)?;
     match syntax::Policy::decode(&node, problems) {
         Some(mut policy) => {
             policy.read_lists(lists, problems);

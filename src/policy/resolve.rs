@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::syntax::Policy;
-use crate::catalog::CloudFacts;
+use super::zones;
+use crate::catalog::{CloudFacts, Zone};
 use crate::diag::{Code, Problems};
 use crate::net::{DomainName, Prefix, PrefixSet};
 use crate::resolution::{Rules, Trust};
 use crate::site::Connection;
 use crate::source::Spanned;
 use crate::yaml::AddressOrName;
+
+/// The shortest prefixes that can be those of a site: 10.0.0.0/8, and the largest allocations of registries.
+const MIN_SITE_V4: u8 = 8;
+const MIN_SITE_V6: u8 = 19;
 
 impl Policy {
     /// How answers change what is known.
@@ -33,10 +38,20 @@ impl Policy {
                 internal_suffixes: cloud.internal_names.label_suffixes.value.clone(),
                 metadata: cloud.metadata(),
                 own: set(&[&networks.hosts, &networks.vpc]),
+                site: self.site_prefixes(),
                 hosts,
                 allow_private: self.resolve.allow_private.iter().map(|name| name.value.clone()).collect(),
             },
         }
+    }
+
+    /// The prefixes of the site and of its VPC. Prefixes of whole providers, or of everything, say nothing of an answer.
+    fn site_prefixes(&self) -> PrefixSet {
+        // DNS servers may be public ones, and names of the same provider.
+        let zones = Zone::ALL.iter().filter(|zone| !matches!(zone, Zone::CloudServices | Zone::DnsServers));
+        let prefixes = zones.flat_map(|zone| zones::zone(self, *zone)).map(|prefix| prefix.value);
+        let least = |prefix: &Prefix| if prefix.net().addr().is_ipv4() { MIN_SITE_V4 } else { MIN_SITE_V6 };
+        prefixes.filter(|prefix| prefix.net().prefix_len() >= least(prefix)).collect()
     }
 
     /// Reports durations and bounds that contradict each other.

@@ -9,6 +9,18 @@ pub type Reading<T> = Result<T, Box<Diagnostic>>;
 /// Characters of the input that a message quotes.
 const MAX_QUOTED: usize = 48;
 
+/// Rules in a table. With its chain and its counter, edgeward writes a rule in more than 180 bytes, so a file of 64 MiB has
+/// fewer; one of two million short rules would take a multiple of its size.
+const MAX_RULES: usize = 400_000;
+
+/// Refuses the rule after the last that a table may have.
+pub fn check_rules(count: usize, span: Span) -> Reading<()> {
+    match count > MAX_RULES {
+        true => Err(malformed(span, format!("more than {MAX_RULES} rules"), "no policy has so many: check the path")),
+        false => Ok(()),
+    }
+}
+
 /// A problem with something that is not valid nft, or that the kernel refuses.
 pub fn malformed(span: Span, message: impl AsRef<str>, help: &str) -> Box<Diagnostic> {
     problem(Code::RulesetSyntax, span, message.as_ref(), help)

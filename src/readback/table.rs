@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use super::form::{BaseForm, ChainForm, SetForm, Word};
 use super::meaning::{self, Required, Requirement};
 use super::names::identifier;
-use super::problem::{Reading, malformed, quoted, unknown};
+use super::problem::{Reading, check_rules, malformed, quoted, unknown};
 use crate::diag::Diagnostic;
 use crate::net::{ChainPolicy, Hook};
 use crate::nft::{Attachment, CHAIN_POLICIES, CHAIN_TYPES, ChainType, INTERVAL, NETFILTER_HOOKS, Priority, SET_TYPES};
@@ -24,6 +24,8 @@ pub struct TableBuilder {
     requirements: Vec<Vec<Requirement>>,
     /// The indices of chains by name.
     indices: BTreeMap<String, usize>,
+    /// How many rules its chains have.
+    rules: usize,
 }
 
 impl TableBuilder {
@@ -71,6 +73,8 @@ impl TableBuilder {
             let help = "put the rules into one chain: edgeward has one for each hook";
             return Err(unknown(form.hook.span, "a second base chain at one hook", help));
         }
+        self.rules += form.rules.len();
+        check_rules(self.rules, form.name.span)?;
         let mut requirements = Vec::new();
         let rules = form.rules.iter().map(|rule| meaning::rule(rule, &mut requirements)).collect::<Reading<_>>()?;
         if self.indices.insert(name.clone(), self.ruleset.chains.len()).is_some() {

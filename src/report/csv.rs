@@ -2,6 +2,8 @@
 //!
 //! Written here, since an in-memory text cannot fail and fields are guarded; tests read it with an independent reader.
 
+use crate::diag::is_invisible;
+
 /// Writes records, the head among them.
 pub fn records<'a>(rows: impl IntoIterator<Item = &'a [String]>) -> String {
     let mut text = String::new();
@@ -25,7 +27,7 @@ fn guarded(value: &str) -> String {
     let mut text = String::with_capacity(value.len());
     let mut begins = true;
     for character in value.chars() {
-        let character = if character.is_control() { ' ' } else { character };
+        let character = if is_invisible(character) { ' ' } else { character };
         // The full-width forms count as well: some spreadsheets take them for the ASCII ones.
         if begins && matches!(character, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') {
             text.push('\'');

@@ -1,5 +1,7 @@
 //! Tables of GitHub Flavored Markdown.
 
+use crate::diag::is_invisible;
+
 /// Writes a table: its head, and its rows. Cells are Markdown already.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
@@ -18,7 +20,7 @@ pub fn escaped(text: &str) -> String {
             }
             // A mention of a user or a team would notify them.
             '@' => escaped.push_str("&#64;"),
-            character if character.is_control() => escaped.push(' '),
+            character if is_invisible(character) => escaped.push(' '),
             character => escaped.push(character),
         }
     }

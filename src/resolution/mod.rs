@@ -25,7 +25,7 @@ pub use update::{Change, Rules, Summary, update};
 use crate::diag::{Code, Problems};
 use crate::net::{DomainName, Family, PrefixSet};
 use crate::source::{Source, Spanned};
-use crate::yaml::{Decode, number, read, record, scalar, words};
+use crate::yaml::{Decode, number, read_as, record, scalar, words};
 
 /// The version of the format that this edgeward supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +225,7 @@ impl Resolution {
 
     /// As [`Resolution::parse`]; addresses that no name may resolve to in this cloud are errors as well.
     pub fn parse_refusing(source: &Source, refused: &PrefixSet, problems: &mut Problems) -> Option<Self> {
-        let node = read(source, problems)?;
+        let node = read_as("a lockfile", &["version", "names"], source, problems)?;
         let file = Lockfile::decode(&node, problems)?;
         let mut names = BTreeMap::new();
         for row in file.names {

@@ -17,6 +17,8 @@ pub struct Trust {
     pub metadata: PrefixSet,
     /// The prefixes of the site and its VPC.
     pub own: PrefixSet,
+    /// All prefixes that the policy gives for the site: a public name has no business in them, public or not.
+    pub site: PrefixSet,
     /// Names of the site's own hosts, which may resolve to its own prefixes.
     pub hosts: BTreeSet<DomainName>,
     /// Names that may resolve to private addresses.
@@ -40,6 +42,8 @@ pub enum Distrust {
     Reserved,
     /// A private address from a public name.
     Private,
+    /// An address of the site itself from a public name.
+    Site,
     /// A name internal to the VPC that resolves outside of the cloud's prefixes.
     OutsideCloud,
 }
@@ -54,6 +58,9 @@ impl fmt::Display for Distrust {
             Distrust::Multicast => "a multicast address",
             Distrust::Reserved => "a reserved address",
             Distrust::Private => "a private address from a public name; `resolve.allow-private` permits it for a name",
+            Distrust::Site => {
+                "an address of the policy's own prefixes from a public name; `resolve.allow-private` permits it for a name"
+            }
             Distrust::OutsideCloud => "outside of `networks.cloud-services` and `networks.vpc`",
         })
     }
@@ -68,8 +75,11 @@ impl Trust {
         if let Some(cloud) = self.cloud.as_ref().filter(|_| self.is_internal(name)) {
             return (!cloud.contains(address)).then_some(Distrust::OutsideCloud);
         }
-        let own = self.hosts.contains(name) && self.own.contains(address);
-        (is_private(address) && !own && !self.allow_private.contains(name)).then_some(Distrust::Private)
+        if self.hosts.contains(name) && self.own.contains(address) || self.allow_private.contains(name) {
+            return None;
+        }
+        let is_site = self.site.contains(address).then_some(Distrust::Site);
+        is_private(address).then_some(Distrust::Private).or(is_site)
     }
 
     /// Whether the cloud resolves a name to internal addresses inside VPCs.
@@ -128,7 +138,8 @@ mod tests {
             cloud: Some("100.0.0.0/8, 192.168.0.0/16".parse().unwrap()),
             internal_suffixes: ["-vpc", "-internal"].map(str::to_owned).into(),
             metadata: "100.100.100.200".parse().unwrap(),
-            own: "192.168.0.0/16, 10.0.0.0/8".parse().unwrap(),
+            own: "192.168.0.0/16, 10.0.0.0/8, 198.51.100.0/24".parse().unwrap(),
+            site: "192.168.0.0/16, 10.0.0.0/8, 198.51.100.0/24, 2001:db8:a::/48".parse().unwrap(),
             hosts: [name("api.example.com")].into(),
             allow_private: [name("mirror.example.com")].into(),
         };
@@ -137,6 +148,11 @@ mod tests {
             ("ntp.example.com", "203.0.113.7", None),
             ("ntp.example.com", "2001:db8::7", None),
             ("ntp.example.com", "10.1.2.3", Some(Distrust::Private)),
+            ("ntp.example.com", "198.51.100.7", Some(Distrust::Site)),
+            ("ntp.example.com", "2001:db8:a::7", Some(Distrust::Site)),
+            ("mirror.example.com", "198.51.100.7", None),
+            ("api.example.com", "198.51.100.7", None),
+            ("api.example.com", "2001:db8:a::7", Some(Distrust::Site)),
             ("ntp.example.com", "172.31.255.255", Some(Distrust::Private)),
             ("ntp.example.com", "100.64.0.1", Some(Distrust::Private)),
             ("ntp.example.com", "fd00::1", Some(Distrust::Private)),

@@ -12,4 +12,4 @@ pub(crate) use declare::{by_word, number, record, refined, scalar, words};
 pub use decode::{Decode, Fields, Json, Written, decode_number, field_name};
 pub(crate) use decode::{decode_word, parse_word};
 pub use scalars::{AddressOrName, PrefixOrName};
-pub use tree::{Node, Value, read};
+pub use tree::{Node, Value, read, read_as};

@@ -6,19 +6,18 @@ use std::str::FromStr;
 use super::declare::scalar;
 use super::decode::Decode;
 use super::tree::Node;
-use crate::diag::{Code, Problems};
+use crate::diag::{Code, Problems, is_invisible};
 use crate::net::{DomainName, Prefix, PrefixError, parse_address};
+
+/// They have a meaning in few scripts, and are invisible in all others.
+const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
 
 impl Decode for String {
     /// Reads text that is shown in output. Refuses control characters, which could end a comment line, and invisible
     /// characters, which can make a text look like another one.
     fn decode(node: &Node, problems: &mut Problems) -> Option<Self> {
         let (text, _) = node.scalar("text", problems)?;
-        let hidden = |c: char| {
-            c.is_control()
-                || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
-        };
-        if let Some(bad) = text.chars().find(|&c| hidden(c)) {
+        if let Some(bad) = text.chars().find(|&c| is_invisible(c) || JOINERS.contains(&c)) {
             let message = format!("the character U+{:04X} is not allowed in text", u32::from(bad));
             problems.push_with_help(Code::InvalidText, node.span, message, "write one line of visible characters");
             return None;

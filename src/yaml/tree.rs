@@ -117,6 +117,29 @@ impl Node {
     }
 }
 
+/// As [`read`], of a text that has at least one of some fields. Of a file of another kind, which may be a secret one that
+/// was named by mistake, or by a user who may not read it, no message quotes a word.
+pub fn read_as(kind: &str, fields: &[&str], source: &Source, problems: &mut Problems) -> Option<Node> {
+    let text = source.text();
+    let is_blank = |line: &str| line.trim_start().starts_with('#') || !line.contains(char::is_alphanumeric);
+    if text.lines().all(is_blank) || fields.iter().any(|field| has_field(text, field)) {
+        return read(source, problems);
+    }
+    let quoted: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
+    let message = format!("this is not {kind}: none of its fields {} is there", quoted.join(", "));
+    problems.push_with_help(Code::UnknownFile, Span::default(), message, "check the path");
+    None
+}
+
+/// Whether a text has a word before a colon, as YAML and JSON write fields.
+fn has_field(text: &str, field: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    text.match_indices(field).any(|(at, _)| {
+        let after = text[at + field.len()..].trim_start_matches(['"', '\'', ' ']);
+        !text[..at].ends_with(is_of_name) && after.starts_with(':')
+    })
+}
+
 /// Reads a text as one YAML document.
 ///
 /// Anchors, aliases, tags and directives are not supported: no format needs them, and aliases can expand a small file

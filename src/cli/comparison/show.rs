@@ -6,7 +6,7 @@ use crate::cli::context::{BoundPolicy, LoadedPolicy};
 use crate::cli::document::{BoxDocument, CausedDocument, DiffDocument, PacketDocument};
 use crate::cli::hint::{self, Hint};
 use crate::cli::render;
-use crate::diag::legible;
+use crate::diag::{escaped_but, legible};
 use crate::explain::Rows;
 use crate::intent::Origin;
 use crate::report::{DocumentVersion, place};
@@ -134,8 +134,7 @@ fn effect_word(effect: Effect) -> &'static str {
     }
 }
 
-/// A line of a file, of any length, without control characters that would change the terminal.
+/// A line of a file, of any length, without characters that would change the terminal.
 fn printable(line: &str) -> String {
-    let escape = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
-    line.chars().map(escape).collect()
+    escaped_but(line, |c| c == '\t')
 }

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::LoadedPolicy;
 use crate::cli::hint::Hint;
 use crate::cli::render;
+use crate::diag::shown;
 use crate::host::clock;
 use crate::net::DomainName;
 use crate::report::duration;
@@ -38,7 +39,7 @@ pub(crate) fn age_warning(
         "the addresses of {} in `{}` are {than} `resolve.max-stale` ({}): those of {name} were seen {} ago; `{resolve}` \
          asks DNS",
         count(old.len(), "name"),
-        lock.display(),
+        shown(lock),
         duration(limit),
         duration(*age),
     ))

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{LoadedPolicy, load_catalog, load_with};
 use crate::catalog::{Catalog, FILES};
 use crate::cli::failure::Failure;
-use crate::diag::{Problems, Severity};
+use crate::diag::{Problems, Severity, shown};
 use crate::host::generations::{LOCKFILE, POLICY, PolicyFacts, Store};
 use crate::host::lists;
 use crate::net::{Family, PrefixSet};
@@ -38,13 +38,13 @@ pub(crate) fn kept_or_chosen_catalog(
     let catalog = Catalog::parse(files).map_err(|error| Failure::invalid(error.source, error.diagnostics))?;
     match catalog.digest == *digest {
         true => Ok(catalog),
-        false => Err(Failure::system(anyhow!("`{}` is damaged", store.catalog(digest).display()))),
+        false => Err(Failure::system(anyhow!("`{}` is damaged", shown(&store.catalog(digest))))),
     }
 }
 
 /// Says that the chosen catalog cannot stand in for that of a generation.
 pub(crate) fn not_stored(number: u64, facts: &PolicyFacts, chosen: Option<&Path>) -> Failure {
-    let other = chosen.map_or_else(|| "the built-in catalog".to_owned(), |folder| format!("`{}`", folder.display()));
+    let other = chosen.map_or_else(|| "the built-in catalog".to_owned(), |folder| format!("`{}`", shown(folder)));
     Failure::usage(anyhow!(
         "generation {number} was made with the catalog {}, which is not stored, and {other} is another one",
         facts.catalog
@@ -88,7 +88,7 @@ fn kept_list(store: &Store, facts: &PolicyFacts, ruleset: &Ruleset, id: &str) ->
             let path = store.list(stored);
             let list = lists::read_file(&path).map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
             if list.sha256 != stored {
-                return Err(format!("`{}` is damaged", path.display()));
+                return Err(format!("`{}` is damaged", shown(&path)));
             }
             list.addresses
         }

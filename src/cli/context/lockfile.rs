@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::cli::failure::Failure;
 use crate::cli::hint::{self, Hint};
 use crate::cli::render;
-use crate::diag::{Problems, Severity};
+use crate::diag::{Problems, Severity, shown};
 use crate::explain::Meaning;
 use crate::host::files;
 use crate::host::streams;
@@ -78,7 +78,7 @@ impl LockArguments {
     fn unresolved(&self, missing: &Unresolved, policy: &Path) -> Failure {
         let names: Vec<String> =
             missing.0.iter().map(|(name, flows)| format!("  {name} ({})", flows.join(", "))).collect();
-        let lock = self.find(policy).map_or_else(String::new, |lock| format!(" in `{}`", lock.display()));
+        let lock = self.find(policy).map_or_else(String::new, |lock| format!(" in `{}`", shown(&lock)));
         Failure::unresolved(
             missing.0.iter().map(|(name, _)| name.clone()).collect(),
             anyhow!(

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use crate::cli::failure::{Failure, Refusal};
 use crate::cli::render;
-use crate::diag::is_invisible;
+use crate::diag::{is_invisible, shown};
 use crate::host::generations::{Note, Overridden, Store};
 use crate::host::kernel::Real;
 use crate::policy::syntax::parse_duration;
@@ -70,7 +70,7 @@ impl StateArguments {
             Ok(true) => self.lock().map(Some),
             Ok(false) => Ok(None),
             Err(error) => {
-                let context = format!("cannot find `{}`", self.state_dir.display());
+                let context = format!("cannot find `{}`", shown(&self.state_dir));
                 Err(Failure::system(anyhow::Error::from(error).context(context)))
             }
         }

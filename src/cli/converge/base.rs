@@ -8,6 +8,7 @@ use crate::catalog::Catalog;
 use crate::cli::context::{LoadedPolicy, kept_or_chosen_catalog, kept_policy, not_stored};
 use crate::cli::failure::Failure;
 use crate::cli::hint;
+use crate::diag::shown;
 use crate::host::generations::{MadeBy, Manifest, PolicyFacts, State, Store, rules_digest};
 use crate::host::rollout::named;
 use crate::intent::{Intent, Resolved};
@@ -39,7 +40,7 @@ impl Base {
     ) -> Result<(Self, LoadedPolicy, Resolution), Failure> {
         let apply = format!("`{}` applies the policy", hint::command("apply").word("--resolve").policy(policy));
         let Some(number) = state.base() else {
-            let folder = store.folder().display();
+            let folder = shown(store.folder());
             return Err(Failure::usage(anyhow!(
                 "nothing was applied and confirmed yet (`{folder}`), so there is nothing to refresh; {apply}"
             )));

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::MAX_LISTED;
 use crate::cli::render;
+use crate::diag::shown;
 use crate::host::foreign::{self, Flushes, ForeignChain};
 use crate::net::Hook;
 use crate::nft::{CHAIN_POLICIES, NETFILTER_HOOKS, TABLE_FAMILIES};
@@ -43,7 +44,7 @@ pub(crate) fn other_filters(ruleset: &Ruleset) -> OtherFilters {
         Ok(units) => {
             let flushing = units.iter().filter(|unit| unit.flushes == Flushes::Everything);
             others.warnings.extend(flushing.map(|unit| {
-                let (name, enabled_by) = (&unit.name, unit.enabled_by.display());
+                let (name, enabled_by) = (&unit.name, shown(&unit.enabled_by));
                 format!(
                     "`{name}` is enabled ({enabled_by}): when it starts and stops it flushes all of nftables, \
                      edgeward's table too; `systemctl disable {name}`"

@@ -85,7 +85,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
 fn resolved(
     arguments: &Arguments,
     catalog: &Catalog,
-    report: &Report,
+    report: &mut Report,
 ) -> Result<(BoundPolicy, Option<Failure>), Failure> {
     let BoundArguments { policy: path, target, lock } = &arguments.policy;
     let mode = if arguments.dry_run { LockfileMode::Ask } else { LockfileMode::Write };
@@ -99,6 +99,6 @@ fn resolved(
     let in_force = store.state().ok().and_then(|state| state.base());
     let known = in_force.and_then(|number| kept_answers(&store, number, &loaded.cloud.metadata())).unwrap_or_default();
     let update = update_lockfile(lock.path(path)?, &loaded, &known, &arguments.servers, mode)?;
-    report.say(&update.changes())?;
+    report.say(&update.changes());
     update.bind(lock, path, loaded)
 }

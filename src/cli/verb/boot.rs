@@ -5,6 +5,7 @@ use anyhow::anyhow;
 use crate::cli::change::{self, Report};
 use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::failure::Failure;
+use crate::diag::shown;
 use crate::host::kernel::Real;
 use crate::host::rollout::named;
 
@@ -30,8 +31,8 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut report = Report::new(arguments.format);
     let Some(store) = arguments.state.lock_if_exists()? else {
-        let folder = arguments.state.state_dir.display();
-        report.say(&format!("`{folder}` does not exist: no generation was ever confirmed, and none is loaded\n"))?;
+        let folder = shown(&arguments.state.state_dir);
+        report.say(&format!("`{folder}` does not exist: no generation was ever confirmed, and none is loaded\n"));
         return report.end(Ok(()));
     };
     let mut kernel = Real::default();
@@ -45,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => "no generation was ever confirmed: there is nothing to load\n".to_owned(),
         Some(number) if outcome.changed => format!("generation {number} is in force\n"),
         Some(number) => format!("generation {number} is in force already\n"),
-    })?;
+    });
     report.end(Ok(()))?;
     let confirmed = before.confirmed;
     match loaded.is_none() || confirmed == loaded {

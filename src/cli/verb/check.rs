@@ -10,7 +10,7 @@ use crate::cli::context::{
 use crate::cli::document::{CheckDocument, CheckedLockfile, CheckedPolicy, DiagnosticDocument};
 use crate::cli::failure::{Failure, Message};
 use crate::cli::render;
-use crate::diag::{Diagnostic, Problems, Severity};
+use crate::diag::{Diagnostic, Problems, Severity, shown};
 use crate::host::{clock, streams};
 use crate::lint::lint;
 use crate::report::duration;
@@ -125,7 +125,7 @@ impl Checked<'_> {
         let resolve = lock.resolve_command(path);
         if let Some(warning) = resolution.and_then(|resolution| age_warning(&file, &resolve, loaded, &resolution)) {
             render::warning(&warning);
-            let row = DiagnosticDocument::unplaced(Severity::Warning, Some(file.display().to_string()), warning);
+            let row = DiagnosticDocument::unplaced(Severity::Warning, Some(shown(&file)), warning);
             self.document.diagnostics.push(row);
         }
         Ok(())
@@ -180,7 +180,7 @@ impl Checked<'_> {
             match message {
                 Message::Diagnostics(source, diagnostics) => self.add(source, diagnostics),
                 Message::Error(error) => {
-                    let (file, message) = (Some(path.display().to_string()), format!("{error:#}"));
+                    let (file, message) = (Some(shown(path)), format!("{error:#}"));
                     self.document.diagnostics.push(DiagnosticDocument::unplaced(Severity::Error, file, message));
                 }
             }

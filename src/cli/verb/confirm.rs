@@ -6,6 +6,7 @@ use crate::cli::change::{self, Report};
 use crate::cli::context::{ListFormat, MessageArguments, StateArguments};
 use crate::cli::failure::{Check, Failure};
 use crate::cli::hint;
+use crate::diag::shown;
 use crate::host::generations::Note;
 use crate::host::kernel::Real;
 use crate::host::rollout::{named, needs_recovery};
@@ -37,7 +38,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
-    let folder = arguments.state.state_dir.display();
+    let folder = shown(&arguments.state.state_dir);
     let Some(store) = arguments.state.lock_if_exists()? else {
         return Err(Failure::usage(anyhow!("`{folder}` does not exist, so nothing is pending")));
     };
@@ -55,7 +56,8 @@ fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failu
         let (state, outcome) = rollout.confirm(&state)?;
         report.left(&state);
         change::show_notices(&outcome);
-        return report.say(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
+        report.say(&format!("{} is confirmed; boot loads it\n", named(state.confirmed)));
+        return Ok(());
     }
     arguments.note.note_unused();
     match (was_pending.map(|pending| pending.generation).or(state.undone), state.undone) {
@@ -63,10 +65,13 @@ fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failu
             let undone = change::undone_sentence(&state, number);
             Err(Failure::refused(Check::Undone, anyhow!("nothing is pending: {undone}")))
         }
-        _ => report.say(&format!(
-            "nothing is pending in `{folder}`: {} was applied last; `{}` shows what is in force\n",
-            named(state.current),
-            hint::command("status")
-        )),
+        _ => {
+            report.say(&format!(
+                "nothing is pending in `{folder}`: {} was applied last; `{}` shows what is in force\n",
+                named(state.current),
+                hint::command("status")
+            ));
+            Ok(())
+        }
     }
 }

@@ -10,6 +10,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::cli::failure::Failure;
 use crate::cli::render;
+use crate::diag::shown;
 use crate::host::files;
 
 /// Print a manual page, or write all of them into a folder
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments, command: Command) -> Result<(), Failure
         (Some(folder), _) => pages(&program).try_for_each(|command| {
             let path = folder.join(format!("{}.1", name(command)));
             let written = files::write(&path, &page(&program, command)?);
-            written.with_context(|| format!("cannot write `{}`", path.display())).map_err(Failure::system)
+            written.with_context(|| format!("cannot write `{}`", shown(&path))).map_err(Failure::system)
         }),
         (None, None) => render::output(&page(&program, &program)?),
         (None, Some(verb)) => {

@@ -78,7 +78,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             update_known(kept, &loaded, &known, servers, LockfileMode::Ask)?
         }
     };
-    report.say(&update.changes())?;
+    report.say(&update.changes());
     let has_answers = update.has_answers();
     // A name that failed keeps its addresses, and does not stop the others from getting new ones.
     let (policy, unresolved) = update.bind(lock, path, loaded)?;

@@ -16,7 +16,7 @@ use crate::cli::context::{
 use crate::cli::document::{NameDocument, RefusedDocument, ResolveDocument};
 use crate::cli::failure::Failure;
 use crate::cli::{hint, render};
-use crate::diag::Severity;
+use crate::diag::{Severity, shown};
 use crate::host::clock::Moment;
 use crate::host::dns::{Hickory, Settings, SilentServer, system_servers};
 use crate::host::{files, streams};
@@ -84,13 +84,20 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let mode = if arguments.offline { LockfileMode::Offline } else { LockfileMode::Write };
     let lock = arguments.lock.path(&arguments.policy)?;
     let update = update_lockfile(lock, &loaded, &Resolution::default(), &arguments.servers, mode)?;
-    let shown = match arguments.format {
+    let result = match arguments.format {
         // One line for each server says it all.
         ListFormat::Text if update.silent.is_some() => update.changes(),
         ListFormat::Text => update.text(&update.summary),
         ListFormat::Json => render::document(&update.document(&loaded))?,
     };
-    render::output(&shown)?;
+    match render::try_output(&result) {
+        // As with rules, the exit code says what was done.
+        Err(error) if mode == LockfileMode::Write => {
+            let path = shown(&update.path);
+            render::warning(&format!("{}: {error}; the answers are in `{path}`", render::NOT_WRITTEN));
+        }
+        written => written.map_err(render::not_written)?,
+    }
     update.check_required(&loaded)
 }
 
@@ -127,10 +134,7 @@ pub(crate) fn update_lockfile(
     mode: LockfileMode,
 ) -> Result<LockfileUpdate, Failure> {
     if streams::is_stream(&path) {
-        return Err(Failure::usage(anyhow!(
-            "`{}` is a stream: the lockfile is written, so name a file",
-            path.display()
-        )));
+        return Err(Failure::usage(anyhow!("`{}` is a stream: the lockfile is written, so name a file", shown(&path))));
     }
     // Locked from reading the old answers to writing the new ones: two runs would each lose the other's answers.
     let _held = match mode {
@@ -173,7 +177,7 @@ pub(crate) fn update_known(
             "the clock shows {}, and the answers in `{}` were received until {now}; the clock is not believed until it has \
              run evenly for an hour",
             moment.time,
-            path.display()
+            shown(&path)
         ));
     }
     let linger = SignedDuration::try_from(rules.linger).unwrap_or(SignedDuration::MAX);
@@ -192,7 +196,7 @@ fn warn_of_bounds(summary: &Summary, bound: usize) {
 }
 
 fn cannot(what: &str, path: &Path, error: std::io::Error) -> Failure {
-    Failure::system(anyhow::Error::from(error).context(format!("cannot {what} `{}`", path.display())))
+    Failure::system(anyhow::Error::from(error).context(format!("cannot {what} `{}`", shown(path))))
 }
 
 /// The answers, and the servers if none of them answered.
@@ -220,11 +224,11 @@ fn ask(
     let total = count(questions.len(), "question");
     let answers = resolver.ask_noting(questions, &mut |done| {
         if on_terminal {
-            anstream::eprint!("\r{done} of {total} answered");
+            render::progress(&format!("\r{done} of {total} answered"));
         }
     });
     if on_terminal {
-        anstream::eprint!("\r\x1b[K");
+        render::progress("\r\x1b[K");
     }
     Ok(answers)
 }
@@ -355,7 +359,7 @@ impl LockfileUpdate {
             let error = anyhow!(
                 "{} without an address in `{}`, and DNS was not asked:\n{}\n`{}` asks for them",
                 count(missing.len(), "name"),
-                path.display(),
+                shown(path),
                 names.join("\n"),
                 hint::again("resolve", &["offline", "format"]),
             );
@@ -380,7 +384,7 @@ impl LockfileUpdate {
         let error = anyhow!(
             "{} could not be resolved; the addresses in `{}` stay:\n{}",
             count(missing.len(), "name"),
-            path.display(),
+            shown(path),
             lines.join("\n"),
         );
         Err(Failure::unresolved(missing.into_iter().cloned().collect(), error))

@@ -13,7 +13,7 @@ use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal, chosen};
 use crate::cli::preflight::GuardedPolicy;
 use crate::cli::{hint, preflight, render};
-use crate::diag::legible;
+use crate::diag::{legible, shown};
 use crate::host::files;
 use crate::host::generations::{POLICY, PolicyFacts, State, Store, Why};
 use crate::host::rollout::{ChangeOptions, named, needs_recovery};
@@ -77,7 +77,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         false => arguments.state.lock_if_exists()?,
     };
     let Some(store) = store else {
-        let folder = arguments.state.state_dir.display();
+        let folder = shown(&arguments.state.state_dir);
         return Err(Failure::usage(anyhow!("`{folder}` does not exist: nothing was applied from it")));
     };
     if let Some(number) = arguments.generation {
@@ -90,16 +90,16 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         report.changed(needs_recovery(&state) || !destination.is_in_force(&state));
         let kept = destination.policy(&store, folder)?;
         let [body, totals] = plan(&store, &state, &destination, kept.as_ref(), report)?;
-        report.say(&body)?;
+        report.say(&body);
         let checked = match destination {
             Destination::Undo(_) => Ok(()),
             Destination::Generation(number) => check(&store, &state, number, arguments, kept.as_ref()).map(|_| ()),
         };
         // The totals stand last, where a reader looks first; only a refusal comes after them.
-        report.say(&totals)?;
+        report.say(&totals);
         checked?;
-        return report
-            .say(&format!("nothing was changed; `{}` does it\n", hint::again("rollback", &["dry-run", "format"])));
+        report.say(&format!("nothing was changed; `{}` does it\n", hint::again("rollback", &["dry-run", "format"])));
+        return Ok(());
     }
     let mut kernel = arguments.kernel.kernel();
     let mut rollout = change::rollout(&store, &mut kernel);
@@ -107,12 +107,13 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     let destination = destination(&state, arguments.generation)?;
     if destination.is_in_force(&state) && !rollout.is_unreadable {
         arguments.guard.note.note_unused();
-        return report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
+        report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
+        return Ok(());
     }
-    // The terminal may be gone already: that does not stop a rollback.
     let kept = destination.policy(&store, folder)?;
+    // A rollback is not stopped by a plan that cannot be made.
     let shown = plan(&store, &state, &destination, kept.as_ref(), report);
-    let shown = shown.and_then(|[body, totals]| report.say(&format!("{body}{totals}")));
+    let shown = shown.map(|[body, totals]| report.say(&format!("{body}{totals}")));
     match destination {
         // No preflight: the deadline would do the same.
         Destination::Undo(_) => {
@@ -122,7 +123,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             change::show_notices(&outcome);
             report.left(&state);
             report.changed(outcome.changed);
-            report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)))?;
+            report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)));
             note_next_steps(&store, &state, kept.as_ref());
         }
         Destination::Generation(number) => {
@@ -130,7 +131,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
             rollout.note = arguments.guard.note(overridden);
             let (state, outcome) = rollout.rollback(&state, Some(number), options)?;
             change::show_notices(&outcome);
-            change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome)?;
+            change::print_result(report, &format!("generation {number} is in force again"), &state, &outcome);
             note_next_steps(&store, &state, kept.as_ref());
         }
     }
@@ -281,7 +282,7 @@ fn note_policy_on_disk(store: &Store, state: &State) {
     let kept = |number| Some((number, store.manifest(number).ok()?.policy?.path, store.text(number, POLICY).ok()?));
     let Some((number, path, kept)) = state.current.and_then(kept) else { return };
     if !streams::is_stream(&path) && files::read(&path).is_ok_and(|file| file.text() != kept.text()) {
-        let (file, restore) = (path.display(), restore_command(store, number, &path));
+        let (file, restore) = (shown(&path), restore_command(store, number, &path));
         render::note(&format!(
             "`{file}` still has what was left; `{restore}` puts what is in force there, so that no one applies it again \
              by mistake"

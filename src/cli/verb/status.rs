@@ -14,6 +14,7 @@ use crate::cli::document::{AttentionDocument, TableState};
 use crate::cli::failure::Failure;
 use crate::cli::preflight::{self, OtherFilters};
 use crate::cli::render;
+use crate::diag::shown;
 use crate::host::clock::pause;
 use crate::host::generations::{Manifest, State, Store};
 use crate::host::kernel::{Kernel, KernelError};
@@ -173,7 +174,7 @@ impl Status {
 /// writes them next.
 fn undelivered(store: &Store, state: &State, is_busy: bool) -> Option<String> {
     let log = store.events();
-    let path = log.path().display();
+    let path = shown(log.path());
     let last = log.check_writable().and_then(|()| log.last());
     match last {
         Err(error) => Some(format!("events cannot be written to `{path}`: {error}")),

@@ -3,6 +3,7 @@
 use crate::cli::change::{self, Report};
 use crate::cli::context::{ListFormat, StateArguments};
 use crate::cli::failure::Failure;
+use crate::diag::shown;
 use crate::host::generations::Why;
 use crate::host::kernel::{Kernel, Real};
 use crate::host::rollout::named;
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn settle(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
-    let folder = arguments.state.state_dir.display();
+    let folder = shown(&arguments.state.state_dir);
     let mut kernel = Real::default();
     let Some(store) = arguments.state.lock_if_exists()? else {
         return settle_without_records(arguments, &mut kernel, report);
@@ -58,7 +59,7 @@ fn settle(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
             "{} was not confirmed, and is undone: {} is in force again\n",
             named(Some(pending.generation)),
             named(undone.current)
-        ))?;
+        ));
         state = undone;
     }
     let had = state.current;
@@ -77,15 +78,16 @@ fn settle(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
              inet edgeward` removes it\n",
             named(had)
         ),
-    })?;
-    report.say(&format!("the generations stay in `{folder}`\n"))
+    });
+    report.say(&format!("the generations stay in `{folder}`\n"));
+    Ok(())
 }
 
 const ACCEPTED: &str = "every packet is accepted, unless another table denies it";
 
 /// Nothing was applied, or the state folder was removed before the program.
 fn settle_without_records(arguments: &Arguments, kernel: &mut Real, report: &mut Report) -> Result<(), Failure> {
-    let folder = arguments.state.state_dir.display();
+    let folder = shown(&arguments.state.state_dir);
     // A table with something unknown in it is there, too.
     let has_table = !matches!(kernel.table(), Ok(None));
     report.changed(has_table && arguments.remove_rules);
@@ -100,5 +102,6 @@ fn settle_without_records(arguments: &Arguments, kernel: &mut Real, report: &mut
             format!("the table is removed from the kernel: {ACCEPTED}")
         }
     };
-    report.say(&format!("`{folder}` does not exist, so nothing is pending; {sentence}\n"))
+    report.say(&format!("`{folder}` does not exist, so nothing is pending; {sentence}\n"));
+    Ok(())
 }

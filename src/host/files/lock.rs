@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::place::Place;
+use crate::diag::{is_invisible, shown, word};
 use crate::host::{clock, users};
 
 /// The lock of a folder.
@@ -43,10 +44,10 @@ pub struct Lock {
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// The system refuses.
-    #[error("cannot lock `{}`", .0.display())]
+    #[error("cannot lock `{}`", shown(.0))]
     Io(PathBuf, #[source] io::Error),
     /// Another run kept it.
-    #[error("`{}` is locked by {by}, and still was after {} s; nothing was changed.\n{}", .path.display(), .waited.as_secs(), .by.help(.file))]
+    #[error("`{}` is locked by {by}, and still was after {} s; nothing was changed.\n{}", shown(.path), .waited.as_secs(), .by.help(.file))]
     Held {
         /// What is locked.
         path: PathBuf,
@@ -89,12 +90,11 @@ impl std::fmt::Display for Holder {
 
 impl Holder {
     fn help(&self, file: &Path) -> String {
+        let file = word(file);
         match self {
             Self::Run { process, .. } => format!("Try again when it has ended; `kill {process}` ends it"),
-            Self::User(_) => format!("Try again when it has ended; if there is no such run, `rm '{}'`", file.display()),
-            Self::Unknown => {
-                format!("Try again when it has ended; `fuser -v '{}'` shows which it is", file.display())
-            }
+            Self::User(_) => format!("Try again when it has ended; if there is no such run, `rm {file}`"),
+            Self::Unknown => format!("Try again when it has ended; `fuser -v {file}` shows which it is"),
         }
     }
 
@@ -102,7 +102,7 @@ impl Holder {
     fn read(file: &mut File) -> Self {
         let mut text = String::new();
         let read = file.take(MAX_HOLDER).read_to_string(&mut text);
-        let text: String = text.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+        let text: String = text.chars().filter(|c| *c == '\n' || !is_invisible(*c)).collect();
         let mut lines = text.lines();
         match (read, lines.next().and_then(|id| id.parse().ok()), lines.next(), lines.next()) {
             (Ok(_), Some(process), Some(since), Some(command)) => {
@@ -116,7 +116,7 @@ impl Holder {
     fn write(file: &mut File) -> io::Result<()> {
         let words = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned());
         let command: String = std::iter::once("edgeward".to_owned()).chain(words).collect::<Vec<_>>().join(" ");
-        let command: String = command.chars().filter(|c| !c.is_control()).take(MAX_COMMAND).collect();
+        let command: String = command.chars().filter(|c| !is_invisible(*c)).take(MAX_COMMAND).collect();
         file.set_len(0)?;
         file.rewind()?;
         write!(file, "{}\n{}\n{command}\n", std::process::id(), clock::now())
@@ -189,7 +189,7 @@ fn wait(
                 if !is_announced && begin.elapsed() >= SHORT_WAIT {
                     waiting(&format!(
                         "`{}` is locked by {by}; waiting for at most {} s",
-                        path.display(),
+                        shown(path),
                         patience.as_secs()
                     ));
                     is_announced = true;
@@ -215,7 +215,7 @@ fn attempt(place: &Place) -> io::Result<Attempt> {
         };
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-            let what = format!("`{}` is not a file of edgeward; remove it", place.path.display());
+            let what = format!("`{}` is not a file of edgeward; remove it", shown(&place.path));
             return Err(io::Error::other(what));
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

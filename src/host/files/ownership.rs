@@ -1,10 +1,11 @@
 //! Folders that other users can change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, lstat};
 
 use super::place::{WRITABLE_BY_OTHERS, is_trusted};
+use crate::diag::{shown, word};
 use crate::host::users;
 
 /// Why the contents of a folder cannot be relied on, and what to do about it.
@@ -12,12 +13,14 @@ use crate::host::users;
 pub enum Insecure {
     /// It belongs to another user.
     #[error(
-        "`{folder}` belongs to the user `{user}`, who can change everything in it.\nLook at its contents first; then \
-         `chown -R {own} '{folder}' && chmod -R go-w '{folder}'` gives it to you"
+        "`{}` belongs to the user `{user}`, who can change everything in it.\nLook at its contents first; then \
+         `chown -R {own} {word} && chmod -R go-w {word}` gives it to you",
+        shown(.folder),
+        word = word(.folder)
     )]
     Owner {
         /// The folder.
-        folder: String,
+        folder: PathBuf,
         /// Its owner.
         user: String,
         /// This user.
@@ -25,20 +28,22 @@ pub enum Insecure {
     },
     /// Others may write to it.
     #[error(
-        "other users can write to `{folder}` (mode {mode:04o}).\nLook at its contents first; then \
-         `chmod -R go-w '{folder}'` keeps them out"
+        "other users can write to `{}` (mode {mode:04o}).\nLook at its contents first; then `chmod -R go-w {}` keeps them \
+         out",
+        shown(.folder),
+        word(.folder)
     )]
     Mode {
         /// The folder.
-        folder: String,
+        folder: PathBuf,
         /// Its mode.
         mode: u32,
     },
     /// It is a link or a file.
-    #[error("`{folder}` is not a folder, and a link to one is not followed.\n`rm '{folder}'` removes it")]
+    #[error("`{}` is not a folder, and a link to one is not followed.\n`rm {}` removes it", shown(.folder), word(.folder))]
     Other {
         /// What should be a folder.
-        folder: String,
+        folder: PathBuf,
     },
 }
 
@@ -46,7 +51,7 @@ pub enum Insecure {
 pub fn insecurity(folder: &Path) -> Option<Insecure> {
     let stat = lstat(folder).ok()?;
     let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let folder = folder.display().to_string();
+    let folder = folder.to_owned();
     if !is_folder {
         return Some(Insecure::Other { folder });
     }

@@ -13,6 +13,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use crate::diag::shown;
+
 /// As the kernel has it (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 /// Write permission for others than the owner.
@@ -35,10 +37,10 @@ enum Refused {
     #[error(
         "`{}` is a link, and other users can change it; no such link is followed when a file is written. Name the file \
          that it leads to, or another folder",
-        .0.display()
+        shown(.0)
     )]
     Link(PathBuf),
-    #[error("`{}` is a folder; name a file in it", .0.display())]
+    #[error("`{}` is a folder; name a file in it", shown(.0))]
     Folder(PathBuf),
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::diag::shown;
 use crate::host::kernel::KernelError;
 
 /// Why the rules of other programs are not known.
@@ -15,6 +16,6 @@ pub enum ForeignError {
     #[error("the list of chains from nft is not understood: {0}")]
     Malformed(String),
     /// A file or folder cannot be read.
-    #[error("cannot read `{}`", .0.display())]
+    #[error("cannot read `{}`", shown(.0))]
     Io(PathBuf, #[source] io::Error),
 }

@@ -121,7 +121,7 @@ impl Store {
         let own = files::canonical(&self.folder).unwrap_or_else(|_| self.folder.clone());
         let within = ["generations", "catalogs", "lists"].map(|name| self.folder.join(name));
         let insecure = std::iter::once(own).chain(within).find_map(|folder| files::insecurity(&folder));
-        insecure.map_or(Ok(()), |insecure| Err(insecure.into()))
+        insecure.map_or(Ok(()), |insecure| Err(StoreError::Insecure(insecure)))
     }
 
     /// Stores the catalog and the lists of a generation, unless they are stored.

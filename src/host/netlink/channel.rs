@@ -18,6 +18,9 @@ const RECEIVE_BUFFER: usize = 64 << 10;
 /// What the kernel needs of a send buffer in addition to the message.
 const RESERVE: usize = 32;
 
+/// `MAX_ERRNO` of the kernel's `err.h`.
+const MAX_ERRNO: i32 = 4095;
+
 /// `NLMSGERR_ATTR_OFFS` of `netlink.h`: the attribute of a message that the kernel refused.
 const OFFENDING_ATTRIBUTE: u16 = 2;
 
@@ -104,25 +107,12 @@ impl Channel {
     ///
     /// After an error of `each` the rest is still read: the kernel starts no second list before.
     pub fn receive(&mut self, last: u32, each: MessageReader<'_>) -> Result<Completion, NetlinkError> {
-        let mut outcome = Ok(());
-        // All parts of a consistent list carry the same generation of tables.
-        let mut generation = None;
+        let mut answer = Answer { last, each, outcome: Ok(()), generation: None };
         loop {
             let length = self.read()?.ok_or(NetlinkError::NoAnswer)?;
-            let mut rest = self.buffer.get(..length).ok_or(NetlinkError::Garbled)?;
-            while !rest.is_empty() {
-                let (message, following) = Received::split(rest).ok_or(NetlinkError::Garbled)?;
-                rest = following;
-                if let Some((part, attributes)) = message.about_tables() {
-                    let is_torn = message.flags & wire::TORN != 0 || *generation.get_or_insert(part) != part;
-                    outcome = match outcome {
-                        Ok(()) if is_torn => Err(NetlinkError::Torn),
-                        Ok(()) => each(attributes),
-                        error => error,
-                    };
-                } else if let Some(answer) = end(message, last)? {
-                    return outcome.map(|()| answer);
-                }
+            let bytes = self.buffer.get(..length).ok_or(NetlinkError::Garbled)?;
+            if let Some(completion) = answer.read(bytes)? {
+                return answer.outcome.map(|()| completion);
             }
         }
     }
@@ -142,6 +132,40 @@ impl Channel {
     }
 }
 
+/// An answer that is read in pieces.
+pub struct Answer<'a> {
+    /// The number of the last message that is answered.
+    pub last: u32,
+    /// Reads each part.
+    pub each: MessageReader<'a>,
+    /// The first error.
+    pub outcome: Result<(), NetlinkError>,
+    /// All parts of a consistent list carry the same generation of tables.
+    pub generation: Option<u16>,
+}
+
+impl Answer<'_> {
+    /// Reads the next messages; `None` while the answer goes on.
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Completion>, NetlinkError> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (message, following) = Received::split(rest).ok_or(NetlinkError::Garbled)?;
+            rest = following;
+            if let Some((part, attributes)) = message.about_tables() {
+                let is_torn = message.flags & wire::TORN != 0 || *self.generation.get_or_insert(part) != part;
+                match self.outcome {
+                    Ok(()) if is_torn => self.outcome = Err(NetlinkError::Torn),
+                    Ok(()) => self.outcome = (self.each)(attributes),
+                    Err(_) => {}
+                }
+            } else if let Some(completion) = end(message, self.last)? {
+                return Ok(Some(completion));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// How a message ends an answer; `None` where the answer goes on.
 fn end(message: Received<'_>, last: u32) -> Result<Option<Completion>, NetlinkError> {
     let number = message.number;
@@ -152,7 +176,9 @@ fn end(message: Received<'_>, last: u32) -> Result<Option<Completion>, NetlinkEr
         _ => return Err(NetlinkError::Garbled),
     };
     if code != 0 {
-        let errno = Errno::from_raw_os_error(code.saturating_neg());
+        // Others are no numbers of errors, and rustix would panic.
+        let number_of_error = code.checked_neg().filter(|number| (1..=MAX_ERRNO).contains(number));
+        let errno = Errno::from_raw_os_error(number_of_error.ok_or(NetlinkError::Garbled)?);
         return Ok(Some(Completion::Refused(Refusal { number, errno, attribute: offending_attribute(message) })));
     }
     Ok((number == last).then_some(Completion::Done))

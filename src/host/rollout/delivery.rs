@@ -1,6 +1,7 @@
 //! Events of a state that is on disk: from there to their file, and to the system's journal.
 
 use super::{Outcome, Rollout, chain};
+use crate::diag::shown;
 use crate::host::generations::{Changes, Event, EventFacts, EventPolicy, POLICY, State, StoreError, named};
 use crate::host::journal;
 
@@ -22,7 +23,7 @@ impl Rollout<'_> {
                 new
             }
             Err(error) => {
-                let path = log.path().display();
+                let path = shown(log.path());
                 let waiting = "they are kept in `state.json` until it can be";
                 self.undelivered = Some(format!("events cannot be written to `{path}`; {waiting}: {}", chain(&error)));
                 self.store.announce(&state.events).into_iter().map(|event| self.completed(event)).collect()

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use super::elements::WrittenElements;
 use super::form::{BaseForm, ChainForm, RuleForm, SetForm, Word};
-use super::problem::{Reading, malformed, quoted, unknown};
+use super::problem::{Reading, check_rules, malformed, quoted, unknown};
 use super::table::TableBuilder;
 use crate::ruleset::Ruleset;
 use crate::source::{Span, Spanned};
@@ -38,6 +38,8 @@ struct Contents<'a> {
     has_table: bool,
     chains: Vec<ChainForm<'a>>,
     rules: BTreeMap<String, Vec<RuleForm<'a>>>,
+    /// How many rules there are.
+    count: usize,
 }
 
 impl Contents<'_> {
@@ -122,6 +124,8 @@ fn object<'a>(name: &Word<'a>, node: &JsonNode<'a>, contents: &mut Contents<'a>)
             let statements = list(fields.require("expr")?)?;
             fields.finish()?;
             let statements = statements.iter().map(rule::statement).collect::<Reading<_>>()?;
+            contents.count += 1;
+            check_rules(contents.count, node.span)?;
             let form = RuleForm { statements, comment, span: node.span };
             contents.rules.entry(chain.value.into_owned()).or_default().push(form);
             Ok(())

@@ -42,12 +42,18 @@ impl JsonValue<'_> {
 /// Levels of lists and objects. nft does not need half as many for what edgeward writes; the bound protects the stack.
 const MAX_DEPTH: usize = 32;
 
+/// Values in a text: a small text of many values takes a multiple of its size. nft writes each prefix of a set as four
+/// values in more than 40 bytes, so this is more than there are in a file of 64 MiB.
+const MAX_VALUES: usize = 7_000_000;
+/// What edgeward writes may be longer, and has this many bytes for each value.
+const BYTES_OF_VALUE: usize = 16;
+
 const TRUNCATED: &str = "the text seems to be truncated: pass all of it";
 const NOT_JSON: &str = "pass the output of `edgeward compile --format json` or `nft -j list table inet edgeward`";
 
 /// Reads a text as one JSON value (RFC 8259).
 pub fn parse(text: &str) -> Reading<JsonNode<'_>> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, values: 0 };
     let node = parser.value(0)?;
     parser.skip_blanks();
     if parser.at < text.len() { Err(parser.unexpected("the end of the text")) } else { Ok(node) }
@@ -56,6 +62,8 @@ pub fn parse(text: &str) -> Reading<JsonNode<'_>> {
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    /// How many values have begun.
+    values: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -96,9 +104,14 @@ impl<'a> Parser<'a> {
     fn value(&mut self, depth: usize) -> Reading<JsonNode<'a>> {
         let first = self.peek();
         let start = self.at;
+        let here = Span { start, end: start };
         if depth > MAX_DEPTH {
-            let span = Span { start, end: start + 1 };
-            return Err(malformed(span, format!("more than {MAX_DEPTH} levels of lists and objects"), NOT_JSON));
+            return Err(malformed(here, format!("more than {MAX_DEPTH} levels of lists and objects"), NOT_JSON));
+        }
+        self.values += 1;
+        let most = MAX_VALUES.max(self.text.len() / BYTES_OF_VALUE);
+        if self.values > most {
+            return Err(malformed(here, format!("more than {most} values"), NOT_JSON));
         }
         let value = match first {
             Some(b'{') => self.object(depth)?,
@@ -120,6 +133,7 @@ impl<'a> Parser<'a> {
         loop {
             items.push(self.value(depth + 1)?);
             if self.skip(b']') {
+                items.shrink_to_fit();
                 return Ok(JsonValue::List(items));
             }
             if !self.skip(b',') {
@@ -156,6 +170,7 @@ impl<'a> Parser<'a> {
             let message = format!("duplicate key {}", quoted(&pair[1].value));
             return Err(malformed(pair[1].span, message, "remove one of them"));
         }
+        fields.shrink_to_fit();
         Ok(JsonValue::Object(fields))
     }
 

@@ -5,7 +5,7 @@ mod tokens;
 
 use super::elements::WrittenElements;
 use super::form::{BaseForm, ChainForm, SetForm, Word};
-use super::problem::{Reading, malformed, quoted, unknown};
+use super::problem::{Reading, check_rules, malformed, quoted, unknown};
 use super::table::TableBuilder;
 use crate::nft::{OWN_FAMILY, TABLE_FAMILIES};
 use crate::ruleset::{Ruleset, TABLE};
@@ -226,6 +226,7 @@ fn chain<'a>(tokens: &mut Tokens<'a>, name: Word<'a>) -> Reading<ChainForm<'a>> 
             "policy" => policy = Some(tokens.word("a policy")?),
             "comment" => tokens.text("a comment").map(drop)?,
             _ => {
+                check_rules(form.rules.len() + 1, word.span)?;
                 form.rules.push(rule::rule(tokens, word)?);
                 continue;
             }

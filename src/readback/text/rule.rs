@@ -19,6 +19,7 @@ pub fn rule<'a>(tokens: &mut Tokens<'a>, first: Word<'a>) -> Reading<RuleForm<'a
         if word.value == "comment" {
             form.comment = Some(tokens.word_or_text("a comment")?);
             tokens.end_of_statement()?;
+            form.statements.shrink_to_fit();
             return Ok(form);
         }
         let start = word.span.start;
@@ -32,6 +33,7 @@ pub fn rule<'a>(tokens: &mut Tokens<'a>, first: Word<'a>) -> Reading<RuleForm<'a
             }
             Token::Line | Token::Mark(';') => {
                 tokens.end_of_statement()?;
+                form.statements.shrink_to_fit();
                 return Ok(form);
             }
             _ => return Err(unsupported(tokens, next, "the end of the rule")),

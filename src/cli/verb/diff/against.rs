@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::cli::comparison::Comparison;
 use crate::cli::context::{BoundPolicy, LockArguments, load_catalog, load_text, no_lockfile};
 use crate::cli::failure::Failure;
-use crate::diag::Severity;
+use crate::diag::{Severity, shown};
 use crate::host::streams;
 use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
@@ -49,7 +49,7 @@ pub(super) fn compare(
 fn refuse_policy_options(arguments: &Arguments) -> Result<(), Failure> {
     for (option, given) in [("lock", &arguments.against_lock), ("catalog", &arguments.against_catalog)] {
         if given.is_some() {
-            let against = arguments.against.display();
+            let against = shown(&arguments.against);
             return Err(Failure::usage(anyhow!(
                 "`--against-{option}` applies to another policy, and `{against}` is a ruleset"
             )));

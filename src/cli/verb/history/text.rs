@@ -3,7 +3,7 @@
 use super::History;
 use crate::cli::document::MissingDocument;
 use crate::cli::render;
-use crate::diag::legible;
+use crate::diag::{legible, shown};
 use crate::host::generations::{Changes, Event, MadeBy, Record, named};
 use crate::report::paragraph;
 use crate::wording::count;
@@ -14,7 +14,7 @@ const INDENT: &str = "    ";
 impl History<'_> {
     pub(super) fn text(&self) -> String {
         if self.state.generations.is_empty() && self.events.is_empty() {
-            return format!("`{}` has no generations: nothing was applied yet\n", self.store.folder().display());
+            return format!("`{}` has no generations: nothing was applied yet\n", shown(self.store.folder()));
         }
         let mut text = String::new();
         for (number, record) in self.generations().rev() {
@@ -39,7 +39,7 @@ impl History<'_> {
     /// What is wrong with the file of the events.
     fn warnings(&self) -> Vec<String> {
         let log = self.store.events();
-        let path = log.path().display();
+        let path = shown(log.path());
         let missing = self.missing.iter().map(|MissingDocument { first, last }| match first == last {
             true => format!("event {first} is missing from `{path}`"),
             false => format!("events {first} to {last} are missing from `{path}`"),

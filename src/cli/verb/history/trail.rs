@@ -3,6 +3,7 @@
 
 use crate::cli::document::MissingDocument;
 use crate::cli::render;
+use crate::diag::shown;
 use crate::host::generations::{Event, State, Store};
 
 /// The events that were read so far.
@@ -23,7 +24,7 @@ pub(super) fn of(store: &Store, state: &State) -> Trail<impl Iterator<Item = Opt
     let log = store.events();
     let lines = log.lines_backwards();
     if let Err(error) = &lines {
-        render::warning(&format!("cannot read `{}`: {error}", log.path().display()));
+        render::warning(&format!("cannot read `{}`: {error}", shown(log.path())));
     }
     // Where it cannot be read, that is said already, and nothing is known about what is missing.
     let expected = if lines.is_ok() { state.last_event } else { 0 };

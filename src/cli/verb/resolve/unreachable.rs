@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::LockfileUpdate;
+use crate::diag::shown;
 use crate::host::dns::SilentServer;
 use crate::net::DomainName;
 use crate::report::duration;
@@ -34,7 +35,7 @@ pub(super) fn message(servers: &[SilentServer], names: &[&DomainName], update: &
         let stale = stale_at.map_or_else(String::new, |stale| {
             format!(", stale at {stale} (in {})", duration(stale.duration_since(update.now)))
         });
-        let (names, path) = (count(known.len(), "name"), update.path.display());
+        let (names, path) = (count(known.len(), "name"), shown(&update.path));
         lines.push(format!("the addresses of {names} in `{path}` stay, the oldest seen {age} ago{stale}"));
     }
     if let Some(first) = unknown.first() {
