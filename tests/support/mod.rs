@@ -44,6 +44,7 @@ macro_rules! need_systemd {
 pub mod compile;
 pub mod dns_server;
 pub mod lockfiles;
+pub mod mutants;
 pub mod netns;
 pub mod probes;
 pub mod programs;
