@@ -229,3 +229,17 @@ fn show(report: &[Group<'_>]) {
 pub(crate) fn progress(text: &str) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_change_no_terminal() {
+        let title = "a\u{1b}]0;t\u{7}\r\nb\u{202e}\tc\rd\n";
+        assert_eq!(for_terminals(title), "a\\u{1b}]0;t\\u{7}\r\nb\\u{202e}\tc\\rd\n");
+        // Not one of our colours.
+        assert_eq!(for_terminals("\u{1b}[5m"), "\\u{1b}[5m");
+        assert_eq!(for_terminals("杭州\r\n\tx\n"), "杭州\r\n\tx\n");
+    }
+}
