@@ -124,8 +124,14 @@ codes! {
     NoCloudServices = "no-cloud-services", Note;
     /// A vSwitch that is not inside the VPC.
     VswitchOutsideVpc = "vswitch-outside-vpc", Warning;
+    /// A zone that no flow of the policy reads.
+    UnusedZone = "unused-zone", Note;
+    /// The vSwitches are given, but not those of pods, which are peers of the same flows.
+    NoPodVswitches = "no-pod-vswitches", Note;
     /// The API server of a registered cluster is not one of the hosts.
     ApiServerOutsideHosts = "api-server-outside-hosts", Warning;
+    /// A control-plane host of a registered cluster that is not one of the hosts.
+    ControlPlaneOutsideHosts = "control-plane-outside-hosts", Warning;
     /// A flow without a peer, which permits nothing.
     EmptyPeers = "empty-peers", Warning;
     /// SSH to the host is not permitted from anywhere.
@@ -138,6 +144,8 @@ codes! {
     BroadPublic = "broad-public", Warning;
     /// Image layers may be stored on hosts that no document names.
     UnnamedLayers = "unnamed-layers", Note;
+    /// Something that the cluster needs and only the operator can name.
+    UnlistedNeed = "unlisted-need", Note;
     /// A row that only permits what another flow permits already.
     CoveredFlow = "covered-flow", Warning;
     /// A row that no packet can match.

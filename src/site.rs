@@ -160,6 +160,8 @@ pub struct Site {
     pub scope: Scope,
     /// Whether the hosts synchronise their clocks without the cloud's NTP names.
     pub self_host_ntp: bool,
+    /// Whether the policy has endpoints of a registered cluster's agent.
+    pub agent: bool,
 }
 
 #[cfg(test)]

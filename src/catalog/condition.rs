@@ -35,6 +35,8 @@ record! {
         pub scope: Option<Scope>,
         /// Whether the hosts synchronise their clocks without the cloud's NTP names.
         pub self_host_ntp: Option<bool>,
+        /// Whether the policy has endpoints of a registered cluster's agent.
+        pub agent: Option<bool>,
     }
 }
 
@@ -91,6 +93,7 @@ impl SiteCondition {
             && self.version_before.is_none_or(|before| site.version < before)
             && is(self.phase, site.phase)
             && is(self.self_host_ntp, site.self_host_ntp)
+            && is(self.agent, site.agent)
     }
 
     fn holds_of_network(&self, network: Network<'_>) -> bool {
@@ -133,6 +136,7 @@ impl SiteCondition {
         both.iter().all(|condition| condition.version_before.is_none_or(|before| first < before))
             && agree(self.phase, other.phase)
             && agree(self.self_host_ntp, other.self_host_ntp)
+            && agree(self.agent, other.agent)
             && regions.iter().any(|row| both.iter().all(|condition| condition.holds_of_region(&row.id.value)))
             && networks.into_iter().any(|network| both.iter().all(|condition| condition.holds_of_network(network)))
     }
@@ -193,7 +197,7 @@ mod tests {
             for (&connection, region) in
                 row.connections.value.iter().flat_map(|word| catalog.regions.iter().map(move |r| (word, r)))
             {
-                for bits in 0..64 {
+                for bits in 0..128 {
                     let bit = |at: u32| bits >> at & 1 == 1;
                     let target = if bit(0) { Target::EdgeHost } else { Target::IdcGateway };
                     let scope = if bit(2) { Scope::Fine } else { Scope::Broad };
@@ -205,12 +209,13 @@ mod tests {
                         region: region.id.value.clone(),
                         connection,
                         cluster: row.cluster,
-                        version: ClusterVersion { major: 1, minor: 24 + (bits >> 4) },
+                        version: ClusterVersion { major: 1, minor: 24 + (bits >> 4 & 3) },
                         cni: row.id.value.clone(),
                         routed: row.routed,
                         phase: if bit(1) { Phase::Steady } else { Phase::Install },
                         scope,
                         self_host_ntp: bit(3),
+                        agent: bit(6),
                     });
                 }
             }
@@ -220,7 +225,7 @@ mod tests {
 
     /// Conditions of up to four random facts.
     fn random_conditions(count: usize) -> Vec<String> {
-        const FACTS: [&[&str]; 12] = [
+        const FACTS: [&[&str]; 13] = [
             &["target: edge-host", "target: idc-gateway"],
             &["cluster: ack-edge", "cluster: registered"],
             &["connection: express-connect", "connection: public"],
@@ -233,6 +238,7 @@ mod tests {
             &["phase: steady", "phase: install"],
             &["scope: fine", "scope: broad"],
             &["self-host-ntp: true", "self-host-ntp: false"],
+            &["agent: true", "agent: false"],
         ];
         let mut state = 7u64;
         let mut below = move |bound: usize| {
@@ -240,7 +246,7 @@ mod tests {
             usize::try_from(state >> 33).unwrap() % bound
         };
         let mut fact = move |axis: usize| FACTS[axis][below(FACTS[axis].len())];
-        let axes = (0..count).map(|index| [index % 12, index / 12 % 12, index / 144 % 12, index / 7 % 12]);
+        let axes = (0..count).map(|index| [index % 13, index / 13 % 13, index / 169 % 13, index / 7 % 13]);
         let distinct = |mut axes: Vec<usize>| {
             axes.sort_unstable();
             axes.dedup();
@@ -258,7 +264,7 @@ mod tests {
         let mut catalog = Catalog::embedded().unwrap();
         catalog.regions.retain(|row| ["cn-hangzhou", "cn-beijing", "cn-shanghai"].contains(&row.id.value.as_str()));
         let sites = sites(&catalog);
-        let texts = random_conditions(432);
+        let texts = random_conditions(507);
         let conditions: Vec<SiteCondition> = texts.iter().map(|text| condition(text)).collect();
         let held: Vec<Vec<bool>> =
             conditions.iter().map(|condition| sites.iter().map(|site| condition.holds(site)).collect()).collect();

@@ -26,6 +26,8 @@ words! {
         CloudServices = "cloud-services",
         /// `networks.bgp-peers`.
         BgpPeers = "bgp-peers",
+        /// `networks.control-plane`.
+        ControlPlane = "control-plane",
         /// `management.from`.
         Management = "management",
         /// `dns.servers`.
@@ -42,6 +44,8 @@ words! {
         RavenGateways = "raven-gateways",
         /// `cluster.tunnel-servers`.
         TunnelServers = "tunnel-servers",
+        /// `cluster.agent-endpoints`; they have ports.
+        AgentEndpoints = "agent-endpoints",
     }
 }
 
@@ -73,6 +77,8 @@ pub enum EndKind {
         zone: Zone,
         /// The zone that replaces it if it is empty.
         fallback: Option<Zone>,
+        /// Whether it may be empty, whatever an empty zone means for the rest of the row.
+        optional: bool,
     },
     /// A name.
     Name {
@@ -108,7 +114,7 @@ record! {
         pub any: bool = false,
         /// With `zone`: the zone that replaces it if it is empty.
         pub r#else: Option<Zone>,
-        /// With `name`: whether the policy compiles while the name has no address.
+        /// With `name`: whether the policy compiles while the name has no address. With `zone`: whether it may be empty.
         pub optional: bool = false,
         /// What must hold for this part.
         pub when: SiteCondition,
@@ -143,7 +149,7 @@ fn decode_end(written: WrittenEnd, node: &Node, problems: &mut Problems) -> Opti
         check_name(name, problems);
     }
     let fields = [
-        ("zone", zone.map(|zone| EndKind::Zone { zone, fallback })),
+        ("zone", zone.map(|zone| EndKind::Zone { zone, fallback, optional })),
         ("name", name.map(|name| EndKind::Name { template: name.value, optional })),
         ("prefixes", prefixes.map(EndKind::Region)),
         ("endpoint", endpoint.map(EndKind::Endpoint)),
@@ -170,7 +176,7 @@ fn decode_end(written: WrittenEnd, node: &Node, problems: &mut Problems) -> Opti
     };
     let misplaced = [
         ("else", "zone", fallback.is_some() && !matches!(kind, EndKind::Zone { .. })),
-        ("optional", "name", optional && !matches!(kind, EndKind::Name { .. })),
+        ("optional", "name` or `zone", optional && !matches!(kind, EndKind::Name { .. } | EndKind::Zone { .. })),
     ];
     for (field, owner, _) in misplaced.into_iter().filter(|(.., misplaced)| *misplaced) {
         let message = format!("`{field}` has no effect without `{owner}`");

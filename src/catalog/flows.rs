@@ -10,6 +10,7 @@ use super::cnis::CniRow;
 use super::condition::SiteCondition;
 use super::date::Date;
 use super::ends::{EndKind, EndRow, Endpoint};
+use super::needs::{self, NeedRow};
 use super::ports::{self, FromPorts, PortRow, PortTraffic};
 use super::regions::{Document, RegionRow, check_source};
 use super::{bad_row, is_id};
@@ -21,6 +22,8 @@ record! {
         pub cnis: Spanned<Vec<CniRow>>,
         /// The flows.
         pub flows: Vec<FlowRow>,
+        /// What only an operator can name.
+        pub needs: Vec<NeedRow>,
     }
 }
 
@@ -92,9 +95,39 @@ impl FlowRow {
         self.local.iter().chain(&self.peers).any(|end| end.kind == EndKind::Endpoint(endpoint))
     }
 
+    /// Whether its ports are those of the policy's endpoints: it is then one flow for each port.
+    pub fn has_endpoint_ports(&self) -> bool {
+        self.ports.iter().any(|ports| matches!(ports.traffic, PortTraffic::Endpoint))
+    }
+
+    /// The id of its flow to a port of the policy's endpoints.
+    pub fn id_of_port(&self, port: u16) -> String {
+        format!("{}-{port}", self.id.value)
+    }
+
+    /// Whether a policy's flows of this row can have an id.
+    pub fn can_have_id(&self, id: &str) -> bool {
+        let port = || id.strip_prefix(&self.id.value)?.strip_prefix('-')?.parse::<u16>().ok();
+        self.id.value == id || self.has_endpoint_ports() && port().is_some()
+    }
+
     /// The source ports, if they are fixed.
     pub fn source_ports(&self) -> Option<PortSet> {
         ports::union(&self.from_ports)
+    }
+
+    /// Checks that endpoints with ports and the word for their ports come together, and alone.
+    fn check_endpoints(&self, problems: &mut Problems) {
+        let with_port = |end: &EndRow| end.kind == EndKind::Endpoint(Endpoint::AgentEndpoints);
+        let all = self.peers.iter().all(with_port) && self.ports.len() == 1;
+        let any = self.local.iter().chain(&self.peers).any(with_port);
+        if any && !(all && self.has_endpoint_ports()) || self.has_endpoint_ports() && !all {
+            let (id, endpoints) = (&self.id.value, Endpoint::AgentEndpoints);
+            let message = format!("the flow `{id}` mixes the port of an endpoint with others");
+            let help =
+                format!("give a row `peers: [{{endpoint: {endpoints}}}]` and `ports: [endpoint]`, and nothing else");
+            problems.push_with_help(Code::InvalidPort, self.id.span, message, help);
+        }
     }
 
     /// The families in which the ends can have addresses.
@@ -109,12 +142,14 @@ impl FlowRow {
         Family::BOTH.into_iter().filter(fits)
     }
 
-    /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's.
+    /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's. Ports of endpoints are not
+    /// included.
     pub fn traffic(&self, version: ClusterVersion, ssh_port: u16) -> Traffic {
         let ports = self.ports.iter().filter(|ports| ports.applies(version));
         ports.fold(Traffic::none(), |all, ports| match &ports.traffic {
             PortTraffic::Fixed(traffic) => all.union(traffic),
             PortTraffic::Ssh => all.union(&Traffic::tcp(ssh_port)),
+            PortTraffic::Endpoint => all,
         })
     }
 }
@@ -143,6 +178,10 @@ impl Flows {
                 problems.push_with_help(Code::DuplicateId, row.id.span, message, "merge the two rows");
             }
         }
+        needs::check(&self.needs, documents, problems);
+        for when in self.needs.iter().map(|row| &row.when) {
+            self.check_ids(when, regions, problems);
+        }
         for (index, row) in self.flows.iter().enumerate() {
             check_source(documents, &row.source, problems);
             check_id(&row.id, "a flow id", problems);
@@ -152,6 +191,7 @@ impl Flows {
                 }
             }
             ports::check(row.id.value.as_str(), &row.ports, &row.from_ports, problems);
+            row.check_endpoints(problems);
             if row.families().next().is_none() {
                 let message = format!("the flow `{}` has no addresses of one family at both ends", row.id.value);
                 let help =

@@ -9,6 +9,7 @@ mod condition;
 mod date;
 mod ends;
 mod flows;
+mod needs;
 mod ports;
 mod regions;
 
@@ -25,6 +26,7 @@ pub use condition::SiteCondition;
 pub use date::Date;
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
 pub use flows::{Direction, FlowRow, WhenEmpty};
+pub use needs::NeedRow;
 pub use ports::{FromPorts, PortRow, PortTraffic};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
@@ -55,6 +57,8 @@ pub struct Catalog {
     pub cnis: Vec<CniRow>,
     /// The flows, in the order in which they are shown and looked up.
     pub flows: Vec<FlowRow>,
+    /// What only an operator can name.
+    pub needs: Vec<NeedRow>,
 }
 
 /// What is wrong with a catalog file.
@@ -94,9 +98,9 @@ impl Catalog {
         let regions::Regions { mut regions } =
             decode(&regions, |file: &regions::Regions, problems| file.check(&documents, problems))?;
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
-        let flows::Flows { cnis, flows } =
+        let flows::Flows { cnis, flows, needs } =
             decode(&flows, |file: &flows::Flows, problems| file.check(&documents, &regions, &flows, problems))?;
-        Ok(Self { digest, texts, documents, cloud, regions, cnis: cnis.value, flows })
+        Ok(Self { digest, texts, documents, cloud, regions, cnis: cnis.value, flows, needs })
     }
 
     /// The region with an id.
@@ -133,6 +137,11 @@ impl Catalog {
             }
         }
         ids
+    }
+
+    /// What a site needs that only its operator can name.
+    pub fn needs_of<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a NeedRow> {
+        self.needs.iter().filter(|row| row.when.holds(site))
     }
 
     /// The rows whose conditions a site meets, in catalog order.

@@ -22,6 +22,8 @@ pub enum PortTraffic {
     Fixed(Traffic),
     /// By the policy's port of SSH.
     Ssh,
+    /// By the endpoints of the policy, each of which has a port of TCP.
+    Endpoint,
 }
 
 impl PortRow {
@@ -38,6 +40,7 @@ fn decode_ports(node: &Node, problems: &mut Problems) -> Option<PortRow> {
     let mut words = text.split(' ');
     let traffic = match words.next().unwrap_or_default() {
         "ssh" => PortTraffic::Ssh,
+        "endpoint" => PortTraffic::Endpoint,
         word => match Traffic::parse_catalog(word) {
             Ok(traffic) => PortTraffic::Fixed(traffic),
             Err(error) => {
@@ -98,7 +101,7 @@ pub(super) fn union(rows: &[Spanned<FromPorts>]) -> Option<PortSet> {
 /// Whether a row's ports are of TCP, of UDP, and of anything else.
 fn kinds(rows: &[PortRow]) -> [bool; 3] {
     rows.iter().fold([false; 3], |[has_tcp, has_udp, has_other], ports| match &ports.traffic {
-        PortTraffic::Ssh => [true, has_udp, has_other],
+        PortTraffic::Ssh | PortTraffic::Endpoint => [true, has_udp, has_other],
         PortTraffic::Fixed(Traffic::Any) => [has_tcp, has_udp, true],
         PortTraffic::Fixed(Traffic::Some { tcp, udp, icmp, icmpv6, protocols }) => {
             let other = !icmp.is_empty() || !icmpv6.is_empty() || !protocols.is_empty();

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::flows::{Builder, gateway, operators_flows, parts};
+use super::notes;
 use super::syntax::{Allow, Networks, Policy};
 use super::zones::{overlapping, prefixes, widest, zone, zone_field};
 use crate::catalog::{Catalog, Endpoint, RegionRow, SiteCondition, Zone};
@@ -49,6 +50,7 @@ pub fn check(
         builder.gaps.zones.entry(Zone::Hosts).or_default();
     }
     builder.gaps.report(policy, region, problems);
+    notes::check(policy, &site, catalog, problems);
     let gateway = (target == Target::IdcGateway).then(|| gateway(policy, &site));
     (!problems.has_errors()).then(|| Intent {
         name: policy.name.value.0.clone(),
@@ -102,6 +104,7 @@ fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Probl
         phase: policy.phase,
         scope,
         self_host_ntp: policy.cluster.self_host_ntp,
+        agent: !policy.cluster.agent_endpoints.is_empty(),
     }
 }
 
@@ -193,23 +196,34 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
 fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
     let cluster = &policy.cluster;
     let leased = site.connection == Connection::ExpressConnect;
-    for (endpoint, hosts) in
-        [(Endpoint::RavenGateways, &cluster.raven_gateways), (Endpoint::TunnelServers, &cluster.tunnel_servers)]
-    {
-        if let (Some(first), Some(reason)) = (hosts.first(), unused(endpoint, site, catalog)) {
-            let help = "remove the list, or correct `connection` or `version`";
-            problems.push_with_help(Code::UnusedField, first.span, reason, help);
+    for (endpoint, first) in [
+        (Endpoint::RavenGateways, cluster.raven_gateways.first().map(|host| host.span)),
+        (Endpoint::TunnelServers, cluster.tunnel_servers.first().map(|host| host.span)),
+        (Endpoint::AgentEndpoints, cluster.agent_endpoints.first().map(|host| host.span)),
+    ] {
+        if let (Some(span), Some((reason, help))) = (first, unused(endpoint, site, catalog)) {
+            problems.push_with_help(Code::UnusedField, span, reason, help);
         }
     }
+    let hosts = prefixes(&policy.networks.value.hosts);
     if let AddressOrName::Address(address) = cluster.api_server.value
         && site.cluster == ClusterKind::Registered
-        && !prefixes(&policy.networks.value.hosts).contains(address)
+        && !hosts.contains(address)
     {
         let message = format!("the API server `{address}` of a registered cluster is not inside `networks.hosts`");
         let help = "its control plane is in the data centre: add its prefix to `networks.hosts`";
         problems.push_with_help(Code::ApiServerOutsideHosts, cluster.api_server.span, message, help);
     }
-    if leased && site.cluster == ClusterKind::AckEdge && policy.networks.value.cloud_services.is_empty() {
+    let outside = |prefix: &&Spanned<Prefix>| !PrefixSet::from_iter([prefix.value]).is_subset(&hosts);
+    if let Some(prefix) = policy.networks.value.control_plane.iter().find(outside)
+        && site.cluster == ClusterKind::Registered
+    {
+        let message = format!("`{}` of `networks.control-plane` is not inside `networks.hosts`", prefix.value);
+        let help = "add it to `networks.hosts`: flows among the hosts do not include it";
+        problems.push_with_help(Code::ControlPlaneOutsideHosts, prefix.span, message, help);
+    }
+    if leased && (site.cluster == ClusterKind::AckEdge || site.agent) && policy.networks.value.cloud_services.is_empty()
+    {
         let message = "`networks.cloud-services` is empty: the cloud's internal names are accepted only inside the VPC";
         let help = format!("write `cloud-services: [{}]` or the prefixes of your region", catalog.cloud.services());
         problems.push_with_help(Code::NoCloudServices, policy.networks.span, message, help);
@@ -263,8 +277,8 @@ fn check_dns(policy: &Policy, target: Target, problems: &mut Problems) {
     }
 }
 
-/// Why no flow of the site uses these hosts; `None` if one does.
-fn unused(endpoint: Endpoint, site: &Site, catalog: &Catalog) -> Option<String> {
+/// Why no flow of the site uses these hosts, and what to do about it; `None` if one does.
+fn unused(endpoint: Endpoint, site: &Site, catalog: &Catalog) -> Option<(String, &'static str)> {
     let conditions: Vec<&SiteCondition> =
         catalog.flows.iter().filter(|row| row.has(endpoint)).map(|row| &row.when).collect();
     if conditions.iter().any(|when| when.holds(site)) {
@@ -272,16 +286,21 @@ fn unused(endpoint: Endpoint, site: &Site, catalog: &Catalog) -> Option<String> 
     }
     let connection = conditions.iter().find_map(|when| when.connection.filter(|needed| *needed != site.connection));
     let before = conditions.iter().filter_map(|when| when.version_before).max();
-    Some(match (connection, before.filter(|before| *before <= site.version)) {
+    const HELP: &str = "remove the list, or correct `connection` or `version`";
+    if let Some(kind) = conditions.iter().find_map(|when| when.cluster.filter(|needed| *needed != site.cluster)) {
+        let help = "remove the list, or correct `cluster.kind`";
+        return Some((format!("`cluster.{endpoint}` is used by clusters of the kind `{kind}` only"), help));
+    }
+    let message = match (connection, before.filter(|before| *before <= site.version)) {
         (Some(connection), _) => format!("`cluster.{endpoint}` is used over `{connection}` only"),
         (None, Some(version)) => format!("`cluster.{endpoint}` is used by clusters before {version} only"),
         (None, None) => format!("no flow of this policy uses `cluster.{endpoint}`"),
-    })
+    };
+    Some((message, HELP))
 }
 
 /// The checks among the operator's rows.
 pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Problems) {
-    let catalogs: BTreeSet<&str> = catalog.flows.iter().map(|flow| flow.id.value.as_str()).collect();
     let mut earlier = BTreeSet::new();
     for row in rows {
         let id = row.id.value.0.as_str();
@@ -290,7 +309,7 @@ pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Prob
             let help = "merge the two rows, or rename one: counters and explanations are listed by id";
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
         }
-        if catalogs.contains(id) {
+        if catalog.flows.iter().any(|flow| flow.can_have_id(id)) {
             let message = format!("`{id}` is a flow of the catalog");
             let help = format!("choose another id, such as `my-{id}`: counters and explanations are listed by id");
             problems.push_with_help(Code::DuplicateId, row.id.span, message, help);

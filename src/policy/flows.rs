@@ -106,12 +106,41 @@ impl<'a> Builder<'a> {
 
     /// The flows of a row; none if it permits nothing.
     pub(super) fn flows(&mut self, row: &FlowRow, problems: &mut Problems) -> Vec<Flow<Declared>> {
+        if row.has_endpoint_ports() {
+            return self.flows_by_port(row, problems);
+        }
         let traffic = row.traffic(self.site.version, self.policy.ssh_port());
         if traffic.is_none() {
             // None of its ports is used in this version of the cluster.
             return Vec::new();
         }
         let peers = self.end(row, &row.peers, problems);
+        self.sides(row, row.id.value.clone(), peers, &traffic, problems)
+    }
+
+    /// The flows of a row whose peers have ports of their own. Together in one flow, each port would be permitted at
+    /// every address.
+    fn flows_by_port(&mut self, row: &FlowRow, problems: &mut Problems) -> Vec<Flow<Declared>> {
+        let mut by_port: BTreeMap<u16, Vec<Part>> = BTreeMap::new();
+        for endpoint in &self.policy.cluster.agent_endpoints {
+            let written = Spanned { value: endpoint.value.host.clone(), span: endpoint.span };
+            by_port.entry(endpoint.value.port).or_default().push(host(&written));
+        }
+        let flows = by_port.into_iter().flat_map(|(port, peers)| {
+            self.sides(row, row.id_of_port(port), End::Ends(peers), &Traffic::tcp(port), problems)
+        });
+        flows.collect()
+    }
+
+    /// The flow of a row in each of its directions; none if one of its ends is empty.
+    fn sides(
+        &mut self,
+        row: &FlowRow,
+        id: String,
+        peers: End<Declared>,
+        traffic: &Traffic,
+        problems: &mut Problems,
+    ) -> Vec<Flow<Declared>> {
         let local = self.local(row, problems);
         if [&peers, &local].into_iter().any(|end| matches!(end, End::Ends(parts) if parts.is_empty())) {
             return Vec::new();
@@ -123,7 +152,7 @@ impl<'a> Builder<'a> {
         };
         let from_ports = row.source_ports();
         let flow = |&side: &Side| Flow {
-            id: row.id.value.clone(),
+            id: id.clone(),
             purpose: row.purpose.clone(),
             side,
             local: local.clone(),
@@ -143,10 +172,17 @@ impl<'a> Builder<'a> {
         if row.local.is_empty() {
             return if on_host { End::Any } else { End::Ends(parts(self.policy, Zone::Hosts)) };
         }
-        if on_host && row.local.iter().any(|end| matches!(end.kind, EndKind::Zone { zone: Zone::Hosts, .. })) {
+        let mut held = row.local.iter().filter(|end| end.when.holds(self.site));
+        if on_host && held.any(|end| self.zone_of(&end.kind) == Some(Zone::Hosts)) {
             return End::Any;
         }
         self.end(row, &row.local, problems)
+    }
+
+    /// The zone that an end stands for: the one in its place if it is empty.
+    fn zone_of(&self, end: &EndKind) -> Option<Zone> {
+        let EndKind::Zone { zone: first, fallback, .. } = *end else { return None };
+        Some(fallback.filter(|_| zone(self.policy, first).is_empty()).unwrap_or(first))
     }
 
     fn end(&mut self, row: &FlowRow, ends: &[EndRow], problems: &mut Problems) -> End<Declared> {
@@ -163,11 +199,10 @@ impl<'a> Builder<'a> {
     fn parts(&mut self, row: &FlowRow, end: &EndKind, problems: &mut Problems) -> Vec<Part> {
         match end {
             EndKind::Any => Vec::new(),
-            EndKind::Zone { zone: first, fallback } => {
-                let fallback = fallback.filter(|_| zone(self.policy, *first).is_empty());
-                let used = fallback.unwrap_or(*first);
+            EndKind::Zone { optional, .. } => {
+                let Some(used) = self.zone_of(end) else { return Vec::new() };
                 let parts = parts(self.policy, used);
-                if parts.is_empty() {
+                if parts.is_empty() && !optional {
                     self.empty(row, used, problems);
                 }
                 parts
@@ -217,8 +252,10 @@ impl<'a> Builder<'a> {
             Endpoint::ApiServer => std::slice::from_ref(&cluster.api_server),
             Endpoint::RavenGateways => &cluster.raven_gateways,
             Endpoint::TunnelServers => &cluster.tunnel_servers,
+            // Their row has the word `endpoint` for their ports, so it is built by port.
+            Endpoint::AgentEndpoints => return Vec::new(),
         };
-        if hosts.is_empty() {
+        if hosts.is_empty() && row.when_empty != WhenEmpty::Skip {
             let message = format!("`cluster.{which}` is empty: the flow `{}` permits nothing", row.id.value);
             let help = format!("list the addresses of the cluster's load balancer in `cluster.{which}`");
             problems.push_with_help(Code::EmptyPeers, self.policy.connection.span, message, help);

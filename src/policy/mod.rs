@@ -2,6 +2,7 @@
 
 mod check;
 mod flows;
+mod notes;
 mod resolve;
 mod scalars;
 pub mod syntax;

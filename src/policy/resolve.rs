@@ -24,10 +24,12 @@ impl Policy {
             zones.iter().flat_map(|zone| zone.iter()).map(|prefix| prefix.value).collect::<PrefixSet>()
         };
         let leased = self.connection.value == Connection::ExpressConnect;
-        let hosts: BTreeSet<DomainName> = match &self.cluster.api_server.value {
-            AddressOrName::Name(name) => [name.clone()].into(),
-            AddressOrName::Address(_) => BTreeSet::new(),
+        let agent = self.cluster.agent_endpoints.iter().map(|endpoint| &endpoint.value.host);
+        let name = |host: &AddressOrName| match host {
+            AddressOrName::Name(name) => Some(name.clone()),
+            AddressOrName::Address(_) => None,
         };
+        let hosts: BTreeSet<DomainName> = agent.chain([&self.cluster.api_server.value]).filter_map(name).collect();
         Rules {
             linger: self.resolve.linger.value.0,
             max_stale: self.resolve.max_stale.value.0,

@@ -6,7 +6,7 @@ use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
-use crate::yaml::{Json, Node, Written, by_word, number, scalar, words};
+use crate::yaml::{AddressOrName, Json, Node, Value, Written, by_word, number, scalar, words};
 
 /// The name of a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +73,34 @@ impl From<Denial> for Verdict {
         }
     }
 }
+
+/// A host with a port of TCP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// Its address or name.
+    pub host: AddressOrName,
+    /// The port.
+    pub port: u16,
+}
+
+scalar!(HostPort, {
+    "type": "string",
+    "description": "An address or name with a port: `10.50.0.9:5533`, `[2001:db8::9]:5533`.",
+    "pattern": r"^(\[[0-9A-Fa-f:.]+\]|[^\s\[\]:/]+):[1-9]\d{0,4}$"
+}, "HostPort", |node, problems| {
+    let help = "write address and port, `10.50.0.9:5533`; put IPv6 in brackets, `[2001:db8::9]:5533`";
+    let expected = "an address or a host name with a port";
+    let (host, port) = node.parsed(expected, (Code::InvalidAddress, help), problems, |text| {
+        let (host, port) = text.rsplit_once(':')?;
+        let port: u16 = Some(port).filter(|port| !port.starts_with(['0', '+']))?.parse().ok()?;
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_v6 = bracketed.unwrap_or(host).contains(':');
+        let whole = !host.is_empty() && !host.contains('/') && is_v6 == bracketed.is_some();
+        whole.then(|| (bracketed.unwrap_or(host).to_owned(), port))
+    })?;
+    let host = Node { value: Value::Scalar { text: host, plain: false }, ..node.clone() };
+    AddressOrName::decode(&host, problems).map(|host| HostPort { host, port })
+});
 
 /// A file with peers. [`read_lists`](super::syntax::Policy::read_lists) reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]

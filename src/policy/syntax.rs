@@ -12,8 +12,8 @@ use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName, record};
 
 pub use super::scalars::{
-    Attempts, Denial, FlowId, MaxAddresses, MaxGathered, PeersFile, PeersList, PolicyName, Port, WrittenDuration,
-    parse_duration,
+    Attempts, Denial, FlowId, HostPort, MaxAddresses, MaxGathered, PeersFile, PeersList, PolicyName, Port,
+    WrittenDuration, parse_duration,
 };
 
 record! {
@@ -73,6 +73,8 @@ record! {
         pub raven_gateways: Vec<Spanned<AddressOrName>>,
         /// Tunnel servers, by address or name; public connection and old clusters only.
         pub tunnel_servers: Vec<Spanned<AddressOrName>>,
+        /// Where a registered cluster's agent connects to, each with its port: `10.50.0.9:5533`.
+        pub agent_endpoints: Vec<Spanned<HostPort>>,
         /// Whether the hosts synchronise their clocks without the cloud's NTP names.
         pub self_host_ntp: bool = false,
     }
@@ -85,7 +87,7 @@ record! {
         pub vpc: Vec<Spanned<Prefix>>,
         /// The cluster's vSwitches; they narrow the VPC as the peer of kubelet and node-exporter.
         pub vswitches: Vec<Spanned<Prefix>>,
-        /// The vSwitches of pods; registered clusters.
+        /// The vSwitches of pods; terway-edge and registered clusters.
         pub pod_vswitches: Vec<Spanned<Prefix>>,
         /// The hosts of the site.
         pub hosts: Vec<Spanned<Prefix>>,
@@ -97,6 +99,8 @@ record! {
         pub cloud_services: Vec<Spanned<Prefix>>,
         /// The BGP peers of the site.
         pub bgp_peers: Vec<Spanned<Prefix>>,
+        /// The control-plane hosts of a registered cluster; all hosts if empty.
+        pub control_plane: Vec<Spanned<Prefix>>,
     }
 }
 

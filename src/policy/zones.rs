@@ -39,6 +39,7 @@ impl Networks {
             Zone::Services => &self.services,
             Zone::CloudServices => &self.cloud_services,
             Zone::BgpPeers => &self.bgp_peers,
+            Zone::ControlPlane => &self.control_plane,
             Zone::Management | Zone::DnsServers => &[],
         }
     }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
-use crate::catalog::{Catalog, OssNetwork, RegionRow};
+use crate::catalog::{Catalog, NeedRow, OssNetwork, RegionRow};
 use crate::cli::context::load_catalog;
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::one_of;
-use crate::site::{ClusterKind, Connection, Target};
+use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Target};
 
 /// Print a commented starter policy
 ///
@@ -111,12 +111,27 @@ allow: []
 #   peers: [mirrors.example.com, 10.0.9.0/24]
 #   ports: [tcp/80, tcp/443]
 #   purpose: packages of the operating system
+";
+
+/// Not of registered clusters, which the catalog has a row for.
+const OWN_NTP: &str = "\
 # - id: ntp-server
 #   direction: outbound
 #   peers: [10.0.0.123]
 #   ports: [udp/123]
 #   purpose: the site's own NTP
 ";
+
+/// Later than every version that a row has a condition on.
+const LATEST: ClusterVersion = ClusterVersion { major: u32::MAX, minor: 0 };
+
+/// A commented row, with a peer to replace.
+fn need(row: &NeedRow) -> String {
+    let (id, peer, ports, purpose) = (&row.id.value, &row.peer, row.traffic(), &row.purpose);
+    format!(
+        "# - id: {id}\n#   direction: outbound\n#   peers: [{peer}]\n#   ports: [{ports}]\n#   purpose: {purpose}\n"
+    )
+}
 
 impl Site<'_> {
     fn head(&self) -> String {
@@ -151,6 +166,11 @@ cluster:
             text.push_str(
                 "  self-host-ntp: false   # true: the hosts keep their clocks without the cloud's NTP names\n",
             );
+        } else {
+            text.push_str(
+                "  agent-endpoints: []    # address and port of each, as in the cluster's import manifest: \
+                 `[\"10.50.0.9:5533\"]`\n",
+            );
         }
         text
     }
@@ -174,6 +194,9 @@ cluster:
             text += &zone_with("cloud-services", &format!("[{}]", self.catalog.cloud.services()), comment);
         }
         if !self.edge {
+            text += &zone(false, "control-plane", "the hosts of the cluster's control plane; empty: any of the hosts");
+        }
+        if !self.edge || self.routed {
             text += &zone(false, "pod-vswitches", "the vSwitches of pods");
         }
         if self.routed {
@@ -200,13 +223,34 @@ cluster:
         if lines.is_empty() { String::new() } else { format!("overrides:\n{}\n", lines.join("\n")) }
     }
 
+    /// The rows for what the catalog knows nothing about.
+    fn needs(&self) -> String {
+        let Arguments { target, connection, cni, .. } = self.arguments;
+        let site = crate::site::Site {
+            target: *target,
+            region: self.region.id.value.clone(),
+            connection: *connection,
+            cluster: self.cluster,
+            version: LATEST,
+            cni: cni.clone(),
+            routed: self.routed,
+            phase: Phase::Steady,
+            scope: Scope::Fine,
+            self_host_ntp: false,
+            agent: false,
+        };
+        let rows: Vec<String> = self.catalog.needs_of(&site).map(need).collect();
+        if rows.is_empty() { OWN_NTP.to_owned() } else { rows.concat() }
+    }
+
     fn allow(&self) -> String {
+        let rows = ALLOW.to_owned() + &self.needs();
         if self.leased {
             let servers = &self.catalog.cloud.dns.servers.value;
             let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
             return format!(
                 "\
-{ALLOW}# - id: cloud-dns
+{rows}# - id: cloud-dns
 #   direction: outbound
 #   peers: [{}]
 #   ports: [udp/53, tcp/53]
@@ -219,7 +263,7 @@ cluster:
         let oss = oss.map_or_else(|| "OSS-ENDPOINT".to_owned(), ToString::to_string);
         format!(
             "\
-{ALLOW}# - id: image-layers
+{rows}# - id: image-layers
 #   direction: outbound
 #   peers: [BUCKET.{oss}]
 #   ports: [tcp/443]

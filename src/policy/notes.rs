@@ -1,0 +1,107 @@
+//! What a policy leaves to its operator: zones that nothing reads, and what the catalog does not know.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::syntax::{Allow, Policy};
+use super::zones::{zone, zone_field};
+use crate::catalog::{Catalog, EndKind, Zone};
+use crate::diag::{Code, Problems};
+use crate::intent::Side;
+use crate::site::{Connection, Scope, Site, Target};
+
+/// Reports what needs no change, but perhaps a row.
+pub(super) fn check(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
+    if catalog.cni(&site.cni, site.cluster, site.connection).is_none() {
+        // An error of its own; the flows would be those of another cluster.
+        return;
+    }
+    check_unread(policy, site, catalog, problems);
+    check_left_out(policy, site, catalog, problems);
+    check_needs(policy, site, catalog, problems);
+}
+
+/// The zones that the catalog's rows read, on a host or on a gateway: one policy may be compiled for both.
+fn read_zones(policy: &Policy, site: &Site, catalog: &Catalog) -> BTreeSet<Zone> {
+    let mut read = BTreeSet::from([Zone::Hosts]);
+    if site.connection == Connection::ExpressConnect {
+        // Answers to the cloud's internal names are accepted inside these only.
+        read.extend([Zone::Vpc, Zone::CloudServices]);
+    }
+    for target in Target::ALL {
+        let scope = if *target == site.target { site.scope } else { Scope::Fine };
+        let site = Site { target: *target, scope, ..site.clone() };
+        for row in catalog.flows_of(&site) {
+            let ends = row.local.iter().chain(&row.peers).filter(|end| end.when.holds(&site));
+            for end in ends {
+                if let EndKind::Zone { zone: first, fallback, .. } = end.kind {
+                    read.insert(first);
+                    read.extend(fallback.filter(|_| zone(policy, first).is_empty()));
+                }
+            }
+        }
+    }
+    read
+}
+
+/// Notes zones that are filled and that no flow reads.
+fn check_unread(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
+    let read = read_zones(policy, site, catalog);
+    let networks = &policy.networks.value;
+    for zone in Zone::ALL.iter().filter(|zone| !read.contains(zone)) {
+        if let Some(first) = networks.zone(*zone).first() {
+            let (field, cluster, cni) = (zone_field(*zone), site.cluster, &site.cni);
+            let message = format!("`{field}` permits nothing: no flow reads it");
+            let help = format!(
+                "remove it, or correct what the site is: a cluster of the kind `{cluster}` with the CNI `{cni}` over \
+                 `{}`",
+                site.connection
+            );
+            problems.push_with_help(Code::UnusedZone, first.span, message, help);
+        }
+    }
+}
+
+/// Notes zones that a flow reads beside one that narrows its peers, and that are empty while the other one is filled.
+fn check_left_out(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
+    let mut left_out: BTreeMap<(Zone, Zone), BTreeSet<&str>> = BTreeMap::new();
+    let filled = |kind: &EndKind| match *kind {
+        EndKind::Zone { zone: narrow, fallback: Some(_), .. } if !zone(policy, narrow).is_empty() => Some(narrow),
+        _ => None,
+    };
+    let empty = |kind: &EndKind| match *kind {
+        EndKind::Zone { zone: other, optional: true, .. } if zone(policy, other).is_empty() => Some(other),
+        _ => None,
+    };
+    for row in catalog.flows_of(site) {
+        let kinds = || row.peers.iter().filter(|end| end.when.holds(site)).map(|end| &end.kind);
+        for (narrow, other) in
+            kinds().filter_map(filled).flat_map(|one| kinds().filter_map(empty).map(move |it| (one, it)))
+        {
+            left_out.entry((narrow, other)).or_default().insert(row.id.value.as_str());
+        }
+    }
+    for ((narrow, other), flows) in left_out {
+        let (narrow, other) = (zone_field(narrow), zone_field(other));
+        let flows: Vec<String> = flows.into_iter().map(|flow| format!("`{flow}`")).collect();
+        let message =
+            format!("`{other}` is empty, and `{narrow}` is not: {} take nothing from pods there", flows.join(", "));
+        let help = format!("list the vSwitches of pods in `{other}`: Metrics Server and Prometheus are pods");
+        problems.push_with_help(Code::NoPodVswitches, policy.networks.span, message, help);
+    }
+}
+
+/// Notes what only the operator can name, unless a row of the policy is about it.
+fn check_needs(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
+    for need in catalog.needs_of(site) {
+        let wanted = need.traffic();
+        let meets = |row: &&Allow| {
+            row.id.value.0 == need.id.value || row.ports.value.iter().any(|traffic| traffic.overlaps(&wanted))
+        };
+        let mut outbound = policy.allow.iter().filter(|row| row.direction == Side::Outbound);
+        if !outbound.any(|row| meets(&row)) {
+            let message = format!("the catalog does not know {}, and no row of `allow` does", need.purpose);
+            let help = format!("add a row with your own peers to `allow`: `{}`", need.allow_row());
+            problems.push_with_help(Code::UnlistedNeed, policy.name.span, message, help);
+        }
+    }
+}
