@@ -101,7 +101,7 @@ fn ends_have_exactly_one_kind_and_conditions_name_rows() {
     for (when, peers, expected) in [
         ("{}", "[{zone: hosts, any: true}]", "the end of a flow has `zone` and `any`"),
         ("{}", "[{else: hosts}]", "the end of a flow has no addresses"),
-        ("{}", "[{any: true, optional: true}]", "`optional` has no effect without `name`"),
+        ("{}", "[{any: true, optional: true}]", "`optional` has no effect without `name` or `zone`"),
         ("{}", "[{name: a.example.com, else: vpc}]", "`else` has no effect without `zone`"),
         ("{cni: [flanel]}", "[{any: true}]", "`flanel` is not a CNI of the catalog"),
         ("{region: [cn-hangzou]}", "[{any: true}]", "`cn-hangzou` is not a region of the catalog"),
@@ -308,6 +308,7 @@ fn documented_defaults_are_those_of_the_schema() {
 const HOMONYMS: &[(&str, &str, &[&str])] = &[
     ("api-server", "a kind of endpoint, as rows and policies write it", &["src/catalog/", "src/policy/mod.rs"]),
     ("broad", "a scope", &["src/site.rs"]),
+    ("control-plane", "a zone", &["src/catalog/", "src/cli/verb/init.rs"]),
     ("dns", "a cause of a difference", &["src/cli/"]),
     ("icmp", "a protocol", &["src/cli/", "src/lower/", "src/net/", "src/nft/"]),
     ("neighbour-discovery", "a group of ICMP types, as rows write it", &["src/net/"]),

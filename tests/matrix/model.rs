@@ -16,12 +16,16 @@ pub const HOSTS: &str = "10.1.0.0/16 10.3.7.0/24 2001:db8:a::/48";
 pub const PODS: &str = "172.20.0.0/16 2001:db8:b::/48";
 pub const SERVICES: &str = "172.30.0.0/20 2001:db8:d::/112";
 pub const CLOUD_SERVICES: &str = "100.0.0.0/8 2001:db8:e::/48";
+pub const CONTROL_PLANE: &str = "10.1.0.100 10.3.7.16/28 2001:db8:a:1::/64";
 pub const BGP_PEERS: &str = "10.1.255.1 203.0.113.9 2001:db8:9::9";
 pub const MANAGEMENT: &str = "10.1.0.0/28 198.51.100.0/28 2001:db8:5::/64";
 pub const SSH_PORT: u16 = 2222;
 pub const DNS: &str = "10.1.0.53 192.0.2.53 2001:db8:53::53";
 pub const RAVEN: &str = "203.0.113.40 2001:db8:40::40";
 pub const TUNNELS: &str = "203.0.113.50 2001:db8:50::50";
+/// Where the agent of a registered cluster connects to: on one port a name and two addresses, on another an address.
+const AGENT: [(&str, u16); 4] =
+    [("10.50.0.9", 5533), ("2001:db8:c:50::9", 5533), ("agent.example.com", 5533), ("203.0.113.60", 8443)];
 const ANYWHERE: &str = "0.0.0.0/0 ::/0";
 
 /// First and last address; `IpAddr` orders every v4 address before every v6 one, so ranges never mix families.
@@ -55,6 +59,8 @@ pub struct Site {
     /// Whether the policy names vSwitches.
     pub narrow: bool,
     pub own_ntp: bool,
+    /// Whether the policy has endpoints of a registered cluster's agent.
+    pub agent: bool,
     /// The fields of `overrides`.
     pub overrides: &'static str,
 }
@@ -76,6 +82,7 @@ impl Site {
             audit: false,
             narrow: false,
             own_ntp: false,
+            agent: false,
             overrides: "",
         }
     }
@@ -109,7 +116,8 @@ impl Site {
         let mut networks = vec![("hosts", HOSTS)];
         networks.extend((!self.public).then_some(("vpc", VPC)));
         networks.extend((self.narrow && !self.public).then_some(("vswitches", VSWITCHES)));
-        networks.extend((self.narrow && self.registered && self.bgp()).then_some(("pod-vswitches", POD_VSWITCHES)));
+        networks.extend((self.narrow && self.bgp()).then_some(("pod-vswitches", POD_VSWITCHES)));
+        networks.extend((self.narrow && self.registered).then_some(("control-plane", CONTROL_PLANE)));
         networks.extend((!self.gateway || self.bgp()).then_some(("pods", PODS)));
         networks.extend((!self.gateway).then_some(("services", SERVICES)));
         networks.extend(self.broad.then_some(("cloud-services", CLOUD_SERVICES)));
@@ -132,6 +140,13 @@ impl Site {
         }
         if self.public && self.old() {
             text += &format!("  tunnel-servers: {}\n", list(&format!("{TUNNELS} tunnel.example.com")));
+        }
+        if self.agent {
+            let endpoint = |(host, port): (&str, u16)| match host.contains(':') {
+                true => format!("[{host}]:{port}"),
+                false => format!("{host}:{port}"),
+            };
+            text += &format!("  agent-endpoints: {}\n", list(&AGENT.map(endpoint).join(" ")));
         }
         text += word(self.own_ntp, "  self-host-ntp: true\n", "");
         text += &format!("networks:\n{networks}");
@@ -264,7 +279,8 @@ impl Model {
         let Site { region: Region { id, registry, oss, internal, .. }, cni, gateway, .. } = self.site;
         let terway = cni == "terway-edge";
         let hosts = self.local(HOSTS);
-        let cloud = ranges(self.narrowed());
+        let pods = if terway && self.site.narrow { POD_VSWITCHES } else { "" };
+        let cloud = ranges(&format!("{} {pods}", self.narrowed()));
         self.flow("kubelet", "in", &hosts, &cloud, &[Traffic::Tcp(10250, 10250), Traffic::Tcp(10255, 10255)]);
         self.flow("node-exporter", "in", &hosts, &cloud, &[Traffic::Tcp(9100, 9100), Traffic::Tcp(9445, 9445)]);
         if cni == "flannel" {
@@ -348,9 +364,46 @@ impl Model {
             self.flow("", "in out", &routed, &peers, &[Traffic::Any]);
         }
         let (server, api) = (ranges(self.site.api_server()), Traffic::Tcp(6443, 6443));
-        self.flow("api-server", "in", &server, &ranges(cloud), &[api]);
+        self.flow("api-server", "in", &server, &tunnel, &[api]);
         self.flow("api-server", "out", &hosts, &server, &[api]);
-        self.flow("kubelet", "out", &hosts, &ranges(cloud), &[Traffic::Tcp(10250, 10250)]);
+        // The control plane: any of the hosts, where the policy does not say which.
+        let (masters, own) = match self.site.narrow {
+            true => (ranges(CONTROL_PLANE), ranges(CONTROL_PLANE)),
+            false => (ranges(HOSTS), hosts.clone()),
+        };
+        let siblings = ranges(HOSTS);
+        if self.site.narrow {
+            self.flow("api-servers", "in", &masters, &siblings, &[api]);
+            self.flow("api-servers", "out", &hosts, &masters, &[api]);
+        }
+        self.flow("kubelet", "in", &hosts, &masters, &[Traffic::Tcp(10250, 10250)]);
+        self.flow("kubelet", "out", &own, &tunnel, &[Traffic::Tcp(10250, 10250)]);
+        self.flow("etcd", "in out", &own, &masters, &[Traffic::Tcp(2379, 2380)]);
+        match self.site.cni {
+            "calico-ipip" | "calico-bgp" => self.flow("typha", "in out", &hosts, &siblings, &[Traffic::Tcp(5473, 5473)]),
+            "cilium-vxlan" | "cilium-bgp" => {
+                self.flow("cilium-health", "in out", &hosts, &tunnel, &[Traffic::Tcp(4240, 4240)]);
+            }
+            _ => {}
+        }
+        if self.site.agent {
+            self.agent(&hosts, if self.site.bgp() { &routed } else { &hosts });
+        }
+    }
+
+    /// The endpoints of the agent, each with its own port, and the registry with the names and prefixes of ACK Edge.
+    fn agent(&mut self, hosts: &[Range], agents: &[Range]) {
+        for (id, own) in [("agent-5533", 5533), ("agent-8443", 8443)] {
+            let words: Vec<&str> = AGENT.iter().filter(|(_, port)| *port == own).map(|(host, _)| *host).collect();
+            let peers = self.resolve(&words.join(" "));
+            self.flow(id, "out", agents, &peers, &[Traffic::Tcp(own, own)]);
+        }
+        let Region { id, registry, oss, .. } = self.site.region;
+        let peers = self.resolve(&format!(
+            "dockerauth-vpc.{id}.aliyuncs.com dockerauth-ee-vpc.{id}.aliyuncs.com \
+             registry-{id}-vpc.ack.aliyuncs.com {registry} {oss}"
+        ));
+        self.flow("image-registry", "out", hosts, &peers, &[Traffic::Tcp(443, 443)]);
     }
 
     /// The baseline rows that have peers, and `scope: broad`.
@@ -449,7 +502,7 @@ impl Expected {
 }
 
 /// The flows by id.
-const NAMED: [&str; 13] = [
+const NAMED: [&str; 19] = [
     "kubelet",
     "node-exporter",
     "flannel-vxlan",
@@ -463,6 +516,12 @@ const NAMED: [&str; 13] = [
     "ntp",
     "raven",
     "tunnel-server",
+    "api-servers",
+    "etcd",
+    "typha",
+    "cilium-health",
+    "agent-5533",
+    "agent-8443",
 ];
 
 /// The DHCP client of an edge host.
