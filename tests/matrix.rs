@@ -12,6 +12,8 @@ mod facts;
 mod model;
 #[path = "matrix/regions.rs"]
 mod regions;
+#[path = "matrix/siblings.rs"]
+mod siblings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -25,6 +27,7 @@ use edgeward::net::{CtState, Hook, Packet, Payload, Verdict};
 use edgeward::policy;
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::{Action, Label, Match, Ruleset};
+use edgeward::site::{ClusterKind, Connection};
 use edgeward::source::Source;
 
 use model::{Flow, Model, Range, Site, Traffic, ranges};

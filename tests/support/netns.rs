@@ -14,6 +14,7 @@
 //! Nothing has a name outside the process: a namespace is a file descriptor, and vanishes with it
 //! on a return, a panic or a kill. Tests may run in parallel.
 
+pub mod lan;
 mod namespace;
 pub mod wire;
 
@@ -276,20 +277,7 @@ impl Topology {
     ///
     /// Read from nft's text, which says no less than its JSON and needs no crate to read.
     pub fn counters(&self) -> BTreeMap<String, u64> {
-        let output = self.run_under_test(&["nft", "list", "counters"]);
-        assert!(output.status.success(), "{output:?}");
-        let text = String::from_utf8_lossy(&output.stdout);
-        let mut counters = BTreeMap::new();
-        let mut name = None;
-        for line in text.lines().map(str::trim) {
-            if let Some(rest) = line.strip_prefix("counter ") {
-                name = rest.strip_suffix(" {");
-            } else if let (Some(name), Some(rest)) = (name, line.strip_prefix("packets ")) {
-                let packets = rest.split(' ').next().and_then(|number| number.parse().ok());
-                counters.insert(name.to_owned(), packets.expect("a number of packets"));
-            }
-        }
-        counters
+        counters_of(&self.namespaces[0])
     }
 
     /// Sends one probe and returns what became of it.
@@ -367,6 +355,24 @@ impl Topology {
         assert_eq!(is_gateway, probe.hook == Hook::Forward, "wrong topology for {probe:?}");
         &self.namespaces[side as usize]
     }
+}
+
+/// The packets of every named counter of a namespace, by name.
+fn counters_of(namespace: &Namespace) -> BTreeMap<String, u64> {
+    let output = namespace.run(&["nft", "list", "counters"], "");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut counters = BTreeMap::new();
+    let mut name = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(rest) = line.strip_prefix("counter ") {
+            name = rest.strip_suffix(" {");
+        } else if let (Some(name), Some(rest)) = (name, line.strip_prefix("packets ")) {
+            let packets = rest.split(' ').next().and_then(|number| number.parse().ok());
+            counters.insert(name.to_owned(), packets.expect("a number of packets"));
+        }
+    }
+    counters
 }
 
 /// Writes the route to a prefix through the other end of a link.

@@ -16,7 +16,7 @@ use super::netns::{Side, Topology};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long a socket waits for what must not come.
-const SILENCE: Duration = Duration::from_millis(300);
+pub const SILENCE: Duration = Duration::from_millis(300);
 
 /// What a connecting program learns at once of a reject, and in the end of a drop.
 pub const REJECTED: io::ErrorKind = io::ErrorKind::HostUnreachable;
@@ -75,7 +75,12 @@ pub fn connect_from(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     connect_within(from, to, PATIENCE)
 }
 
-fn connect_within(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
+/// As [`connect_from`], with a patience of the caller's.
+///
+/// # Errors
+///
+/// As [`connect_from`].
+pub fn connect_within(from: IpAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let client = socket_with(family, SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC, None)?;
     bind(&client, &SocketAddr::new(from, 0))?;

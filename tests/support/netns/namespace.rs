@@ -41,7 +41,7 @@ const SYSCTLS: [(&str, &str); 12] = [
 ];
 
 pub struct Namespace {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     send_v4: OwnedFd,
     send_v6: OwnedFd,
     pub taps: Vec<Tap>,
