@@ -380,7 +380,9 @@ impl Model {
         self.flow("kubelet", "out", &own, &tunnel, &[Traffic::Tcp(10250, 10250)]);
         self.flow("etcd", "in out", &own, &masters, &[Traffic::Tcp(2379, 2380)]);
         match self.site.cni {
-            "calico-ipip" | "calico-bgp" => self.flow("typha", "in out", &hosts, &siblings, &[Traffic::Tcp(5473, 5473)]),
+            "calico-ipip" | "calico-bgp" => {
+                self.flow("typha", "in out", &hosts, &siblings, &[Traffic::Tcp(5473, 5473)])
+            }
             "cilium-vxlan" | "cilium-bgp" => {
                 self.flow("cilium-health", "in out", &hosts, &tunnel, &[Traffic::Tcp(4240, 4240)]);
             }

@@ -26,7 +26,9 @@ impl Lan {
         switch.ip("link add br0 type bridge\n link set br0 up\n");
         let members: Vec<Namespace> = (0..2 * hosts.len() + 1).map(|_| Namespace::new().unwrap()).collect();
         let world_at = 2 * hosts.len();
-        for (index, member) in members.iter().enumerate().filter(|(index, _)| *index < hosts.len() || *index == world_at) {
+        for (index, member) in
+            members.iter().enumerate().filter(|(index, _)| *index < hosts.len() || *index == world_at)
+        {
             let path = format!("/proc/{}/fd/{}", process::id(), member.fd.as_raw_fd());
             switch.ip(&format!(
                 "link add p{index} type veth peer name eth0 netns {path}\n link set p{index} master br0 up\n"
@@ -37,10 +39,15 @@ impl Lan {
             let (own, inner) = (&members[index], &members[hosts.len() + index]);
             namespace::join((own, "pod"), (inner, "eth0"));
             own.enable_forwarding();
-            own.ip(&format!("addr add {host}/24 dev eth0\n route add default dev eth0\n{}", via(&format!("{pod}/32"), "pod")));
+            own.ip(&format!(
+                "addr add {host}/24 dev eth0\n route add default dev eth0\n{}",
+                via(&format!("{pod}/32"), "pod")
+            ));
             inner.ip(&format!("addr add {pod}/32 dev eth0\n{}", via(EVERYTHING[0], "eth0")));
         }
-        let routes = hosts.iter().map(|(host, pod)| format!("route add {host}/32 dev eth0\n route add {pod}/32 via {host} dev eth0\n"));
+        let routes = hosts
+            .iter()
+            .map(|(host, pod)| format!("route add {host}/32 dev eth0\n route add {pod}/32 via {host} dev eth0\n"));
         let addresses = world.iter().map(|address| format!("addr add {address}/32 dev eth0\n"));
         members[world_at].ip(&addresses.chain(routes).collect::<String>());
         Self { _switch: switch, members, hosts: hosts.len() }
