@@ -235,6 +235,36 @@ fn init_refuses_what_is_not_offered() {
     assert!(init("cn-hangzhou", "public", "flannel", "A B").contains("not a valid policy name"));
 }
 
+/// What `check` asks for can be pasted, and `init` has it as a comment.
+#[test]
+fn rows_for_what_the_catalog_does_not_know_can_be_pasted() {
+    let site = ["init", "--region", "cn-hangzhou", "--connection", "express-connect", "--cni", "cilium-bgp"];
+    let starter = filled_in(&edgeward(site).ends(0).out);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let check = |text: &str| {
+        fs::write(&path, text).unwrap();
+        edgeward([Path::new("check"), &path]).ends(0).err
+    };
+    let asked = check(&starter);
+    let rows = asked.lines().filter_map(|line| line.split("to `allow`: `").nth(1)?.strip_suffix('`'));
+    let rows: Vec<&str> = rows.collect();
+    assert_eq!(rows.len(), 2, "{asked}");
+    let said = check(&starter.replace("allow: []", &format!("allow:\n{}", rows.join("\n"))));
+    assert!(!said.contains("unlisted-need"), "{said}");
+    // One row answers one note, by its id or by its port.
+    for (row, left) in
+        [(rows[0].replace("443", "5000"), "NTP servers"), (rows[1].replace("ntp-server", "clock"), "images")]
+    {
+        let said = check(&starter.replace("allow: []", &format!("allow:\n{row}")));
+        assert!(said.matches("[unlisted-need]").count() == 1 && said.contains(left), "{row}: {said}");
+    }
+    let (head, comment) = starter.split_once("allow: []\n").unwrap();
+    let rows: String = comment.lines().skip(1).map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let said = check(&format!("{head}allow:\n{}", rows.replace("#   ", "  ")));
+    assert!(!said.contains("unlisted-need") && rows.contains("id: images"), "{said}");
+}
+
 // ── compile ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #[test]
