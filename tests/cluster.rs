@@ -288,7 +288,7 @@ fn names(policy: &Source) -> BTreeMap<String, String> {
     let (catalog, mut problems) = (Catalog::embedded().unwrap(), Problems::default());
     let intent = policy::load(policy, &catalog, None, &mut problems);
     let (_, intent) = intent.unwrap_or_else(|| panic!("{problems:#?}\n{}", policy.text()));
-    let names = intent.names().into_iter().map(|(name, _)| name.to_string());
+    let names = intent.names().into_keys().map(|name| name.to_string());
     (1..).zip(names).map(|(index, name): (u8, _)| (name, format!("198.18.0.{index}"))).collect()
 }
 

@@ -175,7 +175,7 @@ fn every_random_policy_is_proved() {
 #[test]
 fn a_ruleset_with_an_empty_set_is_caught() {
     let catalog = Catalog::embedded().unwrap();
-    let (_, intent, mut ruleset) = compiled(1, &catalog);
+    let (_, intent, mut ruleset) = compiled(2, &catalog);
     let set = ruleset.sets.values_mut().find(|set| !set.elements.is_empty()).unwrap();
     set.elements = PrefixSet::default();
     let wrong = prove(&intent, &ruleset).unwrap_err();

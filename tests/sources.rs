@@ -260,6 +260,10 @@ fn peer(peer: &Value) -> Option<String> {
     let field = |name: &str| peer.get(name).map(|value| value.as_str().unwrap().to_owned());
     let regions = |name| strings(&peer["when"], name).into_iter().collect::<Vec<_>>().join(", ");
     if let Some(zone) = field("zone") {
+        // A zone that may be empty is an addition that only the operator can make.
+        if field("optional").is_some() {
+            return None;
+        }
         return Some(field("else").map_or(zone.clone(), |other| format!("{zone} or {other}")));
     }
     let Some(name) = field("name") else { return field("endpoint") };

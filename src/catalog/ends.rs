@@ -77,7 +77,7 @@ pub enum EndKind {
         zone: Zone,
         /// The zone that replaces it if it is empty.
         fallback: Option<Zone>,
-        /// Whether it may be empty, whatever an empty zone means for the rest of the row.
+        /// Whether it may be empty, regardless of what an empty zone means for the rest of the row.
         optional: bool,
     },
     /// A name.

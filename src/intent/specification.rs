@@ -126,7 +126,7 @@ impl Intent<Resolved> {
             let flows = |side: Side, any: bool| {
                 self.flows.iter().filter(move |flow| flow.side == side && any == (flow.traffic == Traffic::Any))
             };
-            let permit = |flow: &'a Flow<Resolved>, direction| permit(flow, flow.condition(direction));
+            let permit = |flow: &'a Flow<Resolved>, direction| permit(flow, gateway.crossing(flow, direction));
             clauses.extend(flows(side, false).map(|flow| permit(flow, CtDirection::Original)));
             if gateway.stateless {
                 // Both directions of an untracked flow are flows of their own.
@@ -140,6 +140,18 @@ impl Intent<Resolved> {
 }
 
 impl Gateway<Resolved> {
+    /// The packets of a flow that cross the gateway. Its local end is inside: an API server or a control plane outside of
+    /// the hosts is a peer like any other.
+    fn crossing<'a>(&'a self, flow: &'a Flow<Resolved>, direction: CtDirection) -> Condition<'a> {
+        let (local, _) = flow.side.ends(direction);
+        let inside = match &flow.local {
+            End::Any => false,
+            End::Ends(addresses) => addresses.all().is_subset(&self.covered.all()),
+        };
+        let all = flow.condition(direction);
+        if self.covers_everything() || inside { all } else { Condition::All(vec![all, self.covered.at(local)]) }
+    }
+
     /// The packets that the gateway filters: one end is covered, and the other is not, unless everything is covered.
     fn filtered(&self) -> Condition<'_> {
         let [from, to] = [PacketEnd::Source, PacketEnd::Destination].map(|end| self.covered.at(end));

@@ -22,10 +22,11 @@ pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
         covered.extend_from_slice(&pods);
     }
     let covers = policy.gateway.covers;
-    // A registered cluster's API server is in the data centre regardless of its prefix. If everything else is denied,
+    // A registered cluster's control plane is in the data centre regardless of its prefix. If everything else is denied,
     // its packets must be filtered as well.
     if covers == Covers::Everything && site.cluster == ClusterKind::Registered {
         covered.push(host(&policy.cluster.api_server));
+        covered.extend(parts(policy, Zone::ControlPlane));
     }
     Gateway { covered, pods, covers, stateless: policy.gateway.stateless }
 }

@@ -93,9 +93,9 @@ fn check_left_out(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mu
 /// Notes what only the operator can name, unless a row of the policy is about it.
 fn check_needs(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
     for need in catalog.needs_of(site) {
-        let wanted = need.traffic();
+        let needed = need.traffic();
         let meets = |row: &&Allow| {
-            row.id.value.0 == need.id.value || row.ports.value.iter().any(|traffic| traffic.overlaps(&wanted))
+            row.id.value.0 == need.id.value || row.ports.value.iter().any(|traffic| traffic.overlaps(&needed))
         };
         let mut outbound = policy.allow.iter().filter(|row| row.direction == Side::Outbound);
         if !outbound.any(|row| meets(&row)) {

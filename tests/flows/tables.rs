@@ -95,6 +95,10 @@ impl Row {
             "gateway only" => policy.target == Target::IdcGateway,
             "unless `self-host-ntp`" => !policy.cluster.self_host_ntp,
             "`phase: install`" => policy.phase == Phase::Install,
+            "if `control-plane` is not empty" => !policy.networks.value.control_plane.is_empty(),
+            "for each port of `cluster.agent-endpoints`" | "with `cluster.agent-endpoints`" => {
+                !policy.cluster.agent_endpoints.is_empty()
+            }
             "before 1.26" => version < "1.26".parse::<ClusterVersion>().unwrap(),
             other => panic!("{other} is not a condition that this test knows"),
         };

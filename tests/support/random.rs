@@ -65,6 +65,8 @@ struct AllowText {
 }
 
 const HOSTS: [&str; 5] = ["10.0.0.0/8", "10.1.0.0/16", "10.2.3.0/24", "10.9.9.9", "'2001:db8:a::/48'"];
+/// Not all of them inside the hosts.
+const CONTROL_PLANE: [&str; 4] = ["10.1.0.0/28", "10.9.9.9", "10.77.0.1", "'2001:db8:a:1::/64'"];
 const VPC: [&str; 4] = ["192.168.0.0/16", "192.168.0.0/17", "172.30.0.0/16", "'2001:db8:c::/48'"];
 const VSWITCHES: [&str; 3] = ["192.168.10.0/24", "192.168.20.0/23", "'2001:db8:c:1::/64'"];
 const PODS: [&str; 3] = ["172.20.0.0/16", "172.22.0.0/15", "'2001:db8:b::/48'"];
@@ -111,10 +113,14 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
     let target = if gateway { "idc-gateway" } else { "edge-host" };
     let mode = *dice.pick(&["enforce", "enforce", "enforce", "audit"]);
     let api = *dice.pick(&["10.0.0.20", "192.168.10.20", "api.example.com"]);
+    let agent = match !edge && dice.flip() {
+        true => ", agent-endpoints: ['10.50.0.9:5533', 'agent.example.com:8443', '[2001:db8:c::9]:5533']",
+        false => "",
+    };
     let mut head = format!(
         "version: 1\nname: random\ntarget: {target}\nregion: {region}\nconnection: {connection}\ncni: {cni}\n\
          phase: {phase}\nscope: {scope}\nmode: {mode}\n\
-         cluster: {{kind: {kind}, version: '{version}', api-server: {api}, self-host-ntp: {}{}}}\n\
+         cluster: {{kind: {kind}, version: '{version}', api-server: {api}, self-host-ntp: {}{}{agent}}}\n\
          deny: {{inbound: {}, outbound: {}, forward: {}}}\n\
          gateway: {{covers: {}, stateless: {}}}\n",
         dice.flip(),
@@ -135,6 +141,7 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
         ("hosts", owned(dice.some(&HOSTS, 1))),
         ("vpc", owned(dice.some(&VPC, usize::from(leased)))),
         ("vswitches", owned(dice.some(&VSWITCHES, 0))),
+        ("control-plane", owned(if edge { Vec::new() } else { dice.some(&CONTROL_PLANE, 0) })),
         ("pod-vswitches", owned(dice.some(&["192.168.30.0/24"], 0))),
         ("pods", owned(dice.some(&PODS, usize::from(!gateway || routed)))),
         ("services", owned(dice.some(&["172.21.0.0/20", "'2001:db8:5::/112'"], 0))),
