@@ -34,8 +34,8 @@ REQUIRE := REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 R
 TEST := $(REQUIRE) $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 # The tests that take long. `make test-quick` runs the other ones, and of these a sample of each kind.
-SLOW := kernel kill large lifecycle model netlink traffic units
-SAMPLE := express_connect_flannel:: dhcpv6_asks_all_servers_on_the_link a_list_that_changes_in_one_line_is_one_element \
+SLOW := damage kernel kill large lifecycle model netlink traffic units
+SAMPLE := rules_that_the_kernel_does_not_have_are_not_confirmed express_connect_flannel:: dhcpv6_asks_all_servers_on_the_link a_list_that_changes_in_one_line_is_one_element \
 	without_confirmation_the_former_generation_comes_back boot_loads_the_last_confirmed_generation \
 	several_sets_change_at_once a_server_that_pushes_to_a_silent_client_loses_nothing single_packets_are_counted \
 	services_may_do_what_their_verbs_do a_short_sequence who_restarts_nftables_does_not_leave_the_host_open

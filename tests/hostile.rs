@@ -324,6 +324,12 @@ fn a_pipe_without_another_end_is_given_up() {
     for (line, child) in runs {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if line.contains("edgeward status") {
+            // The state is known without its file, and that this is damaged is said.
+            let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(output.status.success() && shown.contains("state.json` is damaged"), "{line}: {output:?}");
+            continue;
+        }
         assert!(output.status.code().is_some_and(|code| code == 2 || code == 4), "{line}: {output:?}");
         // A lockfile that is written must not be a pipe.
         assert!(said.contains("no program has") || line.contains("resolve"), "{line}: {said}");

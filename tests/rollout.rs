@@ -379,10 +379,13 @@ fn a_number_that_has_no_next_is_damage() {
     let text = std::fs::read_to_string(&path).unwrap();
     for field in ["last", "armed"] {
         let count = if field == "last" { 1 } else { 0 };
+        let text = text.lines().filter(|line| !line.contains("checksum")).collect::<String>().replace(",}", "}");
         let damaged = text.replacen(&format!("\"{field}\": {count}"), &format!("\"{field}\": {}", u64::MAX), 1);
         assert_ne!(damaged, text);
         std::fs::write(&path, damaged).unwrap();
-        assert!(hold(folder.path()).state().unwrap_err().to_string().contains("is damaged"), "{field}");
+        let store = hold(folder.path());
+        assert_eq!(store.state().unwrap().last, 1, "the events say what the file does not");
+        assert!(store.damage().unwrap().contains("is damaged"), "{field}");
     }
     // Nor is a folder with such a name a generation.
     std::fs::remove_file(&path).unwrap();

@@ -435,6 +435,22 @@ fn a_watcher_that_is_killed_is_started_again() {
 }
 
 #[test]
+fn a_watcher_needs_neither_the_state_folder_nor_a_terminal() {
+    need_systemd!();
+    let (machine, _server) = machine_with_rules();
+    machine.write(POLICY_FILE, &POLICY.replace("10.0.0.0/28", "10.0.0.0/27"));
+    let said = machine.succeed(&["edgeward", "apply", POLICY_FILE, "--confirm-within", "4s"]);
+    machine.succeed(&["systemctl", "kill", "--signal=HUP", &watcher(&said)]);
+    machine.succeed(&["rm", "-r", "/var/lib/edgeward"]);
+    assert!(!has_confirmed_rules(&machine));
+    let is_undone = || {
+        machine.path("/var/lib/edgeward/state.json").exists()
+            && in_force(&machine) == (json!("as-applied"), json!(1), json!(null))
+    };
+    assert!(until(PATIENCE, is_undone), "{}", machine.journal(&watcher(&said)));
+}
+
+#[test]
 fn a_reboot_undoes_a_pending_change_for_good() {
     need_systemd!();
     let (mut machine, _server) = machine_with_rules();

@@ -121,7 +121,14 @@ impl Comparison {
             ));
             return Ok(Self::with_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
         };
-        let recorded = store.ruleset(number)?;
+        let recorded = match (store.ruleset(number), store.manifest(number)) {
+            (Ok(recorded), Ok(_)) => recorded,
+            // What the kernel has is known nevertheless.
+            (Err(error), _) | (_, Err(error)) => {
+                render::warning(&format!("which changes are by others is not known: {error}"));
+                return Ok(Self::with_ruleset(Source::new("kernel", ""), first, new.clone(), &catalog.digest));
+            }
+        };
         let mut comparison = Self::with_generation(store, number, catalog, bound, new.clone())?;
         if means(Some(live), Some(&recorded)) {
             comparison.name = format!("kernel (generation {number})");

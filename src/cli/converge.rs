@@ -12,7 +12,9 @@ use anyhow::anyhow;
 use crate::catalog::Catalog;
 use crate::cli::change::Report;
 use crate::cli::comparison::{Comparison, Consequences, MAX_PLAN_BOXES, changes};
-use crate::cli::context::{BoundPolicy, GuardArguments, KernelArguments, StateArguments, kept_answers};
+use crate::cli::context::{
+    BoundPolicy, GuardArguments, KernelArguments, StateArguments, kept_answers, kept_catalog, kept_policy,
+};
 use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal};
 use crate::cli::hint::{self, Hint};
@@ -21,7 +23,7 @@ use crate::cli::prove::prove_text;
 use crate::cli::{change, preflight, render};
 use crate::emit;
 use crate::host::clock::Moment;
-use crate::host::generations::{Generation, MadeBy, Record, State, Store, rules_digest};
+use crate::host::generations::{Generation, MadeBy, Manifest, Record, State, Store, rules_digest};
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::streams;
 use crate::host::transition::means;
@@ -173,7 +175,8 @@ impl Convergence<'_> {
             None => self.refuse_undone(store, &state, &new)?,
             Some(_) => Vec::new(),
         };
-        let before = state.current.map(|number| store.ruleset(number)).transpose()?;
+        // Recovery has kept what the kernel has, unless that cannot be read.
+        let before = state.current.and_then(|number| store.ruleset(number).ok());
         let first = Ruleset::default();
         let in_force = before.as_ref().unwrap_or(&first);
         let known = self.known_answers(store, &state, &new);
@@ -344,6 +347,15 @@ fn is_in_force(store: &Store, state: &State, ruleset: &Ruleset, generation: &Gen
     is_recorded
         && inputs.is_some()
         && record.inputs == inputs
-        && store.manifest(number).is_ok_and(|manifest| store.has_inputs(&manifest))
+        && store
+            .manifest(number)
+            .is_ok_and(|manifest| store.has_inputs(&manifest) && is_usable(store, number, &manifest))
         && store.ruleset(number).is_ok_and(|current| means(Some(&Live(current)), Some(ruleset)))
+}
+
+/// Whether what a generation was compiled from is as it was, for the refreshes to come. Where it is not, the policy is kept
+/// again as a new generation.
+fn is_usable(store: &Store, number: u64, manifest: &Manifest) -> bool {
+    let usable = |facts| kept_policy(store, number, facts, &kept_catalog(store, number, facts, None)?);
+    manifest.policy.as_ref().is_some_and(|facts| matches!(usable(facts), Ok(Some(_))))
 }

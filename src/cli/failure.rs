@@ -1,5 +1,7 @@
 //! Failures: an exit code, and what the user is shown. They print nothing; `render::failure` does, at the end of a run.
 
+use std::path::Path;
+
 use anyhow::anyhow;
 
 use crate::cli::hint;
@@ -51,6 +53,8 @@ pub(crate) enum Check {
     Pending,
     /// The change was undone before, by its deadline or by `edgeward rollback`.
     Undone,
+    /// What is to be confirmed is not what the kernel has, or boot could not load it.
+    NotInForce,
     /// Nothing that is started here would be left to undo the change at its deadline, as in a container.
     Watcher,
     /// The ruleset does not decide what the policy means: a bug in edgeward.
@@ -144,6 +148,18 @@ impl Failure {
         Self { refusals, ..Self::different().at(Exit::Refused).with(error) }
     }
 
+    /// The messages on one line, for a journal.
+    pub(crate) fn sentence(&self) -> String {
+        let one = |message: &Message| match message {
+            Message::Diagnostics(source, problems) => {
+                let problems: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();
+                format!("{}: {}", source.name, problems.join("; "))
+            }
+            Message::Error(error) => format!("{error:#}"),
+        };
+        self.messages.iter().map(one).collect::<Vec<_>>().join("; ")
+    }
+
     /// The same messages with another exit code.
     pub(crate) fn at(self, exit: Exit) -> Self {
         Self { exit, ..self }
@@ -205,6 +221,9 @@ impl From<StoreError> for Failure {
             StoreError::NoGeneration { .. } => {
                 Self::system(anyhow!("{error}; `{}` lists them", hint::command("history")))
             }
+            StoreError::Damaged { .. } => {
+                Self::system(anyhow!("{error}; `{}` says which generations are whole", hint::command("history")))
+            }
             error => Self::system(error),
         }
     }
@@ -239,6 +258,15 @@ impl From<RolloutError> for Failure {
             RolloutError::Store(error) => error.into(),
             RolloutError::Kernel(error) => error.into(),
             RolloutError::Untracked(_) => Self::refused(Check::Untracked, error),
+            RolloutError::NotInForce { ref policy, .. } => {
+                let apply = hint::command("apply").policy(policy.as_deref().unwrap_or(Path::new("POLICY")));
+                let apply = apply.option("confirm-within", "2m");
+                let rollback = hint::command("rollback");
+                Self::refused(
+                    Check::NotInForce,
+                    anyhow!("{error}. `{rollback}` undoes it now; `{apply}` brings it into force again"),
+                )
+            }
             RolloutError::Watch(error) => error.into(),
             error => Self::system(error),
         }

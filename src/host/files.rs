@@ -22,7 +22,7 @@ use crate::source::{Source, Span};
 use place::Place;
 
 pub(super) use input::open;
-pub use lock::{Lock, LockError, is_locked, lock_file, lock_folder};
+pub use lock::{Lock, LockError, Watched, is_locked, lock_file, lock_folder, mark_watched, wait_for_watchers};
 pub use ownership::{Insecure, insecurity};
 pub use staged::Staged;
 
@@ -261,6 +261,11 @@ pub fn remove_folder(folder: &Path) -> std::io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         result => result,
     }
+}
+
+/// Removes an empty folder that is in the place of a file. One with something in it stays, and writing the file fails.
+pub fn make_room(path: &Path) {
+    let _ = std::fs::remove_dir(path);
 }
 
 /// Removes a file, or a folder with everything in it, if it exists.

@@ -18,7 +18,10 @@ mod events;
 mod inputs;
 mod record;
 mod retention;
+mod standing;
+mod stored;
 mod transitions;
+mod way_back;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,14 +41,14 @@ use crate::readback;
 use crate::ruleset::{Ruleset, SetKind};
 use crate::source::Source;
 
-use retention::MAX_NUMBER;
-
 pub use changes::{Changes, FlowChange, ModeChange};
 pub use event::{Event, EventFacts, EventKind, EventPolicy, Note, Overridden, Why, named};
 pub use events::EventLog;
 pub use inputs::{CatalogFiles, Inputs};
-pub use record::{MadeBy, Manifest, Pending, PolicyFacts, Record, State, StateVersion, Switching, Version};
+pub use record::{MadeBy, Manifest, PolicyFacts, Record, State, StateVersion, Switching, Version};
+pub use standing::{Pending, Standing};
 pub use transitions::Stamp;
+pub use way_back::{Held, WayBack};
 
 /// The files of a generation.
 pub const POLICY: &str = "policy.yaml";
@@ -80,14 +83,28 @@ pub enum StoreError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// A file is not as edgeward wrote it, or not of this version.
-    #[error("`{}` is damaged: {why}; {help}", shown(.path))]
+    #[error("`{}` is damaged: {why}", shown(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong.
         why: String,
-        /// The help.
-        help: &'static str,
+    },
+    /// A newer version has written the state.
+    #[error(
+        "`{}` cannot be used: {why}; the rules in the kernel stay. Run that version, or `mv '{}' '{}.newer'` and apply the \
+         policy again",
+        shown(.path),
+        shown(.folder),
+        shown(.folder)
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// What is not known.
+        why: String,
+        /// The state folder.
+        folder: PathBuf,
     },
     /// There is no such generation.
     #[error("there is no generation {number} in `{}`", shown(.folder))]
@@ -109,17 +126,28 @@ fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StoreE
 pub struct Store {
     folder: PathBuf,
     /// The lock against other runs, for changes.
-    held: Option<Lock>,
+    lock: Option<Lock>,
     /// Rulesets that were read. They stay valid, because a generation is written once.
     rulesets: RefCell<BTreeMap<u64, Ruleset>>,
     /// The number of the last event that was there before this run, or that this run has announced.
     announced: Cell<u64>,
+    /// What was wrong with the file of the state when it was read last.
+    damage: RefCell<Option<String>>,
+    /// What a watcher has in memory.
+    held: RefCell<Option<Held>>,
 }
 
 impl Store {
     /// The folder without its lock, for reading. It need not exist.
     pub fn look(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), held: None, rulesets: RefCell::default(), announced: Cell::default() }
+        Self {
+            folder: folder.to_owned(),
+            lock: None,
+            rulesets: RefCell::default(),
+            announced: Cell::default(),
+            damage: RefCell::default(),
+            held: RefCell::default(),
+        }
     }
 
     /// As [`Store::hold_saying`], silently.
@@ -143,10 +171,10 @@ impl Store {
         let folder = files::own_folder(folder).map_err(io_error("use", folder))?;
         let store = Self::look(&folder);
         store.check_folders()?;
-        let held = files::lock_folder(&folder, patience, say)?;
+        let lock = files::lock_folder(&folder, patience, say)?;
         // Also where this run has nothing to write.
         files::sweep(&folder);
-        Ok(Self { held: Some(held), ..store })
+        Ok(Self { lock: Some(lock), ..store })
     }
 
     /// The folder.
@@ -156,63 +184,31 @@ impl Store {
 
     /// Whether another run holds the lock at this moment. `false` if that cannot be determined.
     pub fn is_busy(&self) -> bool {
-        self.held.is_none() && files::is_locked(&self.folder)
+        self.lock.is_none() && files::is_locked(&self.folder)
     }
 
     fn state_file(&self) -> PathBuf {
         self.folder.join("state.json")
     }
 
+    /// The folder of all generations.
+    fn generations(&self) -> PathBuf {
+        self.folder.join("generations")
+    }
+
     /// The folder of a generation.
     pub fn generation(&self, number: u64) -> PathBuf {
-        self.folder.join("generations").join(number.to_string())
+        self.generations().join(number.to_string())
     }
 
-    /// Reads the state; the empty one where there is none.
+    /// Reads the state; the empty one where there is none. Where its file is damaged, [`Store::damage`] says so, and the
+    /// state is as far as it is known otherwise.
     ///
     /// # Errors
-    /// The file cannot be read, or is damaged.
+    /// The folder cannot be read, or a newer version has written the state.
     pub fn state(&self) -> Result<State, StoreError> {
         let state = self.stored_state()?;
-        Ok(if self.held.is_some() { self.with_new_events(state) } else { state })
-    }
-
-    fn stored_state(&self) -> Result<State, StoreError> {
-        self.check_folders()?;
-        let path = self.state_file();
-        match files::read_if_there(&path)? {
-            None => self.recovered(),
-            Some(source) => {
-                let state = serde_json::from_str(source.text()).map_err(|error| error.to_string());
-                let state = state.and_then(State::checked).map_err(|why| StoreError::Damaged {
-                    path,
-                    why,
-                    help: "the rules in the kernel stay; move the folder away and apply the policy again",
-                })?;
-                Ok(match state.version {
-                    StateVersion::One | StateVersion::Two => state.taken_over(|number| self.manifest(number).ok()),
-                    StateVersion::Three => state,
-                })
-            }
-        }
-    }
-
-    /// The state of a folder without a state file: the empty one, or that of the generations that it still has. Which of
-    /// them was in force or confirmed is not known.
-    fn recovered(&self) -> Result<State, StoreError> {
-        let mut state = State::default();
-        let around = self.folder.join("generations");
-        for name in files::names_in(&around).map_err(io_error("read", &around))? {
-            let Some(number) = name.parse::<u64>().ok().filter(|number| *number <= MAX_NUMBER) else { continue };
-            // Numbers are never reused, even where the files are damaged.
-            state.last = state.last.max(number);
-            if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
-                let rules = rules_digest(&ruleset);
-                state.generations.insert(number, Record::of(&manifest, rules));
-            }
-        }
-        state.add_inputs(|number| self.manifest(number).ok());
-        Ok(state)
+        Ok(if self.lock.is_some() { self.with_new_events(state) } else { state })
     }
 
     /// Writes the state.
@@ -228,10 +224,11 @@ impl Store {
     /// # Errors
     /// The folder cannot be written to.
     pub fn stage(&self, state: &State) -> Result<Staged, StoreError> {
-        debug_assert!(self.held.is_some(), "only a run that holds the lock changes the state");
+        debug_assert!(self.lock.is_some(), "only a run that holds the lock changes the state");
         let path = self.state_file();
-        let text = serde_json::to_string_pretty(state).map_err(|error| io_error("write", &path)(error.into()))?;
-        files::stage(&path, &(text + "\n")).map_err(io_error("write", &path))
+        let text = stored::text(state).map_err(|error| io_error("write", &path)(error.into()))?;
+        files::make_room(&path);
+        files::stage(&path, &text).map_err(io_error("write", &path))
     }
 
     /// Puts a staged state in force.
@@ -249,7 +246,7 @@ impl Store {
     pub fn write(&self, number: u64, generation: &Generation) -> Result<(), StoreError> {
         let path = self.generation(number);
         self.rulesets.borrow_mut().remove(&number);
-        let around = self.folder.join("generations");
+        let around = self.generations();
         if !around.is_dir() {
             files::make_private_folder(&around).map_err(io_error("create the folder", &around))?;
         }
@@ -269,6 +266,9 @@ impl Store {
     /// # Errors
     /// There is no such generation, or its file is not as it was written.
     pub fn ruleset(&self, number: u64) -> Result<Ruleset, StoreError> {
+        if let Some(held) = self.held_ruleset(number) {
+            return Ok(held);
+        }
         if let Some(known) = self.rulesets.borrow().get(&number) {
             return Ok(known.clone());
         }
@@ -280,14 +280,10 @@ impl Store {
     fn read_ruleset(&self, number: u64) -> Result<Ruleset, StoreError> {
         let source = self.text(number, RULESET)?;
         let path = self.generation(number).join(RULESET);
-        let damaged = |why: String| StoreError::Damaged {
-            path,
-            why,
-            help: "another generation may be intact: `edgeward rollback GEN`",
-        };
+        let damaged = |why: String| StoreError::Damaged { path, why };
         match emit::is_intact(source.text()) {
             Some(true) => readback::read(&source).map_err(|diagnostic| damaged(diagnostic.message)),
-            Some(false) | None => Err(damaged("its checksum does not match".to_owned())),
+            Some(false) | None => Err(self.wrong_checksum(number, RULESET)),
         }
     }
 
@@ -300,7 +296,6 @@ impl Store {
         serde_json::from_str(source.text()).map_err(|error| StoreError::Damaged {
             path: self.generation(number).join(MANIFEST),
             why: error.to_string(),
-            help: "another generation may be intact: `edgeward rollback GEN`",
         })
     }
 
@@ -310,7 +305,38 @@ impl Store {
     /// There is no such generation, or the file cannot be read.
     pub fn text(&self, number: u64, file: &str) -> Result<Source, StoreError> {
         let found = files::read_if_there(&self.generation(number).join(file))?;
-        found.ok_or_else(|| StoreError::NoGeneration { number, folder: self.folder.clone() })
+        found.ok_or_else(|| match self.generation(number).is_dir() {
+            true => StoreError::Damaged { path: self.generation(number).join(file), why: "it is missing".to_owned() },
+            false => StoreError::NoGeneration { number, folder: self.folder.clone() },
+        })
+    }
+
+    /// Reads the policy of a generation.
+    ///
+    /// # Errors
+    /// There is none, or it is not as it was written: what it says now must not be compiled.
+    pub fn policy(&self, number: u64) -> Result<Source, StoreError> {
+        let source = self.text(number, POLICY)?;
+        match self.manifest(number)?.sha256.get(POLICY) {
+            Some(sum) if *sum == emit::sha256(source.text()) => Ok(source),
+            _ => Err(self.wrong_checksum(number, POLICY)),
+        }
+    }
+
+    /// Checks the ruleset of a generation by its checksum, without reading what it means.
+    ///
+    /// # Errors
+    /// There is no such generation, or its file is not as it was written.
+    pub fn check_ruleset(&self, number: u64) -> Result<(), StoreError> {
+        match emit::is_intact(self.text(number, RULESET)?.text()) {
+            Some(true) => Ok(()),
+            Some(false) | None => Err(self.wrong_checksum(number, RULESET)),
+        }
+    }
+
+    fn wrong_checksum(&self, number: u64, file: &str) -> StoreError {
+        let why = "its checksum does not match".to_owned();
+        StoreError::Damaged { path: self.generation(number).join(file), why }
     }
 
     /// Removes the files of generations that the state does not name, and what crashes have left.
@@ -318,7 +344,7 @@ impl Store {
     /// # Errors
     /// The folder cannot be read or written to.
     pub fn prune(&self, state: &State) -> Result<(), StoreError> {
-        let around = self.folder.join("generations");
+        let around = self.generations();
         self.rulesets.borrow_mut().retain(|number, _| state.generations.contains_key(number));
         let known: BTreeSet<String> = state.generations.keys().map(u64::to_string).collect();
         for name in files::names_in(&around).map_err(io_error("read", &around))? {

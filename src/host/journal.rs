@@ -37,6 +37,20 @@ pub fn send(event: &Event) {
     }
 }
 
+/// Sends a sentence that is no event to the journal of this system, if there is one.
+pub fn warn(sentence: &str) {
+    let socket = Path::new(JOURNAL);
+    if socket.exists() {
+        let fields = [("MESSAGE", &*one_line(sentence)), ("PRIORITY", "4"), ("SYSLOG_IDENTIFIER", PROGRAM)];
+        let fields: String = fields.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        datagram(socket, fields.as_bytes());
+    } else {
+        let priority = DAEMON * 8 + WARNING;
+        let line = format!("<{priority}>{PROGRAM}[{}]: {}", std::process::id(), one_line(sentence));
+        datagram(Path::new(SYSLOG), line.as_bytes());
+    }
+}
+
 /// Sends a datagram without waiting for a reader. It is lost where there is none.
 fn datagram(path: &Path, bytes: &[u8]) {
     let Ok(socket) = UnixDatagram::unbound() else { return };

@@ -12,6 +12,7 @@ mod recovery;
 mod steps;
 mod verbs;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::clock::Moment;
@@ -52,6 +53,16 @@ pub enum RolloutError {
          table at the same time, `nft monitor` shows which one"
     )]
     Differs,
+    /// The rules that are to be confirmed are not in force, or boot could not load them.
+    #[error("{} is pending and was not confirmed: {why}", named(Some(*.number)))]
+    NotInForce {
+        /// The generation that is pending.
+        number: u64,
+        /// What is in its place.
+        why: String,
+        /// The file of its policy, where that is known.
+        policy: Option<PathBuf>,
+    },
     /// The rules would cut off the session that applies them.
     #[error(
         "conntrack does not track some connections of this host, SSH among them, so the rules would take their next \
@@ -89,6 +100,14 @@ pub struct Outcome {
     pub watcher: Option<Watcher>,
     /// What went wrong without harm.
     pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// The outcome with warnings that come before its own.
+    fn with(mut self, mut warnings: Vec<String>) -> Self {
+        warnings.append(&mut self.warnings);
+        Self { warnings, ..self }
+    }
 }
 
 /// Compares two rulesets for the events: what the second one permits and denies that the first one does not. `None` is no

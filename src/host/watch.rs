@@ -27,6 +27,9 @@ use std::time::{Duration, Instant};
 use super::programs;
 use crate::diag::shown;
 
+use tokio::runtime;
+use tokio::signal::unix::{SignalKind, signal};
+
 /// How long a watcher may take to report that it has started.
 const MAX_START: Duration = Duration::from_secs(10);
 /// How long systemd may take to answer.
@@ -179,11 +182,12 @@ fn process(program: &Path, command: &[&OsStr]) -> Result<u32, WatchError> {
 }
 
 /// Detaches this process from the session and the process group of its parent, and reports that: to systemd where that
-/// has started it, else on standard output.
+/// has started it, else on standard output. From then on it also survives SIGHUP.
 ///
 /// # Errors
 /// The report cannot be written.
 pub fn detach() -> io::Result<()> {
+    ignore_hangup();
     if let Some(socket) = std::env::var_os(NOTIFY_SOCKET) {
         return notify(&socket);
     }
@@ -192,6 +196,14 @@ pub fn detach() -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(READY)?;
     out.flush()
+}
+
+/// Has SIGHUP do nothing in this process: it means that a terminal is gone, or that a service is to read its files again, and
+/// must not cost the way back. The handler stays when the runtime that installs it is dropped.
+fn ignore_hangup() {
+    let Ok(runtime) = runtime::Builder::new_current_thread().enable_io().build() else { return };
+    let _in_it = runtime.enter();
+    let _ = signal(SignalKind::hangup());
 }
 
 fn notify(socket: &OsStr) -> io::Result<()> {

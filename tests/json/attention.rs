@@ -221,13 +221,14 @@ fn what_is_not_known_is_not_well() {
     let kept = host.read("state/generations/1/policy.yaml");
     // The policy in force cannot be read, so it cannot be compared.
     host.write("state/generations/1/policy.yaml", "version: 7\n");
-    assert!(!check("status --check").says(&["unsupported-version"]).out.contains(well));
+    assert!(!check("status --check").says(&["policy.yaml` is damaged"]).out.contains(well));
     let json = check("status --check --format json");
     assert!(serde_json::from_str::<Value>(&json.out).unwrap()["lockfile"].is_null());
-    host.edgeward("status").ends(0).says(&["generation 1 is in force", "unsupported-version"]);
+    host.edgeward("status").ends(0).says(&["generation 1 is in force", "policy.yaml` is damaged"]);
     host.write("state/generations/1/policy.yaml", &kept);
     host.write("state/generations/1/manifest.json", "{");
-    assert!(check("status --check --format json").out.is_empty());
+    let json = check("status --check --format json").says(&["manifest.json` is damaged"]);
+    assert!(serde_json::from_str::<Value>(&json.out).unwrap()["lockfile"].is_null());
     host.write("state/generations/1/manifest.json", &manifest);
     // Without permission to read the kernel.
     let run = host.script(

@@ -172,7 +172,7 @@ fn an_events_file_that_cannot_be_written_stops_nothing_and_loses_nothing() {
     assert_eq!(events(&host).last().unwrap()["number"], 6);
     // So are those after the state is lost, with numbers that go on.
     fs::remove_file(host.path("state/state.json")).unwrap();
-    host.edgeward("apply policy.yaml --force").ends(0);
+    host.edgeward("apply other.yaml --force").ends(0);
     assert!(events(&host).windows(2).all(|pair| pair[0]["number"].as_u64() < pair[1]["number"].as_u64()));
     assert!(events(&host).last().unwrap()["number"].as_u64() > Some(6));
 }
@@ -324,7 +324,7 @@ fn the_events_of_earlier_versions_are_taken_over() {
     assert_no_gaps(&host);
     assert_eq!(kinds(&host), ["apply", "apply", "confirm", "rollback"]);
     assert_eq!(events(&host)[2]["by"], json!({"user": "root", "sudo-user": "bob"}));
-    assert_eq!(host.state()["version"], 3);
+    assert_eq!(host.state()["version"], 4);
 }
 
 #[test]

@@ -92,19 +92,48 @@ fn state_directories_of_all_kinds() {
 }
 
 #[test]
-fn a_damaged_state_is_said_and_nothing_is_done() {
+fn a_damaged_state_is_said_and_rebuilt() {
     need_namespaces!();
     let host = Host::new();
     host.edgeward("apply policy.yaml").ends(0);
-    let before = host.handles();
-    for text in ["", "{", "null", "[]", "{\"version\": 99}"] {
-        host.write("state/state.json", text);
-        for verb in ["status", "history", "confirm", "rollback", "boot", "apply other.yaml", "apply other.yaml --force"]
+    let (before, whole) = (host.handles(), host.state());
+    for text in ["", "{", "null", "[]"] {
+        for (verb, code, writes) in
+            [("status", 0, false), ("history", 0, false), ("rollback", 2, true), ("boot", 0, true)]
         {
-            host.edgeward(verb).ends(4).says(&["state.json"]);
-            assert_eq!((host.handles(), host.read("state/state.json").as_str()), (before.clone(), text), "{verb}");
+            host.write("state/state.json", text);
+            host.edgeward("status --check").ends(1).says(&["records", "state.json"]);
+            host.edgeward(verb).ends(code).says(&["state.json"]);
+            assert_eq!(host.handles(), before, "{verb}");
+            match writes {
+                true => assert_eq!(host.state()["generations"], whole["generations"], "{verb}"),
+                false => assert_eq!(host.read("state/state.json"), text, "{verb}"),
+            }
         }
     }
+    host.edgeward("status --check").ends(0);
+}
+
+#[test]
+fn a_state_of_a_newer_version_stays_as_it_is_and_boot_loads_the_rules() {
+    need_namespaces!();
+    let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let (handles, rules) = (host.handles(), host.rules());
+    let newer = "{\"version\": 99}";
+    host.write("state/state.json", newer);
+    for verb in ["status", "history", "confirm", "rollback", "apply other.yaml", "apply other.yaml --force", "boot"] {
+        host.edgeward(verb).ends(4).says(&["state.json", "version 99"]);
+        assert_eq!((host.handles(), host.read("state/state.json").as_str()), (handles.clone(), newer), "{verb}");
+    }
+    host.nft("flush ruleset");
+    let said = host.edgeward("boot").ends(4).said();
+    assert_eq!(host.rules(), rules);
+    // What it advises works.
+    let advice = said.split('`').find(|text| text.starts_with("mv ")).unwrap();
+    host.script(advice).ends(0);
+    host.edgeward("apply policy.yaml").ends(0);
+    assert_eq!(host.rules(), rules);
 }
 
 #[test]
@@ -112,7 +141,14 @@ fn a_folder_in_the_place_of_the_state_is_named() {
     need_namespaces!();
     let host = Host::new();
     fs::create_dir_all(host.path("state/state.json")).unwrap();
-    host.edgeward("status").ends(4).says(&["state.json"]);
+    host.edgeward("status").ends(0).says(&["state.json"]);
+    host.write("state/state.json/notes", "");
+    host.edgeward("apply policy.yaml").ends(4).says(&["state.json"]);
+    assert!(!host.has_table());
+    // An empty one makes room.
+    fs::remove_file(host.path("state/state.json/notes")).unwrap();
+    host.edgeward("apply policy.yaml").ends(0);
+    host.edgeward("status --check").ends(0);
 }
 
 /// Two generations, of which the second is in force and damaged.
@@ -265,16 +301,18 @@ exec 4>&-; wait
 fn without_nft_the_operator_learns_what_to_install() {
     need_namespaces!();
     let host = Host::new();
+    host.edgeward("apply policy.yaml").ends(0);
+    let before = host.handles();
     // The program looks in PATH, /usr/sbin and /sbin.
     let script = r#"
 mount -t tmpfs none "$(dirname "$(readlink -f "$(command -v nft)")")"
 export PATH="$PWD"
-for verb in "apply policy.yaml" rollback status; do "$EDGEWARD" $verb --state-dir state; echo "exit $?"; done
+for verb in "apply other.yaml" rollback status; do "$EDGEWARD" $verb --state-dir state; echo "exit $?"; done
 "#;
     let said = host.script(script).ends(0).said();
     assert_eq!(said.matches("exit 4").count(), 3, "{said}");
     assert!(said.contains("nft") && said.contains("install"), "{said}");
-    assert!(!host.has_table());
+    assert_eq!(host.handles(), before);
 }
 
 #[test]

@@ -257,8 +257,11 @@ impl Host {
         self.rules().contains(management)
     }
 
+    /// The state without its checksum, so that it can be changed and written again.
     pub fn state(&self) -> Value {
-        serde_json::from_str(&self.read("state/state.json")).unwrap()
+        let mut state: Value = serde_json::from_str(&self.read("state/state.json")).unwrap();
+        state.as_object_mut().unwrap().remove("checksum").unwrap();
+        state
     }
 
     /// Everything in the state directory, with its text.

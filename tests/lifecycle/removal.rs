@@ -100,8 +100,9 @@ fn a_watcher_that_cannot_read_a_newer_state_leaves_it_to_the_newer_program() {
     let former = host.rules();
     apply_and_remove_the_program(&host, "4s");
     let version = host.state()["version"].to_string();
-    let state = host.read("state/state.json");
-    host.write("state/state.json", &state.replacen(&format!("\"version\": {version}"), "\"version\": 999", 1));
+    let mut state = host.state();
+    state["version"] = 999.into();
+    host.write("state/state.json", &format!("{state:#}"));
     host.edgeward("status").ends(4).says(&["version 999"]);
     // The newer program knows both.
     let newer = format!(

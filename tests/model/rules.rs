@@ -356,7 +356,12 @@ impl Model {
         if self.is_overdue() {
             self.recover(true);
         }
-        if self.pending.take().is_some() {
+        if let Some(pending) = self.pending {
+            // What is not in the kernel cannot be kept.
+            if self.kernel != self.table_of(Some(pending.generation)) {
+                return REFUSED;
+            }
+            self.pending = None;
             self.tell("confirm", self.current, self.current, self.current);
             self.confirm_number(self.current);
             self.prune();
@@ -370,9 +375,14 @@ impl Model {
         if !self.has_state || to.is_some_and(|to| !self.generations.get(&to).is_some_and(|it| it.is_kept)) {
             return INVALID;
         }
+        let was_pending = self.pending.is_some();
         let is_unreadable = self.kernel == Table::Unreadable;
         if !dry_run && !self.recover(force) {
             return SYSTEM;
+        }
+        if to.is_none() && was_pending && self.pending.is_none() {
+            // Its deadline had passed, and nothing else was to be undone.
+            return DONE;
         }
         let to = match (to, self.pending) {
             (Some(to), Some(pending)) if to == pending.generation => return REFUSED,

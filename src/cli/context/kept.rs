@@ -53,14 +53,14 @@ pub(crate) fn not_stored(number: u64, facts: &PolicyFacts, chosen: Option<&Path>
 
 /// The policy of a generation with its answers and its lists, checked with a catalog.
 ///
-/// `None` if the generation has no usable policy. Problems that this version or this catalog finds in it are a failure.
+/// `None` if its answers cannot be used. Damage, and problems that this version or this catalog finds in it, are a failure.
 pub(crate) fn kept_policy(
     store: &Store,
     number: u64,
     facts: &PolicyFacts,
     catalog: &Catalog,
 ) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
-    let (Ok(mut source), Ok(ruleset)) = (store.text(number, POLICY), store.ruleset(number)) else { return Ok(None) };
+    let (mut source, ruleset) = (store.policy(number)?, store.ruleset(number)?);
     source.name = format!("generation {number}: {POLICY}");
     let mut lists = |id: &str, _: &str| kept_list(store, facts, &ruleset, id);
     let loaded = load_with(source, &facts.path, catalog, facts.target.parse().ok(), Severity::Error, &mut lists)?;

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use crate::cli::failure::{Failure, Refusal};
 use crate::cli::render;
 use crate::diag::{is_invisible, shown};
-use crate::host::generations::{Note, Overridden, Store};
+use crate::host::generations::{Note, Overridden, State, Store};
 use crate::host::kernel::Real;
 use crate::policy::syntax::parse_duration;
 use crate::site::Target;
@@ -80,6 +80,13 @@ impl StateArguments {
     pub(crate) fn read(&self) -> Store {
         Store::look(&self.state_dir)
     }
+}
+
+/// Reads the records, and says what is damaged.
+pub(crate) fn records(store: &Store) -> Result<State, Failure> {
+    let state = store.state()?;
+    store.damage().iter().for_each(|damage| render::warning(damage));
+    Ok(state)
 }
 
 /// How the kernel is read.

@@ -38,21 +38,25 @@ impl Base {
         policy: &Path,
         chosen: Option<&Path>,
     ) -> Result<(Self, LoadedPolicy, Resolution), Failure> {
-        let apply = format!("`{}` applies the policy", hint::command("apply").word("--resolve").policy(policy));
+        let apply = match &state.pending {
+            None => format!("`{}` applies the policy", hint::command("apply").word("--resolve").policy(policy)),
+            Some(_) => format!("`{}` undoes the pending change", hint::command("rollback")),
+        };
         let Some(number) = state.base() else {
             let folder = shown(store.folder());
             return Err(Failure::usage(anyhow!(
                 "nothing was applied and confirmed yet (`{folder}`), so there is nothing to refresh; {apply}"
             )));
         };
-        let Manifest { policy: facts, .. } = store.manifest(number)?;
+        let failed = || anyhow!("{} cannot be refreshed, and nothing was changed; {apply}", named(Some(number)));
+        let Manifest { policy: facts, .. } =
+            store.manifest(number).map_err(|error| Failure::from(error).with(failed()))?;
         let record = state.generations.get(&number).filter(|record| record.made_by != MadeBy::Found);
         let (Some(facts), Some(record)) = (facts, record) else {
             return Err(Failure::usage(anyhow!(
                 "generation {number} was found in the kernel and has no policy, so it cannot be refreshed; {apply}"
             )));
         };
-        let failed = || anyhow!("{} cannot be refreshed, and nothing was changed; {apply}", named(Some(number)));
         let catalog = kept_or_chosen_catalog(store, &facts, chosen).map_err(|failure| failure.with(failed()))?;
         let kept = kept_policy(store, number, &facts, &catalog);
         // Where an earlier version did not store the catalog, another one serves as well if it gives the same rules.
@@ -64,7 +68,8 @@ impl Base {
         }
         let kept = kept.map_err(|failure| failure.with(failed()))?;
         let Some((loaded, resolution)) = kept else { return Err(Failure::system(failed())) };
-        let (ruleset, rules) = (store.ruleset(number)?, record.rules.clone());
+        let (ruleset, rules) =
+            (store.ruleset(number).map_err(|error| Failure::from(error).with(failed()))?, record.rules.clone());
         let base = Self { number, facts, catalog, ruleset, rules, resolution: resolution.clone() };
         Ok((base, loaded, resolution))
     }

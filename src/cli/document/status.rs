@@ -85,6 +85,8 @@ pub(crate) struct AttentionDocument {
 pub(crate) enum StatusCheck {
     /// No generation is in force: every packet is accepted.
     NoRules,
+    /// The file with the state is missing or damaged.
+    Records,
     /// The table is not as it was applied: it is gone, changed or unreadable.
     Table,
     /// The deadline of a pending change has passed, and nothing has undone it.
@@ -112,6 +114,7 @@ impl StatusCheck {
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::NoRules => "no-rules",
+            Self::Records => "records",
             Self::Table => "table",
             Self::PendingOverdue => "pending-overdue",
             Self::Interrupted => "interrupted",

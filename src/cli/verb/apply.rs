@@ -9,7 +9,7 @@ use crate::catalog::Catalog;
 use crate::cli::change::Report;
 use crate::cli::context::{
     BoundArguments, BoundPolicy, GuardArguments, KernelArguments, ListFormat, StateArguments, kept_answers,
-    load_catalog, load_policy,
+    load_catalog, load_policy, records,
 };
 use crate::cli::converge::Convergence;
 use crate::cli::failure::{Failure, continued};
@@ -68,7 +68,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     }
     let catalog = load_catalog(folder)?;
     // For a run that ends before it has the lock.
-    report.found(&state.read().state()?);
+    report.found(&records(&state.read())?);
     let (policy, unresolved) = match arguments.resolve {
         true => resolved(arguments, &catalog, report)?,
         false => (policy.load_with_age(&catalog)?, None),

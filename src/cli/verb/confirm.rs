@@ -3,7 +3,7 @@
 use anyhow::anyhow;
 
 use crate::cli::change::{self, Report};
-use crate::cli::context::{ListFormat, MessageArguments, StateArguments};
+use crate::cli::context::{ListFormat, MessageArguments, StateArguments, records};
 use crate::cli::failure::{Check, Failure};
 use crate::cli::hint;
 use crate::diag::shown;
@@ -14,7 +14,8 @@ use crate::host::rollout::{named, needs_recovery};
 /// Keep the change that is pending
 ///
 /// It is no longer undone at its deadline, and boot loads it from now on. Ends with exit code 5 if the change was
-/// undone before. Run it over a new connection to the host: then the new rules are known to let you in.
+/// undone before, or if the kernel does not have it any more. Run it over a new connection to the host: then the new
+/// rules are known to let you in.
 ///
 /// Root or CAP_NET_ADMIN is required.
 #[derive(Debug, clap::Args)]
@@ -40,15 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn run_reporting(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let folder = shown(&arguments.state.state_dir);
     let Some(store) = arguments.state.lock_if_exists()? else {
-        return Err(Failure::usage(anyhow!("`{folder}` does not exist, so nothing is pending")));
+        return Err(Failure::usage(anyhow!("`{folder}` does not exist, so nothing can be confirmed")));
     };
     let mut kernel = Real::default();
     let mut rollout = change::rollout(&store, &mut kernel);
-    let mut state = store.state()?;
+    let mut state = records(&store)?;
     report.found(&state);
     let was_pending = state.pending.clone();
-    // The kernel is only read if something has to be recovered: a confirmation must not wait for large sets.
-    if needs_recovery(&state) {
+    if needs_recovery(&state) || store.damage().is_some() {
         state = change::recover(&mut rollout, true, report)?;
     }
     if state.pending.is_some() {

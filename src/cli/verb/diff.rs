@@ -115,7 +115,10 @@ fn kept(arguments: &Arguments, number: u64, folder: Option<&Path>) -> Result<(Ca
     };
     let catalog = kept_catalog(&store, number, &facts, folder)?;
     let kept = kept_policy(&store, number, &facts, &catalog)?;
-    let damaged = || Failure::system(anyhow!("the policy or the lockfile of generation {number} is damaged"));
+    let damaged = || {
+        let history = hint::command("history");
+        Failure::system(anyhow!("the lockfile of generation {number} is damaged; `{history}` lists the others"))
+    };
     let (loaded, resolution) = kept.ok_or_else(damaged)?;
     let resolved = loaded.intent.bind(&resolution).map_err(|_| damaged())?;
     Ok((catalog, BoundPolicy { loaded, resolution, resolved }, ruleset))

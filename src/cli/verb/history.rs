@@ -6,7 +6,7 @@ mod trail;
 
 use std::collections::BTreeMap;
 
-use crate::cli::context::{ListFormat, StateArguments};
+use crate::cli::context::{ListFormat, StateArguments, records};
 use crate::cli::document::{
     ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, MissingDocument, PolicyDocument, WhoDocument,
 };
@@ -79,7 +79,7 @@ struct History<'a> {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let store = arguments.state.read();
-    let state = store.state()?;
+    let state = records(&store)?;
     let history = History::read(&store, &state, arguments);
     if let Some(number) = arguments.generation
         && !state.generations.contains_key(&number)

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::resolve::{LockfileMode, ServerArguments, update_known, update_lockfile};
 use crate::cli::change::Report;
-use crate::cli::context::{GuardArguments, KernelArguments, ListFormat, LockArguments, PolicyTarget, StateArguments};
+use crate::cli::context::{
+    GuardArguments, KernelArguments, ListFormat, LockArguments, PolicyTarget, StateArguments, records,
+};
 use crate::cli::converge::{Base, Convergence};
 use crate::cli::disk::{Differing, InForce, OnDisk};
 use crate::cli::failure::{Failure, continued};
@@ -56,14 +58,14 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
 fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Report) -> Result<(), Failure> {
     let Arguments { policy: path, lock, servers, state, kernel, guard, .. } = arguments;
     let store = state.read();
-    let mut records = store.state()?;
-    report.found(&records);
+    let mut recorded = records(&store)?;
+    report.found(&recorded);
     // Recovery comes first: an expired or interrupted change may be why DNS does not answer.
-    if needs_recovery(&records) {
+    if needs_recovery(&recorded) {
         let mut kernel = kernel.kernel();
-        records = change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force, report)?;
+        recorded = change::recover(&mut change::rollout(&state.lock()?, &mut kernel), guard.force, report)?;
     }
-    let (base, loaded, known) = Base::load(&store, &records, path, folder)?;
+    let (base, loaded, known) = Base::load(&store, &recorded, path, folder)?;
     let on_disk = OnDisk { policy: Some(path), target: arguments.target.target, catalog: folder };
     let differences = on_disk.differences(InForce { facts: &base.facts, loaded: &loaded }, true);
     if !differences.is_empty() {

@@ -8,6 +8,7 @@ use crate::cli::change::{self, Report};
 use crate::cli::comparison::{After, Consequences};
 use crate::cli::context::{
     GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
+    records,
 };
 use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal, chosen};
@@ -83,10 +84,15 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     if let Some(number) = arguments.generation {
         chosen(store.ruleset(number))?;
     }
-    let state = store.state()?;
+    let state = records(&store)?;
     report.found(&state);
+    if state.generations.is_empty() && state.current.is_none() {
+        // Rules that the kernel may have are not touched, and not recorded either.
+        let folder = shown(store.folder());
+        return Err(Failure::usage(anyhow!("nothing was applied from `{folder}`, so there is nothing to go back to")));
+    }
     if arguments.dry_run {
-        let destination = destination(&state, arguments.generation)?;
+        let destination = destination(&store, &state, arguments.generation)?;
         report.changed(needs_recovery(&state) || !destination.is_in_force(&state));
         let kept = destination.policy(&store, folder)?;
         let [body, totals] = plan(&store, &state, &destination, kept.as_ref(), report)?;
@@ -103,8 +109,16 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     }
     let mut kernel = arguments.kernel.kernel();
     let mut rollout = change::rollout(&store, &mut kernel);
+    let was_pending = state.pending;
     let state = change::recover(&mut rollout, arguments.guard.force, report)?;
-    let destination = destination(&state, arguments.generation)?;
+    if let (None, Some(overdue), None) = (arguments.generation, &was_pending, &state.pending) {
+        // Its deadline had passed, and it is what was to be undone. To go on would leave the policy before it, too.
+        arguments.guard.note.note_unused();
+        let undone = named(Some(overdue.generation));
+        report.say(&format!("{undone} is undone: {} is in force\n", in_force(&state)));
+        return Ok(());
+    }
+    let destination = destination(&store, &state, arguments.generation)?;
     if destination.is_in_force(&state) && !rollout.is_unreadable {
         arguments.guard.note.note_unused();
         report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
@@ -170,7 +184,7 @@ impl Destination {
 }
 
 /// Where the rollback leads that was asked for.
-fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failure> {
+fn destination(store: &Store, state: &State, number: Option<u64>) -> Result<Destination, Failure> {
     if let Some(number) = number {
         // To go back to it would confirm it.
         if state.pending.as_ref().is_some_and(|pending| pending.generation == number) {
@@ -185,8 +199,8 @@ fn destination(state: &State, number: Option<u64>) -> Result<Destination, Failur
         }
         return Ok(Destination::Generation(number));
     }
-    if let Some(pending) = &state.pending {
-        return Ok(Destination::Undo(pending.back_to));
+    if state.pending.is_some() {
+        return Ok(Destination::Undo(store.way_back(state).number()));
     }
     state.previous().map(Destination::Generation).ok_or_else(|| {
         let what = match state.current {
@@ -300,7 +314,15 @@ fn in_force(state: &State) -> String {
 /// The policy of a generation, for the plan and the preflight; `None` if it has no policy, or one that this version does
 /// not accept.
 fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
-    let Some(facts) = store.manifest(number)?.policy else { return Ok(None) };
+    // Its ruleset is whole, and was proved at its time.
+    let facts = match store.manifest(number) {
+        Ok(manifest) => manifest.policy,
+        Err(error) => {
+            render::warning(&format!("only live sessions were checked: {error}"));
+            return Ok(None);
+        }
+    };
+    let Some(facts) = facts else { return Ok(None) };
     let kept = read_policy(store, number, &facts, folder).unwrap_or_else(|problems| {
         render::failure(&problems);
         None

@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::anyhow;
+
 use crate::cli::context::{KernelArguments, ListFormat, StateArguments};
 use crate::cli::document::{AttentionDocument, TableState};
 use crate::cli::failure::Failure;
+use crate::cli::hint;
 use crate::cli::preflight::{self, OtherFilters};
 use crate::cli::render;
 use crate::diag::shown;
@@ -19,7 +22,7 @@ use crate::host::clock::pause;
 use crate::host::generations::{Manifest, State, Store};
 use crate::host::kernel::{Kernel, KernelError};
 use crate::host::netlink::Counter;
-use crate::host::rollout::{generation_in_kernel, recall};
+use crate::host::rollout::{generation_in_kernel, named, recall};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::ruleset::Ruleset;
@@ -67,6 +70,8 @@ const REREAD_INTERVAL: Duration = Duration::from_millis(200);
 /// What is known of the rules in force.
 struct Status {
     state: State,
+    /// What is wrong with the file of the records.
+    damage: Option<String>,
     /// Whether another run was changing the rules at this moment.
     is_under_way: bool,
     /// The generation that the kernel has reached, according to the records.
@@ -142,7 +147,10 @@ impl Status {
             Err(error) => return Err(error.into()),
         };
         let current = generation_in_kernel(store, &state, live.as_ref());
-        let recorded = current.map(|number| store.ruleset(number)).transpose()?;
+        let recorded = current.map(|number| store.ruleset(number)).transpose().map_err(|error| {
+            let remedy = remedy(store, &state, current);
+            Failure::from(error).with(anyhow!("whether the kernel has {} is not known; {remedy}", named(current)))
+        })?;
         let table = match (&live, &recorded) {
             _ if !readable => TableState::Unreadable,
             (None, None) => TableState::Absent,
@@ -157,11 +165,12 @@ impl Status {
         let live = live.map(|live| live.meaning());
         let sets = live.iter().flat_map(elements).collect();
         let ruleset = live.or(recorded).unwrap_or_default();
-        let manifest = current.map(|number| store.manifest(number)).transpose()?;
+        let manifest = current.and_then(|number| store.manifest(number).ok());
         let others = preflight::other_filters(&ruleset);
         let is_busy = store.is_busy();
         let (is_under_way, undelivered) = (state.switching.is_some() && is_busy, undelivered(store, &state, is_busy));
-        Ok(Self { is_under_way, state, current, manifest, table, deep, sets, counters, others, undelivered })
+        let damage = store.damage();
+        Ok(Self { is_under_way, damage, state, current, manifest, table, deep, sets, counters, others, undelivered })
     }
 
     /// Whether another run may be changing the rules at this moment.
@@ -189,6 +198,17 @@ fn undelivered(store: &Store, state: &State, is_busy: bool) -> Option<String> {
             })
         }
     }
+}
+
+/// The command that replaces a damaged generation in force.
+fn remedy(store: &Store, state: &State, number: Option<u64>) -> String {
+    if state.pending.is_some() {
+        return format!("`{}` undoes the pending change", hint::command("rollback"));
+    }
+    let manifest = number.and_then(|number| store.manifest(number).ok());
+    let path = manifest.and_then(|manifest| manifest.policy).map(|facts| facts.path);
+    let path = path.as_deref().unwrap_or(Path::new("POLICY"));
+    format!("`{}` makes a whole one", hint::command("apply").policy(path))
 }
 
 /// The number of elements of each set.

@@ -1,8 +1,11 @@
 //! `edgeward uninstall`.
 
+use std::time::Duration;
+
 use crate::cli::change::{self, Report};
-use crate::cli::context::{ListFormat, StateArguments};
+use crate::cli::context::{ListFormat, StateArguments, records};
 use crate::cli::failure::Failure;
+use crate::cli::render;
 use crate::diag::shown;
 use crate::host::generations::Why;
 use crate::host::kernel::{Kernel, Real};
@@ -37,6 +40,13 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut report = Report::new(arguments.format);
     let done = settle(arguments, &mut report);
+    // The folder may be removed next. A watcher needs its lock to end.
+    if done.is_ok() && !arguments.state.read().wait_for_watchers(MAX_WATCHER_WAIT) {
+        render::warning(&format!(
+            "a process still watches an earlier deadline; if `{}` is removed before it has ended, it restores the rules",
+            shown(&arguments.state.state_dir)
+        ));
+    }
     report.end(done)
 }
 
@@ -46,7 +56,7 @@ fn settle(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     let Some(store) = arguments.state.lock_if_exists()? else {
         return settle_without_records(arguments, &mut kernel, report);
     };
-    report.found(&store.state()?);
+    report.found(&records(&store)?);
     let mut rollout = change::rollout(&store, &mut kernel);
     // A table that another program has changed is no reason to keep the program.
     let mut state = change::recover(&mut rollout, true, report)?;
@@ -82,6 +92,9 @@ fn settle(arguments: &Arguments, report: &mut Report) -> Result<(), Failure> {
     report.say(&format!("the generations stay in `{folder}`\n"));
     Ok(())
 }
+
+/// A watcher looks every second whether its change is still pending.
+const MAX_WATCHER_WAIT: Duration = Duration::from_secs(10);
 
 const ACCEPTED: &str = "every packet is accepted, unless another table denies it";
 

@@ -161,6 +161,35 @@ pub fn is_locked(folder: &Path) -> bool {
     file.is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK))
 }
 
+/// The mark of a watcher, until it is dropped.
+#[derive(Debug)]
+pub struct Watched {
+    _file: File,
+}
+
+/// Marks a folder as watched. It must be one that other users cannot open.
+///
+/// # Errors
+/// It does not exist, or the system refuses.
+pub fn mark_watched(folder: &Path) -> io::Result<Watched> {
+    let file = File::open(folder)?;
+    flock(&file, FlockOperation::NonBlockingLockShared)?;
+    Ok(Watched { _file: file })
+}
+
+/// Waits until no process watches a folder any more; `false` if one still does when the patience ends.
+pub fn wait_for_watchers(folder: &Path, patience: Duration) -> bool {
+    let Ok(file) = File::open(folder) else { return true };
+    let end = Instant::now() + patience;
+    while flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        if Instant::now() >= end {
+            return false;
+        }
+        sleep(RETRY_INTERVAL);
+    }
+    true
+}
+
 /// What came of one attempt.
 enum Attempt {
     Taken(Lock),
@@ -211,12 +240,13 @@ fn attempt(place: &Place) -> io::Result<Attempt> {
                     None => Attempt::Unwritable,
                 });
             }
+            // `O_RDWR` does not open a folder.
+            Err(Errno::ISDIR) => return Err(not_ours(place)),
             file => File::from(file?),
         };
         let stat = fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink > 1 {
-            let what = format!("`{}` is not a file of edgeward; remove it", shown(&place.path));
-            return Err(io::Error::other(what));
+            return Err(not_ours(place));
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => return Ok(Attempt::Busy(Holder::read(&mut file))),
@@ -229,6 +259,10 @@ fn attempt(place: &Place) -> io::Result<Attempt> {
         }
     }
     Ok(Attempt::Busy(Holder::Unknown))
+}
+
+fn not_ours(place: &Place) -> io::Error {
+    io::Error::other(format!("`{}` is not a file of edgeward; remove it", shown(&place.path)))
 }
 
 /// Writes into the lock who holds it. Nothing depends on that.

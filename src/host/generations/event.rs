@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::changes::Changes;
+use super::standing::Standing;
 use crate::host::operator::Operator;
 
 /// An event. The state has those that may not be in the file yet, without what the files of generations say.
@@ -46,6 +47,9 @@ pub struct Event {
     /// The checks that refused it, and were overridden.
     #[serde(default)]
     pub overridden: Vec<Overridden>,
+    /// What the state says after it; `None` in events of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Standing>,
     /// What the files of the generations say. `None` where they have not been read yet, and in events of earlier versions.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub facts: Option<EventFacts>,

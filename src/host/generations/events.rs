@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::event::Event;
+use super::retention::MAX_NUMBER;
 use super::{State, Store};
+use crate::host::files;
 
 /// The file is read from its end in pieces of this many bytes.
 const PIECE: u64 = 64 << 10;
@@ -55,8 +57,7 @@ impl EventLog {
     pub fn lines_backwards(&self) -> io::Result<impl Iterator<Item = io::Result<Option<Event>>> + use<>> {
         let lines = self.reader()?.map(Backwards::new).transpose()?;
         let lines = lines.into_iter().flatten().filter(|line| line.as_ref().map_or(true, |line| !line.is_empty()));
-        // Each line has a number.
-        let event = |line: &[u8]| serde_json::from_slice(line).ok().filter(|event: &Event| event.number > 0);
+        let event = |line: &[u8]| serde_json::from_slice(line).ok().filter(has_numbers);
         Ok(lines.map(move |line| line.map(|line| event(&line))))
     }
 
@@ -114,6 +115,7 @@ impl EventLog {
     /// # Errors
     /// The file cannot be written, is a link, or belongs to another user.
     pub fn append(&self, events: &[Event], mut complete: impl FnMut(Event) -> Event) -> io::Result<Vec<Event>> {
+        files::make_room(&self.path);
         let last = self.last()?;
         let new: Vec<Event> = events.iter().filter(|event| event.number > last).cloned().map(&mut complete).collect();
         if new.is_empty() {
@@ -180,6 +182,12 @@ impl Store {
     }
 }
 
+/// Whether an event has a number, and all of its numbers have successors.
+fn has_numbers(event: &Event) -> bool {
+    let left = event.left.iter().flat_map(|left| [left.last, left.armed]);
+    event.number > 0 && left.chain([event.number]).all(|number| number <= MAX_NUMBER)
+}
+
 /// Whether a file ends within a line.
 fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
     if file.metadata()?.len() == 0 {
@@ -207,7 +215,7 @@ fn first_event_in(file: &mut File, from: u64, to: u64) -> io::Result<Option<(u64
             break;
         }
         at += length;
-        if let Ok(event) = serde_json::from_slice(&line) {
+        if let Some(event) = serde_json::from_slice(&line).ok().filter(has_numbers) {
             return Ok(Some((at, event)));
         }
     }

@@ -102,6 +102,14 @@ impl Store {
         Ok(sources.try_into().ok())
     }
 
+    /// All of a catalog; `None` if a file cannot be read.
+    pub(super) fn whole_catalog(&self, digest: &str) -> Option<CatalogFiles> {
+        let folder = self.catalog(digest);
+        let names = files::names_in(&folder).ok().filter(|names| !names.is_empty())?;
+        let read = |name: String| Some((name.clone(), files::read(&folder.join(name)).ok()?.into_text()));
+        Some(CatalogFiles { digest: digest.to_owned(), files: names.into_iter().map(read).collect::<Option<_>>()? })
+    }
+
     /// Updates when the addresses of a generation were seen. Its ruleset does not depend on that.
     ///
     /// # Errors
@@ -112,6 +120,7 @@ impl Store {
         if files::read_if_there(&path).is_ok_and(|stored| stored.is_some_and(|stored| stored.text() == text)) {
             return Ok(());
         }
+        files::make_room(&path);
         files::write(&path, text).map_err(io_error("write", &path))
     }
 
@@ -133,6 +142,7 @@ impl Store {
             let path = self.list(&emit::sha256(list));
             self.make_folder_of("lists")?;
             if !files::read_if_there(&path).is_ok_and(|stored| stored.is_some_and(|stored| stored.text() == list)) {
+                files::make_room(&path);
                 files::write(&path, list).map_err(io_error("write", &path))?;
             }
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::event::Event;
+use super::standing::{Pending, Standing};
 
 /// Which generation is in force, and which others are kept.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,7 +39,15 @@ pub struct State {
     pub events: Vec<Event>,
 }
 
-/// The version of the state's format. Versions 1 and 2 are read and taken over ([`State::taken_over`]), version 3 is
+impl State {
+    /// What it says, without its lists.
+    pub fn standing(&self) -> Standing {
+        let Self { last, armed, current, confirmed, undone, .. } = *self;
+        Standing { last, armed, current, confirmed, pending: self.pending.clone(), undone }
+    }
+}
+
+/// The version of the state's format. Versions 1 to 3 are read and taken over ([`State::taken_over`]), version 4 is
 /// written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
@@ -47,9 +56,16 @@ pub enum StateVersion {
     One,
     /// With all events, which have no numbers.
     Two,
+    /// Without a checksum.
+    Three,
     /// As described here.
     #[default]
-    Three,
+    Four,
+}
+
+impl StateVersion {
+    /// The number of the newest version.
+    pub const NEWEST: u64 = 4;
 }
 
 impl TryFrom<u32> for StateVersion {
@@ -60,6 +76,7 @@ impl TryFrom<u32> for StateVersion {
             1 => Ok(StateVersion::One),
             2 => Ok(StateVersion::Two),
             3 => Ok(StateVersion::Three),
+            4 => Ok(StateVersion::Four),
             number => Err(format!("version {number} is not known: a newer edgeward wrote it")),
         }
     }
@@ -71,6 +88,7 @@ impl From<StateVersion> for u32 {
             StateVersion::One => 1,
             StateVersion::Two => 2,
             StateVersion::Three => 3,
+            StateVersion::Four => 4,
         }
     }
 }
@@ -95,24 +113,6 @@ impl From<Version> for u32 {
     fn from(_: Version) -> u32 {
         1
     }
-}
-
-/// A change that is not confirmed yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Pending {
-    /// The number of its deadline, which its watcher has, too: a watcher of an earlier deadline does nothing.
-    pub armed: u64,
-    /// The generation that the kernel was brought to.
-    pub generation: u64,
-    /// The generation that comes back; `None` for no table.
-    pub back_to: Option<u64>,
-    /// The deadline by the clock, for people.
-    pub deadline: Timestamp,
-    /// The deadline in milliseconds since boot. Setting the clock does not change it.
-    pub deadline_since_boot: u64,
-    /// The boot in which the deadline was set, where the kernel shows its id.
-    pub boot: Option<String>,
 }
 
 /// A change under way.

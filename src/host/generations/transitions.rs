@@ -1,9 +1,12 @@
 //! How the records change: from a state, what was done, who did it and when, to the next state. Without I/O.
 
 mod chain;
+mod replay;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::event::{from_to, named};
 use super::{Event, EventKind, Generation, MadeBy, Manifest, Note, Pending, Record, State, Switching, Why};
@@ -51,7 +54,7 @@ impl State {
     #[must_use]
     pub fn after_rollback(&self, to: Option<u64>, confirm_within: Option<Duration>, stamp: Stamp<'_>) -> Self {
         let mut after = self.clone();
-        after.leave(self.current, to, stamp);
+        after.leave(self.current, to, stamp.now.time);
         after.bring_into_force(self, to, confirm_within, stamp);
         let what = from_to("rollback", self.current, to);
         after.log_change(stamp.event(EventKind::Rollback, what, self.current, to));
@@ -64,17 +67,7 @@ impl State {
         let Some(Pending { generation, back_to, .. }) = self.pending else { return self.clone() };
         let mut after =
             State { pending: None, switching: None, current: back_to, undone: Some(generation), ..self.clone() };
-        // Refreshes on top of the change go with it. What was found in the kernel was never on trial.
-        let unconfirmed = after.generations.iter_mut().filter(|(number, record)| {
-            Some(**number) != back_to && record.confirmed.is_none() && record.made_by != MadeBy::Found
-        });
-        for (_, record) in unconfirmed {
-            record.rolled_back.get_or_insert(stamp.now.time);
-        }
-        // A rollback on trial had rejected it.
-        if let Some(back_to) = back_to {
-            after.accept(back_to);
-        }
+        after.reject_unconfirmed(back_to, stamp.now.time);
         let what = format!("{}: {}", from_to("rollback", Some(generation), back_to), why.sentence());
         let event = stamp.event(EventKind::Undo, what, self.current, back_to);
         after.log(Event { why: Some(why), generation: Some(generation), ..event });
@@ -96,7 +89,7 @@ impl State {
     pub fn after_confirm(&self, stamp: Stamp<'_>) -> Self {
         let mut after = self.clone();
         after.pending = None;
-        after.confirm(self.current, stamp);
+        after.confirm(self.current, stamp.now.time);
         let what = format!("{} is confirmed", named(self.current));
         after.log(stamp.event(EventKind::Confirm, what, self.current, self.current));
         after.pruned()
@@ -120,18 +113,19 @@ impl State {
         State { undone: None, ..self.clone() }
     }
 
-    /// The state once rules that another program put into the kernel are saved as the next generation, and what to say.
+    /// The state once rules that another program put into the kernel are saved as the next generation, and what to say. The
+    /// rules may also be those of a generation whose files are damaged.
     #[must_use]
-    pub fn after_adoption(&self, rules: &str, stamp: Stamp<'_>) -> (Self, String) {
+    pub fn after_adoption(&self, rules: &str, is_damaged: bool, stamp: Stamp<'_>) -> (Self, String) {
         let number = self.next_number();
         let mut after = State { last: number, current: Some(number), ..self.clone() };
         after.generations.insert(number, Record { before: self.current, ..Record::found(rules.to_owned()) });
         after.note_maker(number);
-        let what = format!(
-            "the kernel had other rules than {}; they are kept as {}",
-            named(self.current),
-            named(Some(number))
-        );
+        let (former, new) = (named(self.current), named(Some(number)));
+        let what = match is_damaged {
+            true => format!("the files of {former} are damaged; the rules that the kernel has are kept as {new}"),
+            false => format!("the kernel had other rules than {former}; they are kept as {new}"),
+        };
         after.log(stamp.event(EventKind::Found, what.clone(), self.current, Some(number)));
         (after, what)
     }
@@ -154,7 +148,7 @@ impl State {
         let mut after = State { switching: None, ..self.clone() };
         if took_effect {
             after.undone = None;
-            after.leave(from, to, stamp);
+            after.leave(from, to, stamp.now.time);
             after.settle_on(to, stamp);
             if let Some(event) = event {
                 after.log(*event);
@@ -231,6 +225,7 @@ impl State {
         after.pending = self.pending.as_ref().map(|pending| pending.renewed(delay, now));
         if let (Some(event), Some(pending)) = (after.events.last_mut(), &after.pending) {
             event.deadline = Some(pending.deadline);
+            event.left.iter_mut().for_each(|left| left.pending = Some(pending.clone()));
         }
         after
     }
@@ -260,12 +255,27 @@ impl State {
 
     /// Records that the kernel goes from one generation to another. Going back to an older policy rejects the newer one,
     /// with its refreshes: the unit that applies the policy at boot must not bring it back.
-    fn leave(&mut self, from: Option<u64>, to: Option<u64>, stamp: Stamp<'_>) {
+    fn leave(&mut self, from: Option<u64>, to: Option<u64>, now: Timestamp) {
         let is_older = |from: &u64| to.is_none_or(|to| self.applied(to) < self.applied(*from));
         if let Some(from) = from.filter(is_older) {
             for (_, record) in self.siblings(from) {
-                record.rolled_back.get_or_insert(stamp.now.time);
+                record.rolled_back.get_or_insert(now);
             }
+        }
+    }
+
+    /// Records that what was never confirmed is undone, and what is in force since. Refreshes on top of a change go with it.
+    /// What was found in the kernel was never on trial.
+    fn reject_unconfirmed(&mut self, back_to: Option<u64>, now: Timestamp) {
+        let unconfirmed = self.generations.iter_mut().filter(|(number, record)| {
+            Some(**number) != back_to && record.confirmed.is_none() && record.made_by != MadeBy::Found
+        });
+        for (_, record) in unconfirmed {
+            record.rolled_back.get_or_insert(now);
+        }
+        // A rollback on trial had rejected it.
+        if let Some(back_to) = back_to {
+            self.accept(back_to);
         }
     }
 
@@ -285,17 +295,17 @@ impl State {
     fn settle_on(&mut self, to: Option<u64>, stamp: Stamp<'_>) {
         self.current = to;
         if self.pending.is_none() {
-            self.confirm(to, stamp);
+            self.confirm(to, stamp.now.time);
         }
     }
 
     /// Has boot load a generation, or nothing.
-    fn confirm(&mut self, to: Option<u64>, stamp: Stamp<'_>) {
+    fn confirm(&mut self, to: Option<u64>, now: Timestamp) {
         self.confirmed = to;
         let Some(number) = to else { return };
         self.accept(number);
         if let Some(record) = self.generations.get_mut(&number) {
-            record.confirmed.get_or_insert(stamp.now.time);
+            record.confirmed.get_or_insert(now);
         }
     }
 
@@ -321,7 +331,8 @@ impl State {
     /// Adds an event.
     fn log(&mut self, event: Event) {
         self.last_event += 1;
-        self.events.push(Event { number: self.last_event, ..event });
+        let left = Some(self.standing());
+        self.events.push(Event { number: self.last_event, left, ..event });
     }
 }
 

@@ -5,7 +5,7 @@ use crate::host::clock::Moment;
 use crate::host::generations::{Generation, Pending, State, StoreError, Why, named};
 use crate::host::kernel::KernelError;
 use crate::host::prime::only_tracks;
-use crate::host::transition::Transition;
+use crate::host::transition::{Transition, means};
 use crate::live::{Change, Live};
 
 impl Rollout<'_> {
@@ -53,7 +53,7 @@ impl Rollout<'_> {
         if let Some(live) = &live {
             notes.extend(self.remove_leftovers(live, &state)?);
         }
-        if state == saved {
+        if state == saved && self.store.damage().is_none() {
             // What an earlier run could not write.
             self.deliver(&state);
             return Ok((state, notes));
@@ -79,7 +79,10 @@ impl Rollout<'_> {
     fn resolve_interruption(&self, state: State, live: Option<&Live>, notes: &mut Vec<String>) -> State {
         let took_effect = state.switching.as_ref().is_some_and(|switching| {
             let (from, to) = (switching.from, switching.to);
-            from != to && holds(self.store, live, to) && !holds(self.store, live, from)
+            // A change that may have taken effect must not lose its deadline where its files are damaged.
+            let is_on_trial = |to| state.pending.as_ref().is_some_and(|pending| pending.generation == to);
+            let may_hold = |to| is_on_trial(to) && self.store.ruleset(to).is_err();
+            from != to && (holds(self.store, live, to) || to.is_some_and(may_hold)) && !holds(self.store, live, from)
         });
         match self.transition(|stamp| state.after_interruption(took_effect, stamp)) {
             Some((after, note)) => {
@@ -98,6 +101,11 @@ impl Rollout<'_> {
         // A run that ended after it had undone the change has left what comes back.
         let is_left = |pending: &&Pending| is_undone(pending) && !holds(self.store, live, pending.back_to);
         if state.pending.as_ref().filter(is_left).is_none() {
+            return state;
+        }
+        let back = self.store.way_back(&state).to;
+        if means(live, back.as_ref().map(|(_, ruleset)| ruleset)) {
+            // The watcher has restored the rules where it could not record it.
             return state;
         }
         self.reconcile(state.clone(), live, notes).unwrap_or_else(|error| {
@@ -141,9 +149,10 @@ impl Rollout<'_> {
     /// Saves rules that another program put into the kernel as a generation.
     pub(super) fn adopt(&mut self, state: &State, live: &Live) -> Result<(State, String), StoreError> {
         let number = state.next_number();
+        let is_damaged = state.current.is_some_and(|number| self.store.ruleset(number).is_err());
         let found = self.transition(|stamp| Generation::found(number, live, stamp.by.to_string(), stamp.now.time));
         self.store.write(number, &found)?;
-        Ok(self.transition(|stamp| state.after_adoption(&found.rules, stamp)))
+        Ok(self.transition(|stamp| state.after_adoption(&found.rules, is_damaged, stamp)))
     }
 
     /// Removes what an interrupted change left in the table.

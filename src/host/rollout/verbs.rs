@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::{ChangeOptions, Outcome, Rollout, RolloutError, chain, holds};
-use crate::host::generations::{Generation, State, Why};
+use super::{ChangeOptions, Outcome, Rollout, RolloutError, chain, holds, named};
+use crate::host::generations::{Generation, State, StoreError, WayBack, Why};
+use crate::host::kernel::KernelError;
 use crate::host::prime::only_tracks;
 use crate::host::transition::means;
 use crate::live::{Change, Live};
@@ -25,11 +26,13 @@ impl Rollout<'_> {
     ) -> Result<(State, Outcome), RolloutError> {
         let number = generation.manifest.generation;
         let after = self.transition(|stamp| before.after_apply(&generation, options.confirm_within, stamp));
+        let (after, notes) = self.with_whole_way_back(after);
         self.store.write(number, &generation)?;
         // Its text may be larger than all else.
         drop(generation);
         self.kernel.recall(ruleset);
-        self.converge(before, after, Some((number, ruleset)), options)
+        let (state, outcome) = self.converge(before, after, Some((number, ruleset)), options)?;
+        Ok((state, outcome.with(notes)))
     }
 
     /// Brings the kernel back to an older generation, or to no table.
@@ -44,26 +47,56 @@ impl Rollout<'_> {
     ) -> Result<(State, Outcome), RolloutError> {
         let ruleset = to.map(|number| self.ruleset(number)).transpose()?;
         let after = self.transition(|stamp| before.after_rollback(to, options.confirm_within, stamp));
-        self.converge(before, after, to.zip(ruleset.as_ref()), options)
+        let (after, notes) = self.with_whole_way_back(after);
+        let (state, outcome) = self.converge(before, after, to.zip(ruleset.as_ref()), options)?;
+        Ok((state, outcome.with(notes)))
     }
 
-    /// Undoes a pending change. The kernel comes first: the rules are restored even where the records cannot be written.
+    /// The state with a way back that can be gone: the generation that would come back may be damaged.
+    fn with_whole_way_back(&self, after: State) -> (State, Vec<String>) {
+        let found = self.store.way_back(&after);
+        if found.damage.is_empty() {
+            return (after, Vec::new());
+        }
+        let notes = way_back_notes(&found);
+        (after.with_way_back(found.number()), notes)
+    }
+
+    /// Undoes a pending change: what was in force before it comes back, or where that is damaged what boot would load. The
+    /// kernel comes first: the rules are restored even where the records cannot be written.
     ///
     /// # Errors
     /// The kernel still has the change, or the state still says that it does.
     pub fn undo(&mut self, before: &State, why: Why) -> Result<(State, Outcome), RolloutError> {
-        let Some(pending) = &before.pending else { return Ok((before.clone(), Outcome::default())) };
-        let ruleset = pending.back_to.map(|number| self.ruleset(number)).transpose()?;
+        if before.pending.is_none() {
+            return Ok((before.clone(), Outcome::default()));
+        }
+        let found = self.store.way_back(before);
+        let ruleset = found.to.as_ref().map(|(_, ruleset)| ruleset);
+        ruleset.into_iter().for_each(|ruleset| self.kernel.recall(ruleset));
+        let before = before.with_way_back(found.number());
         let after = self.transition(|stamp| before.after_undo(why, stamp));
         // If this run ends before the records say that the change is undone, the next one undoes it, too, and does not
         // confirm what the kernel does not have any more. A full disk does not stop the undoing.
         let _ = self.store.save(&before.with_expired_deadline());
-        let mut outcome = self.converge_kernel(ruleset.as_ref(), None, true)?;
+        let mut outcome = self.converge_kernel(ruleset, None, true)?.with(way_back_notes(&found));
+        if let Some(Err(error)) = found.number().map(|number| self.store.restore(number)) {
+            outcome.warnings.push(chain(&error));
+        }
         self.save(&after)?;
         if let Err(error) = self.store.prune(&after) {
             outcome.warnings.push(chain(&error));
         }
         Ok((after, self.delivered(outcome)))
+    }
+
+    /// Undoes a pending change in the kernel alone, where there is no place for records.
+    ///
+    /// # Errors
+    /// The kernel still has the change.
+    pub fn undo_in_kernel(&mut self, ruleset: Option<&Ruleset>) -> Result<Outcome, RolloutError> {
+        ruleset.into_iter().for_each(|ruleset| self.kernel.recall(ruleset));
+        self.converge_kernel(ruleset, None, true)
     }
 
     /// Removes the table for good: boot loads nothing either.
@@ -80,16 +113,35 @@ impl Rollout<'_> {
         Ok((after, self.delivered(Outcome { changed: true, ..Outcome::default() })))
     }
 
-    /// Confirms the pending change.
+    /// Confirms the pending change, if the kernel has it, and boot could load it.
     ///
     /// # Errors
-    /// The state cannot be written; the change is still pending.
+    /// It has not, or the state cannot be written; the change is still pending.
     pub fn confirm(&mut self, before: &State) -> Result<(State, Outcome), RolloutError> {
+        self.require_pending_rules(before)?;
         let after = self.transition(|stamp| before.after_confirm(stamp));
         self.save(&after)?;
         // The next run removes files that stay.
         let _ = self.store.prune(&after);
         Ok((after, self.delivered(Outcome::default())))
+    }
+
+    fn require_pending_rules(&mut self, state: &State) -> Result<(), RolloutError> {
+        let Some(number) = state.pending.as_ref().map(|pending| pending.generation) else { return Ok(()) };
+        let facts = self.store.manifest(number).ok().and_then(|manifest| manifest.policy);
+        let differs = |why| Err(RolloutError::NotInForce { number, why, policy: facts.map(|facts| facts.path) });
+        let ruleset = match self.ruleset(number) {
+            Ok(ruleset) => ruleset,
+            Err(error) => return differs(format!("boot could not load it: {}", chain(&error))),
+        };
+        match self.live() {
+            Ok(live) if means(live.as_ref(), Some(&ruleset)) => Ok(()),
+            Ok(None) => differs("the kernel has no table any more, and every packet is accepted".to_owned()),
+            Ok(Some(_)) | Err(KernelError::Unreadable(_)) => {
+                differs("another program has changed the table in the kernel".to_owned())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Sets a new deadline for the pending change.
@@ -133,11 +185,24 @@ impl Rollout<'_> {
     /// # Errors
     /// None of the confirmed generations can be loaded, or the state cannot be written.
     pub fn boot(&mut self) -> Result<(Option<u64>, Outcome), RolloutError> {
-        let saved = self.store.state()?;
         let mut outcome = Outcome::default();
-        let Some((number, ruleset)) = self.newest_intact(&saved, &mut outcome.warnings)? else {
-            return Ok((None, outcome));
+        let (saved, newer) = match self.store.state() {
+            Ok(state) => (state, None),
+            // Its records stay as they are, but the host must not be without rules.
+            Err(error @ StoreError::Newer { .. }) => (self.store.recovered()?, Some(error)),
+            Err(error) => return Err(error.into()),
         };
+        let mut found = self.store.newest_whole(&saved);
+        outcome.warnings.extend(found.damage.iter().map(|error| chain(error)));
+        let Some((number, ruleset)) = found.to else {
+            let damage = (!found.damage.is_empty()).then(|| found.damage.swap_remove(0));
+            return newer.or(damage).map_or(Ok((None, outcome)), |error| Err(error.into()));
+        };
+        self.kernel.recall(&ruleset);
+        if let Some(newer) = newer {
+            self.converge_kernel(Some(&ruleset), None, true)?;
+            return Err(newer.into());
+        }
         let live = self.kernel.table().ok().flatten().map(Live);
         let state = self.keep_foreign_rules(saved.clone(), live.as_ref(), &ruleset, &mut outcome.warnings);
         let had = state.current.filter(|_| live.is_some());
@@ -145,7 +210,7 @@ impl Rollout<'_> {
         outcome.changed = converged.changed;
         outcome.warnings.extend(converged.warnings);
         let state = self.transition(|stamp| state.after_boot(number, stamp));
-        if state != saved {
+        if state != saved || self.store.damage().is_some() {
             self.save(&state)?;
         } else {
             self.deliver(&state);
@@ -158,28 +223,6 @@ impl Rollout<'_> {
             }
         }
         Ok((Some(number), self.delivered(outcome)))
-    }
-
-    /// The confirmed generation, or the newest older one that was confirmed and is not damaged; `None` where none was
-    /// ever confirmed.
-    fn newest_intact(
-        &mut self,
-        state: &State,
-        warnings: &mut Vec<String>,
-    ) -> Result<Option<(u64, Ruleset)>, RolloutError> {
-        let was_confirmed = state.generations.iter().filter(|(_, record)| record.confirmed.is_some());
-        let older = was_confirmed.map(|(number, _)| *number).rev().filter(|number| Some(*number) < state.confirmed);
-        let mut damage = None;
-        for number in state.confirmed.into_iter().chain(older) {
-            match self.ruleset(number) {
-                Ok(ruleset) => return Ok(Some((number, ruleset))),
-                Err(error) => {
-                    warnings.push(chain(&error));
-                    damage.get_or_insert(error);
-                }
-            }
-        }
-        damage.map_or(Ok(None), |error| Err(error.into()))
     }
 
     /// Saves rules of another program that boot would replace.
@@ -210,4 +253,20 @@ impl Rollout<'_> {
             }
         }
     }
+}
+
+/// What is to be said where another generation comes back than was meant to.
+fn way_back_notes(found: &WayBack) -> Vec<String> {
+    let mut notes: Vec<String> = found.damage.iter().map(|error| chain(error)).collect();
+    if !notes.is_empty() {
+        notes.push(match found.number() {
+            Some(number) => format!("{} takes its place", named(Some(number))),
+            None => {
+                "no confirmed generation is whole, so the table goes and every packet is accepted; `edgeward apply \
+                     POLICY` brings rules into force"
+                    .to_owned()
+            }
+        });
+    }
+    notes
 }

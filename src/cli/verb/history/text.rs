@@ -63,6 +63,9 @@ impl History<'_> {
             // The manifests are those of the same state.
             None => return text + "\n",
         };
+        if let Err(error) = self.store.check_ruleset(number) {
+            add(&error.to_string());
+        }
         let origin = match (record.made_by, record.applied) {
             (MadeBy::Refresh, Some(applied)) => format!("refresh of generation {applied}"),
             (MadeBy::Found, _) => "found in the kernel: rules of another program".to_owned(),

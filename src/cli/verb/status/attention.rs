@@ -17,6 +17,10 @@ use crate::wording::count;
 /// What needs attention, the most urgent first.
 pub(super) fn of(status: &Status, kept: Option<&Kept>) -> Vec<AttentionDocument> {
     let mut found = Vec::new();
+    found.extend(status.damage.iter().map(|damage| AttentionDocument {
+        check: StatusCheck::Records,
+        message: format!("{damage}. The next command that changes something writes it again"),
+    }));
     found.extend(table(status));
     found.extend(records(status));
     if let Some(kept) = kept {

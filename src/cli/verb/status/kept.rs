@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
 
-use super::Status;
+use super::{Status, remedy};
 use crate::cli::context::{AgeLimits, kept_or_chosen_catalog, kept_policy, last_seen};
 use crate::cli::disk::{Differing, InForce, OnDisk, restore_command};
 use crate::cli::failure::{Exit, Failure};
@@ -51,13 +51,16 @@ impl Kept {
         policy: Option<&Path>,
         catalog: Option<&Path>,
     ) -> Result<Option<Self>, Failure> {
-        let facts = status.manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
-        let (Some(number), Some(facts)) = (status.current, facts) else { return Ok(None) };
+        let Some(number) = status.current else { return Ok(None) };
         let damaged = || {
-            anyhow!(
-                "what generation {number} was made from cannot be read, so its age is not known; apply the policy again"
-            )
+            let remedy = remedy(store, &status.state, status.current);
+            anyhow!("what generation {number} was made from cannot be read, so its age is not known; {remedy}")
         };
+        if status.manifest.is_none() {
+            store.manifest(number).map_err(|error| Failure::from(error).with(damaged()))?;
+        }
+        let facts = status.manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
+        let Some(facts) = facts else { return Ok(None) };
         // It is no mistake of the user.
         let kept = kept_or_chosen_catalog(store, facts, catalog)
             .and_then(|catalog| kept_policy(store, number, facts, &catalog))

@@ -136,9 +136,9 @@ fn a_file_that_others_control_is_refused() {
     fs::hard_link(&other, log.path()).unwrap();
     assert!(log.append(&events([1]), |event| event).unwrap_err().to_string().contains("several names"));
     fs::remove_file(log.path()).unwrap();
-    fs::create_dir(log.path()).unwrap();
+    fs::create_dir_all(log.path().join("notes")).unwrap();
     assert!(log.append(&events([1]), |event| event).is_err());
-    fs::remove_dir(log.path()).unwrap();
+    fs::remove_dir_all(log.path()).unwrap();
     rustix::fs::mknodat(rustix::fs::CWD, log.path(), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     assert!(log.append(&events([1]), |event| event).is_err(), "a pipe does not block");
 }

@@ -53,12 +53,12 @@ impl State {
         self.generations.get(&number).and_then(|record| record.applied).unwrap_or(number)
     }
 
-    /// A state of an earlier version as version 3: its events get numbers. In version 1, the manifests say what each
+    /// A state of version 1 or 2 as one of version 4: its events get numbers. In version 1, the manifests say what each
     /// generation was compiled from; that a refresh continues the newest `apply` before it is an assumption.
     #[must_use]
     pub fn taken_over(self, manifest: impl Fn(u64) -> Option<Manifest>) -> Self {
         let version = self.version;
-        let mut state = Self { version: StateVersion::Three, ..self };
+        let mut state = Self { version: StateVersion::Four, ..self };
         if version == StateVersion::One {
             state.add_inputs(manifest);
         }
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn what_another_program_did_is_left_first() {
         let state = applied(&applied(&State::default(), "one"), "two");
-        let (state, _) = then(|stamp| state.after_adoption("others", stamp));
+        let (state, _) = then(|stamp| state.after_adoption("others", false, stamp));
         assert_eq!((state.current, state.base(), state.previous()), (Some(3), Some(2), Some(2)));
         let lost = then(|stamp| state.after_loss(stamp)).0;
         assert_eq!((lost.base(), lost.previous()), (Some(2), None));
@@ -229,7 +229,7 @@ mod tests {
         // Also through its file.
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
-        let other = text.replacen("\"version\":3", "\"version\":4", 1);
-        assert!(serde_json::from_str::<State>(&other).unwrap_err().to_string().contains("version 4 is not known"));
+        let other = text.replacen("\"version\":4", "\"version\":5", 1);
+        assert!(serde_json::from_str::<State>(&other).unwrap_err().to_string().contains("version 5 is not known"));
     }
 }

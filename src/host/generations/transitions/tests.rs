@@ -84,6 +84,7 @@ fn an_applied_generation_is_in_force_and_loaded_at_boot() {
         by: Operator::named("alice"),
         generation: Some(1),
         to: Some(1),
+        left: Some(state.standing()),
         ..Event::default()
     };
     assert_eq!(state.events, [event]);
@@ -169,7 +170,7 @@ fn an_extended_change_is_armed_again() {
 #[test]
 fn an_expired_change_is_undone_with_the_refreshes_on_top_of_it() {
     let refreshed = with(&pending(), MadeBy::Refresh, MINUTE, 40);
-    let (refreshed, _) = then(45, |stamp| refreshed.after_adoption("others", stamp));
+    let (refreshed, _) = then(45, |stamp| refreshed.after_adoption("others", false, stamp));
     let state = then(100, |stamp| refreshed.after_undo(Why::NotInTime, stamp));
     assert_eq!((state.current, state.confirmed, &state.pending, state.undone), (Some(2), Some(2), &None, Some(4)));
     let rolled_back: Vec<_> = state.generations.values().map(|record| record.rolled_back).collect();
@@ -197,7 +198,7 @@ fn what_was_undone_is_remembered_until_something_is_applied() {
 
 #[test]
 fn a_table_found_in_the_kernel_becomes_a_generation() {
-    let (state, note) = then(30, |stamp| two().after_adoption("others", stamp));
+    let (state, note) = then(30, |stamp| two().after_adoption("others", false, stamp));
     assert_eq!((state.last, state.current, state.confirmed), (3, Some(3), Some(2)));
     let record = Record { before: Some(2), event: Some(3), ..Record::found("others".to_owned()) };
     assert_eq!(state.generations[&3], record);
@@ -291,7 +292,7 @@ fn an_interrupted_rollback_forgets_nothing() {
         assert_eq!(state.generations, before.generations);
     }
     // What another program put there is kept, too.
-    let (found, _) = then(30, |stamp| two().after_adoption("others", stamp));
+    let (found, _) = then(30, |stamp| two().after_adoption("others", false, stamp));
     let lost = then(40, |stamp| found.after_loss(stamp)).0;
     let forward = then(50, |stamp| lost.after_rollback(Some(3), None, stamp));
     let (state, _) = then(60, |stamp| lost.under_way(&forward, Some(3)).after_interruption(false, stamp)).unwrap();
@@ -369,7 +370,7 @@ fn the_oldest_generations_and_events_are_dropped() {
 
 #[test]
 fn a_number_has_a_next_one() {
-    use crate::host::generations::MAX_NUMBER;
+    use crate::host::generations::retention::MAX_NUMBER;
     let whole = |last, armed| State { last, armed, ..two() }.checked().is_ok();
     assert!(whole(MAX_NUMBER, MAX_NUMBER) && !whole(MAX_NUMBER + 1, 0) && !whole(2, u64::MAX));
     let mut state = two();
