@@ -269,9 +269,18 @@ fn kernel_and_evaluate_agree_on_random_policies() {
             Some(gateway) => Place::Gateway(gateway.covered.all().prefixes().map(|it| it.net().to_string()).collect()),
         };
         let probes = Sampler::new(&place, &resolved, &ruleset).draw(500, &mut dice);
-        let topology = place.topology();
-        topology.load(&emit::nft(&ruleset)).unwrap();
-        let wrong = disagreements(&topology, &ruleset, &probes);
+        let disagreements = || {
+            let topology = place.topology();
+            topology.load(&emit::nft(&ruleset)).unwrap();
+            disagreements(&topology, &ruleset, &probes)
+        };
+        let mut wrong = disagreements();
+        if !wrong.is_empty() {
+            // On a busy host the kernel now and then sends a packet of its own, and that is counted. A disagreement is
+            // there the next time, too.
+            eprintln!("seed {seed}, the first time:\n{}", wrong.join("\n"));
+            wrong = disagreements();
+        }
         assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
     }
 }
