@@ -37,7 +37,9 @@ pub(crate) fn try_output(text: &str) -> std::io::Result<()> {
 /// A result without characters that would change the terminal, except for line breaks, tabs and our own colours.
 fn for_terminals(text: &str) -> Cow<'_, str> {
     let is_kept = |c| matches!(c, '\n' | '\t');
-    if !text.contains(|c| is_invisible(c) && !is_kept(c)) {
+    // Nearly all results are of such bytes alone, and rulesets have half a million of elements.
+    let is_plain = |byte| matches!(byte, b' '..=b'~' | b'\n' | b'\t');
+    if text.bytes().all(is_plain) || !text.contains(|c| is_invisible(c) && !is_kept(c)) {
         return text.into();
     }
     let begins_colour = |part: &str| {
