@@ -13,7 +13,7 @@ use super::ends::{EndKind, EndRow, Endpoint};
 use super::needs::{self, NeedRow};
 use super::ports::{self, FromPorts, PortRow, PortTraffic};
 use super::regions::{Document, RegionRow, check_source};
-use super::{bad_row, is_id};
+use super::{bad_row, check_id};
 
 record! {
     /// `flows.yaml`.
@@ -237,11 +237,5 @@ impl Flows {
                 problems.push_with_help(Code::DuplicateId, row.id.span, message, help);
             }
         }
-    }
-}
-
-fn check_id(id: &Spanned<String>, what: &str, problems: &mut Problems) {
-    if !is_id(&id.value) {
-        problems.push(Code::InvalidName, id.span, format!("expected {what}, found `{}`", id.value));
     }
 }

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::diag::{Code, Diagnostic, Problems, did_you_mean};
 use crate::site::{ClusterKind, Connection, Site};
-use crate::source::{Source, Span};
+use crate::source::{Source, Span, Spanned};
 use crate::yaml::{Decode, read};
 
 pub use cloud::{CloudDns, CloudFacts, CloudServices, InternalNames, Metadata};
@@ -181,6 +181,13 @@ fn decode<T: Decode>(source: &Source, check: impl FnOnce(&T, &mut Problems)) -> 
 /// Reports that a catalog row is wrong.
 fn bad_row(problems: &mut Problems, span: Span, message: impl AsRef<str>) {
     problems.push(Code::UnknownValue, span, message);
+}
+
+/// Reports an id that is none.
+fn check_id(id: &Spanned<String>, what: &str, problems: &mut Problems) {
+    if !is_id(&id.value) {
+        problems.push(Code::InvalidName, id.span, format!("expected {what}, found `{}`", id.value));
+    }
 }
 
 /// Whether a text can be the id of a flow: `[a-z][a-z0-9-]{0,62}`, which is safe everywhere in a ruleset.

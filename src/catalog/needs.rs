@@ -1,16 +1,15 @@
 //! What clusters need, and no document says where it is.
 
-use crate::diag::{Code, Problems};
+use crate::diag::Problems;
 use crate::net::Traffic;
 use crate::source::Spanned;
 use crate::yaml::record;
 
-use super::bad_row;
 use super::condition::SiteCondition;
 use super::date::Date;
-use super::is_id;
 use super::ports::{PortRow, PortTraffic};
 use super::regions::{Document, check_source};
+use super::{bad_row, check_id};
 
 record! {
     /// Something that every cluster of a kind needs from outside, and that only its operator can name.
@@ -53,9 +52,7 @@ impl NeedRow {
 pub(super) fn check(needs: &[NeedRow], documents: &[Document], problems: &mut Problems) {
     for row in needs {
         check_source(documents, &row.source, problems);
-        if !is_id(&row.id.value) {
-            problems.push(Code::InvalidName, row.id.span, format!("expected a flow id, found `{}`", row.id.value));
-        }
+        check_id(&row.id, "a flow id", problems);
         if row.traffic().is_none() {
             bad_row(problems, row.id.span, format!("the need `{}` has no ports", row.id.value));
         }

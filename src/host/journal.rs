@@ -29,25 +29,24 @@ const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Sends an event to the journal of this system, if there is one.
 pub fn send(event: &Event) {
-    let socket = Path::new(JOURNAL);
-    if socket.exists() {
-        datagram(socket, fields(event).as_bytes());
-    } else {
-        datagram(Path::new(SYSLOG), line(event).as_bytes());
-    }
+    deliver(|| fields(event), || line(severity(event), &event.sentence()));
 }
 
 /// Sends a sentence that is no event to the journal of this system, if there is one.
 pub fn warn(sentence: &str) {
-    let socket = Path::new(JOURNAL);
-    if socket.exists() {
-        let fields = [("MESSAGE", &*one_line(sentence)), ("PRIORITY", "4"), ("SYSLOG_IDENTIFIER", PROGRAM)];
-        let fields: String = fields.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        datagram(socket, fields.as_bytes());
-    } else {
-        let priority = DAEMON * 8 + WARNING;
-        let line = format!("<{priority}>{PROGRAM}[{}]: {}", std::process::id(), one_line(sentence));
-        datagram(Path::new(SYSLOG), line.as_bytes());
+    let fields = || {
+        let fields = [("MESSAGE", sentence), ("PRIORITY", &WARNING.to_string()), ("SYSLOG_IDENTIFIER", PROGRAM)];
+        text(fields.map(|(name, value)| (name, value.to_owned())))
+    };
+    deliver(fields, || line(WARNING, sentence));
+}
+
+/// Sends a text in the journal's protocol where there is a journal, and else a line for syslog.
+fn deliver(fields: impl FnOnce() -> String, line: impl FnOnce() -> String) {
+    let journal = Path::new(JOURNAL);
+    match journal.exists() {
+        true => datagram(journal, fields().as_bytes()),
+        false => datagram(Path::new(SYSLOG), line().as_bytes()),
     }
 }
 
@@ -72,7 +71,7 @@ fn severity(event: &Event) -> u8 {
     }
 }
 
-/// The event in the journal's protocol: `NAME=value`, one per line.
+/// The fields of an event.
 fn fields(event: &Event) -> String {
     let number = |number: Option<u64>| number.map(|number| number.to_string());
     let fields = [
@@ -93,14 +92,18 @@ fn fields(event: &Event) -> String {
         ("EDGEWARD_DEADLINE", event.deadline.map(|deadline| deadline.to_string())),
         ("EDGEWARD_FORCED", event.forced.then(|| "1".to_owned())),
     ];
-    let present = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    present.map(|(name, value)| format!("{name}={}\n", one_line(&value))).collect()
+    text(fields.into_iter().filter_map(|(name, value)| Some((name, value?))))
 }
 
-/// The event as a line for syslog. The receiver adds the time.
-fn line(event: &Event) -> String {
-    let priority = DAEMON * 8 + severity(event);
-    format!("<{priority}>{PROGRAM}[{}]: {}", std::process::id(), one_line(&event.sentence()))
+/// Fields in the journal's protocol: `NAME=value`, one per line.
+fn text(fields: impl IntoIterator<Item = (&'static str, String)>) -> String {
+    fields.into_iter().map(|(name, value)| format!("{name}={}\n", one_line(&value))).collect()
+}
+
+/// A line for syslog. The receiver adds the time.
+fn line(severity: u8, sentence: &str) -> String {
+    let priority = DAEMON * 8 + severity;
+    format!("<{priority}>{PROGRAM}[{}]: {}", std::process::id(), one_line(sentence))
 }
 
 /// A text of bounded length without line breaks.
@@ -131,6 +134,6 @@ mod tests {
         assert!(fields.starts_with("MESSAGE=lost xxx") && fields.contains("x…\nPRIORITY=4\n"), "{fields}");
         assert!(fields.contains("\nEDGEWARD_EVENT=lost\nEDGEWARD_NUMBER=7\nEDGEWARD_USER=root\n"), "{fields}");
         assert!(fields.lines().all(|line| line.contains('=') && line.len() < MAX_VALUE + 20));
-        assert!(line(&event).starts_with("<28>edgeward["));
+        assert!(line(severity(&event), &event.sentence()).starts_with("<28>edgeward["));
     }
 }

@@ -20,4 +20,4 @@ pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;
 pub use ranges::{Bits, Ranges, within};
 pub use rate::{Rate, RateUnit};
-pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError};
+pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError, parse_port};

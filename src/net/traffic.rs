@@ -61,14 +61,18 @@ const ICMP_ECHO: ([u8; 2], (u8, u8)) = ([0, 8], (128, 129));
 /// RFC 3810): switches with MLD snooping lose neighbour discovery without those. Redirects are left out.
 const NEIGHBOUR_DISCOVERY: [(u8, u8); 2] = [(130, 136), (143, 143)];
 
-fn port(text: &str) -> Result<u16, TrafficError> {
+/// Reads a port from 1 to 65535: digits, and no leading zero.
+///
+/// # Errors
+/// It is not such a port.
+pub fn parse_port(text: &str) -> Result<u16, TrafficError> {
     let plain = !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten().ok_or_else(|| TrafficError::Port(text.to_owned()))
 }
 
 fn ports(text: &str) -> Result<PortSet, TrafficError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last) = (port(first)?, port(last)?);
+    let (first, last) = (parse_port(first)?, parse_port(last)?);
     if first > last {
         return Err(TrafficError::Reversed(text.to_owned()));
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
-use crate::net::{PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict};
+use crate::net::{PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict, parse_port};
 use crate::yaml::{AddressOrName, Json, Node, Value, Written, by_word, number, scalar, words};
 
 /// The name of a policy.
@@ -92,7 +92,7 @@ scalar!(HostPort, {
     let expected = "an address or a host name with a port";
     let (host, port) = node.parsed(expected, (Code::InvalidAddress, help), problems, |text| {
         let (host, port) = text.rsplit_once(':')?;
-        let port: u16 = Some(port).filter(|port| !port.starts_with(['0', '+']))?.parse().ok()?;
+        let port = parse_port(port).ok()?;
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_v6 = bracketed.unwrap_or(host).contains(':');
         let whole = !host.is_empty() && !host.contains('/') && is_v6 == bracketed.is_some();

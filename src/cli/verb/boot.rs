@@ -45,8 +45,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     report.changed(outcome.changed);
     report.left(&store.state()?);
     if loaded.is_none()
-        && let Some(number) = before.iter().flat_map(|state| state.generations.keys()).next_back()
-        && before.as_ref().is_some_and(|state| state.current.is_none())
+        && let Some(before) = before.as_ref().filter(|before| before.current.is_none())
+        && let Some((number, _)) = before.generations.last_key_value()
         && store.damage().is_some()
     {
         return Err(Failure::system(anyhow!(

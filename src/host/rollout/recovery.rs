@@ -98,14 +98,12 @@ impl Rollout<'_> {
     fn keep_what_is_undone(&mut self, state: State, live: Option<&Live>, notes: &mut Vec<String>) -> State {
         let now = Moment::now();
         let is_undone = |pending: &Pending| pending.has_expired(&now) && !pending.is_from_earlier_boot(&now);
-        // A run that ended after it had undone the change has left what comes back.
-        let is_left = |pending: &&Pending| is_undone(pending) && !holds(self.store, live, pending.back_to);
-        if state.pending.as_ref().filter(is_left).is_none() {
+        if !state.pending.as_ref().is_some_and(is_undone) {
             return state;
         }
         let back = self.store.way_back(&state).to;
         if means(live, back.as_ref().map(|(_, ruleset)| ruleset)) {
-            // The watcher has restored the rules where it could not record it.
+            // It is back already: by a run that ended before it could record that, or by the watcher, which had no place to.
             return state;
         }
         self.reconcile(state.clone(), live, notes).unwrap_or_else(|error| {

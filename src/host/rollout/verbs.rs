@@ -73,13 +73,12 @@ impl Rollout<'_> {
         }
         let found = self.store.way_back(before);
         let ruleset = found.to.as_ref().map(|(_, ruleset)| ruleset);
-        ruleset.into_iter().for_each(|ruleset| self.kernel.recall(ruleset));
         let before = before.with_way_back(found.number());
         let after = self.transition(|stamp| before.after_undo(why, stamp));
         // If this run ends before the records say that the change is undone, the next one undoes it, too, and does not
         // confirm what the kernel does not have any more. A full disk does not stop the undoing.
         let _ = self.store.save(&before.with_expired_deadline());
-        let mut outcome = self.converge_kernel(ruleset, None, true)?.with(way_back_notes(&found));
+        let mut outcome = self.undo_in_kernel(ruleset)?.with(way_back_notes(&found));
         if let Some(Err(error)) = found.number().map(|number| self.store.restore(number)) {
             outcome.warnings.push(chain(&error));
         }
@@ -90,7 +89,7 @@ impl Rollout<'_> {
         Ok((after, self.delivered(outcome)))
     }
 
-    /// Undoes a pending change in the kernel alone, where there is no place for records.
+    /// Undoes a pending change in the kernel. The records say nothing of it yet, or there is no place for them.
     ///
     /// # Errors
     /// The kernel still has the change.
