@@ -11,9 +11,10 @@
 #[macro_use]
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -125,10 +126,9 @@ fn after_a_kill_the_rules_are_complete_and_the_next_run_works() {
                 .unwrap()
         });
         assert!(resolved.iter().all(|output| output.status.success()), "{resolved:?}");
-        let begin = Instant::now();
         assert!(site.run(&["apply", "one.yaml"]).status.success());
-        // Kills fall at any time from before the first step to after the last one, also when the host gets busier.
-        let mut whole = begin.elapsed().max(Duration::from_millis(20)) * 11 / 10;
+        // How long each verb takes, learned from its runs: kills fall at any time from before the first step to after the last one, also when the host gets busier.
+        let mut lengths: BTreeMap<String, Duration> = BTreeMap::new();
         let (mut killed, mut changed) = (0, 0);
         for run in 0..RUNS {
             if killed == KILLS {
@@ -137,12 +137,27 @@ fn after_a_kill_the_rules_are_complete_and_the_next_run_works() {
             let before = live().expect("a table").meaning();
             let words = site.verb(&mut dice);
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let length = lengths.entry(words[0].to_owned()).or_insert(Duration::from_millis(100));
+            let begin = Instant::now();
             let mut child = site.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            thread::sleep(whole * dice.below(1000) as u32 / 1000);
-            child.kill().unwrap();
-            let in_time = child.wait().unwrap().code().is_none();
-            whole = if in_time { whole * 51 / 50 } else { whole * 9 / 10 };
-            killed += usize::from(in_time);
+            let at = *length * dice.below(1200) as u32 / 1000;
+            let ended = loop {
+                if let Some(status) = child.try_wait().unwrap() {
+                    break Some(status);
+                }
+                if begin.elapsed() >= at {
+                    child.kill().unwrap();
+                    break child.wait().unwrap().code().is_some().then_some(ExitStatus::default());
+                }
+                thread::sleep(Duration::from_micros(200));
+            };
+            let elapsed = begin.elapsed();
+            // A run that was killed late says that the verb takes longer than was thought; one that ended says how long.
+            *length = match ended {
+                Some(_) => (*length * 3 + elapsed) / 4,
+                None => (*length).max(elapsed) * 51 / 50,
+            };
+            killed += usize::from(ended.is_none());
             let now = live().unwrap_or_else(|| panic!("{run}: {words:?} left no table"));
             let is_old = means(Some(&now), Some(&before));
             let is_new = || written(&site.state()).iter().any(|ruleset| means(Some(&now), Some(ruleset)));
