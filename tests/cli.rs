@@ -213,6 +213,8 @@ fn init_prints_a_policy_for_every_site_that_is_offered() {
                 let line = |key: &str| starter.lines().find(|line| line.trim_start().starts_with(key)).unwrap();
                 assert!(line("mode:").starts_with("mode: audit "), "{starter}");
                 assert!(line("from:").contains("# FILL IN") && line("servers:").contains("# FILL IN"), "{starter}");
+                // Where a host's packages come from is in no document, so the row is there to fill in.
+                assert!(starter.contains("# - id: package-mirror"), "{site:?} {target}");
                 let filled = filled_in(&starter);
                 assert_eq!(is_good(&catalog, &filled), Ok(()), "{site:?} {target}");
                 // The same blanks are enough while hosts are being installed.

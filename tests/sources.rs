@@ -182,6 +182,17 @@ fn the_address_of_two_regions_has_a_note() {
 }
 
 #[test]
+fn a_region_that_closes_down_says_so() {
+    let catalog = catalog();
+    for (id, facts) in documents() {
+        for region in strings(&facts, "closing-down") {
+            let row = list(&catalog, "regions").iter().find(|row| row["id"] == *region).expect("its row");
+            assert!(text(row, "note").contains("closing down"), "{id}: {row}");
+        }
+    }
+}
+
+#[test]
 fn the_container_networks_are_those_of_the_documents() {
     let row = |document: &str, cni: &Value| (document.to_owned(), text(cni, "id"), text(cni, "routed"));
     let documents = documents();
@@ -332,4 +343,94 @@ fn the_flows_are_those_of_the_documents() {
         let said = documents.iter().any(|other| other.at == opening.at && *other == opening);
         assert!(!said, "marked as inferred, but the document has it: {opening:#?}");
     }
+}
+
+/// A line of docs/sources.md.
+struct Line {
+    document: String,
+    section: String,
+    requirement: String,
+    shown_by: String,
+}
+
+fn page() -> Vec<Line> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/sources.md");
+    let (mut lines, mut document) = (Vec::new(), None);
+    for line in fs::read_to_string(file).unwrap().lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            document = Some(heading.trim_matches('`').to_owned());
+        }
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let (Some(document), [section, requirement, shown_by]) = (&document, &*cells) else { continue };
+        if line.starts_with("| ") && *section != "section" {
+            let [section, requirement, shown_by] = [section, requirement, shown_by].map(|cell| (*cell).to_owned());
+            lines.push(Line { document: document.clone(), section, requirement, shown_by });
+        }
+    }
+    lines
+}
+
+/// The words of a text in backquotes.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// What is written for devices that edgeward does not serve.
+const NOT_COVERED: &str = "not covered";
+
+#[test]
+fn every_requirement_says_what_shows_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let diagnostics = fs::read_to_string(root.join("docs/diagnostics.md")).unwrap();
+    let is_test = |target: &str, name: &str| {
+        let folder =
+            fs::read_dir(root.join("tests").join(target)).into_iter().flatten().map(|file| file.unwrap().path());
+        let mut files = folder.chain([root.join(format!("tests/{target}.rs"))]);
+        let start = format!("#[test]\nfn {name}()");
+        files.any(|file| fs::read_to_string(file).is_ok_and(|text| text.contains(&start)))
+    };
+    for Line { document, section, requirement, shown_by } in page() {
+        let words = quoted(&shown_by);
+        assert_eq!(words.is_empty(), shown_by == NOT_COVERED, "{document}, {section}, {requirement}: {shown_by}");
+        for word in words {
+            let known = match word.split_once("::") {
+                Some((target, name)) => is_test(target, name),
+                None => diagnostics.contains(&format!("\n### `{word}`\n")),
+            };
+            assert!(known, "{document}, {section}, {requirement}: `{word}` is no test and no diagnostic");
+        }
+    }
+}
+
+#[test]
+fn no_opening_of_the_documents_lacks_a_line() {
+    let page = page();
+    let documents = documents();
+    let known: BTreeSet<&str> = documents.keys().map(String::as_str).collect();
+    let described: BTreeSet<&str> = page.iter().map(|line| &*line.document).collect();
+    assert_eq!(described, known, "the documents of the page (left) and of the catalog (right)");
+    for (id, facts) in &documents {
+        for section in list(facts, "flows") {
+            let name = text(section, "section");
+            let lines: Vec<&Line> = page.iter().filter(|line| line.document == *id && line.section == name).collect();
+            for row in list(section, "rows") {
+                // The words of the requirement have no conditions, and no peers that are zones with another one for the
+                // case that they are empty.
+                let first = |word: &String| word.split(' ').next().unwrap().to_owned();
+                let ports: BTreeSet<String> = strings(row, "ports").iter().map(first).collect();
+                let peers: BTreeSet<String> = strings(row, "peers").iter().map(first).collect();
+                let says = |line: &&&Line| {
+                    let has = |word: &String| quoted(&line.requirement).contains(&&**word) || mentions(line, word);
+                    line.shown_by != NOT_COVERED && ports.iter().all(has) && peers.iter().all(has)
+                };
+                assert!(lines.iter().find(says).is_some(), "no line of docs/sources.md, {id}, {name}: {row}");
+            }
+        }
+    }
+}
+
+/// Whether a requirement has a word that is no name and no port.
+fn mentions(line: &Line, word: &str) -> bool {
+    let is_part = |char: char| char.is_alphanumeric() || char == '-';
+    !word.contains(['.', '/']) && line.requirement.split(|char| !is_part(char)).any(|other| other == word)
 }
