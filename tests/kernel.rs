@@ -332,7 +332,7 @@ const MUTATIONS: [(&str, &str, &str); 10] = [
     ("ip saddr @ssh_v4 ", "", "in  tcp  9.255.255.255 → 10.0.0.20:22"),
     ("\"denied_input\" drop", "\"denied_input\" accept", "in  tcp  2001:4860::8 → [2001:db8::20]:443"),
     ("\"denied_input\" drop", "\"denied_input\" reject", "in  ipip 192.168.0.9 → 10.0.0.20"),
-    ("reject with icmpx admin-prohibited", "drop", "out udp  10.0.0.20 → 8.8.8.8:443"),
+    ("reject with icmpx type admin-prohibited", "drop", "out udp  10.0.0.20 → 8.8.8.8:443"),
     ("udp sport 67 counter", "counter", "in  udp  10.0.0.2:68 → 10.0.0.20:68"),
     (
         "ct state invalid counter name \"invalid_output\" drop",

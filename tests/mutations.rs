@@ -55,7 +55,7 @@ struct Mutant {
 const VERDICTS: [(&str, &str); 6] = [
     (" accept", " drop"),
     (" drop", " accept"),
-    (" reject with icmpx admin-prohibited", " drop"),
+    (" reject with icmpx type admin-prohibited", " drop"),
     (" notrack", " accept"),
     ("jump", "goto"),
     ("goto", "jump"),
@@ -233,7 +233,7 @@ fn the_command_distinguishes_packets_and_text() {
     assert!(said.contains("only the text differs"), "{said}");
     let (code, said) = diff(case, &mutant, "nft");
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("-\t\ttype filter hook input priority filter; policy accept;\n"), "{said}");
+    assert!(said.contains("-\t\ttype filter hook input priority 0; policy accept;\n"), "{said}");
 
     let mutant = text.replace("172.20.0.0/16", "172.20.0.0/15");
     let (code, said) = diff(case, &mutant, "json");

@@ -7,8 +7,8 @@ use crate::live::Change;
 use crate::net::{Bits, PrefixSet, Ranges, Verdict};
 use crate::nft::{
     Attachment, CHAIN_POLICIES, CHAIN_TYPES, CT_STATES, ChainType, Field, INTERVAL, LOOPBACK, NETFILTER_HOOKS,
-    NETWORK_PROTOCOLS, NOT_OPENING, OWN_FAMILY, PRIORITIES, RATE_UNITS, REJECT_CODE, REJECT_TYPE, SET_TYPES,
-    STATEMENTS, StatementKind, TABLE_FAMILIES, TCP_FLAGS, protocol_keyword,
+    NETWORK_PROTOCOLS, NOT_OPENING, OWN_FAMILY, RATE_UNITS, REJECT_CODE, REJECT_TYPE, SET_TYPES, STATEMENTS,
+    StatementKind, TABLE_FAMILIES, TCP_FLAGS, protocol_keyword,
 };
 use crate::ruleset::{Action, Base, Chain, Log, Match, Rule, Ruleset, Set, SetKind, TABLE};
 
@@ -85,7 +85,8 @@ fn base_text(base: Base) -> String {
         "type {} hook {} priority {}; policy {};",
         CHAIN_TYPES.word(ChainType::Filter),
         NETFILTER_HOOKS.word(hook),
-        PRIORITIES.word(priority),
+        // nft before 0.9.1 does not know the names.
+        priority.number(),
         CHAIN_POLICIES.word(base.policy)
     )
 }
@@ -201,7 +202,8 @@ fn action_text(action: &Action) -> Option<String> {
         Action::Verdict(Verdict::Drop) => word(StatementKind::Drop).to_owned(),
         // Not a TCP reset: at the output hook the program would wait until its own timeout.
         Action::Verdict(Verdict::Reject) => {
-            format!("{} with {REJECT_TYPE} {REJECT_CODE}", word(StatementKind::Reject))
+            // nft before 1.0 wants the word `type`; later ones read it, too, and list the statement without it.
+            format!("{} with {REJECT_TYPE} type {REJECT_CODE}", word(StatementKind::Reject))
         }
         Action::Jump(chain) => format!("{} {chain}", word(StatementKind::Jump)),
         Action::Goto(chain) => format!("{} {chain}", word(StatementKind::Goto)),

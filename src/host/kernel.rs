@@ -34,11 +34,11 @@ const MAX_ATTEMPTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// nft is not installed.
-    #[error("the program `nft` was not found; install the package nftables (1.0.6 or later)")]
+    #[error("the program `nft` was not found; install the package nftables ({oldest} or later)", oldest = nft::OLDEST)]
     NoNft,
     /// nft does not support what edgeward writes.
-    #[error("nft {0} is too old; install nftables 1.0.6 or later")]
-    TooOld(String),
+    #[error("nft {0} is too old; install the package nftables, {oldest} or later: {1}", oldest = nft::OLDEST)]
+    TooOld(String, String),
     /// The process lacks the capability.
     #[error("CAP_NET_ADMIN is required to read or change nftables; run as root")]
     NotPermitted,

@@ -4,7 +4,8 @@
 //! `readback` and `host` for the value of a word. The tables hold words, numbers and values only. How a text, a JSON
 //! object or a message is put together from them is decided where that is done.
 //!
-//! The words are those of nft 1.0.6; forms that only other versions list are handled in `readback`.
+//! The words are those of nft 1.0.6; forms that only other versions list are handled in `readback`, and `emit` writes what
+//! old versions read, too.
 
 mod field;
 mod numbers;

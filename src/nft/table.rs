@@ -81,7 +81,7 @@ pub enum Priority {
     Filter,
 }
 
-/// Priorities by name. nft lists the name in text and the number in JSON.
+/// Priorities by name. nft since 0.9.1 lists the name in text, and the number in JSON; `emit` writes numbers.
 pub const PRIORITIES: Vocabulary<Priority> = vocabulary! {
     Priority::Raw => "raw",
     Priority::Filter => "filter",

@@ -256,7 +256,7 @@ fn reject(kind: &Word<'_>, code: &Word<'_>, span: Span) -> Reading<Action> {
         return Ok(Action::Verdict(Verdict::Reject));
     }
     let message = format!("unsupported reject with {}", quoted(&format!("{} {}", kind.value, code.value)));
-    Err(unknown(span, message, "write `reject with icmpx admin-prohibited`"))
+    Err(unknown(span, message, "write `reject with icmpx type admin-prohibited`"))
 }
 
 /// States in the order in which nft lists them, each once.

@@ -11,7 +11,7 @@
 //! means. Titles, notes, and the comments of tables, chains, sets and counters are for people only, and are left out.
 //! The comments of rules are kept.
 //!
-//! Tested with nft 1.0.6. Where later versions (up to 1.1.x) list another form, the code that reads it says so.
+//! Tested with nft 0.9.8 to 1.1.7. Where later versions (up to 1.1.x) list another form, the code that reads it says so.
 
 mod decimal;
 mod elements;

@@ -25,8 +25,8 @@ const LOAD: NftLimits = NftLimits { time: Duration::from_secs(60), bytes: 1 << 2
 /// One line.
 const VERSION: NftLimits = NftLimits { time: Duration::from_secs(10), bytes: 1 << 10 };
 
-/// The oldest version that is tested.
-const MIN_VERSION: [u32; 3] = [1, 0, 6];
+/// The oldest version that is tested (`make test-nft`).
+pub const OLDEST: &str = "0.9.8";
 
 /// How long nft may take, and how much it may print.
 ///
@@ -95,7 +95,10 @@ pub fn load(commands: &str) -> Result<(), KernelError> {
 /// Reports the version of nft where that may be why it failed.
 fn known(answer: Result<Source, KernelError>) -> Result<Source, KernelError> {
     answer.map_err(|error| match error {
-        KernelError::Failed(said) => version().map_or(KernelError::Failed(said), KernelError::TooOld),
+        KernelError::Failed(said) => match version() {
+            Some(version) => KernelError::TooOld(version, said),
+            None => KernelError::Failed(said),
+        },
         error => error,
     })
 }
@@ -105,10 +108,15 @@ fn version() -> Option<String> {
     let mut command = nft().ok()?;
     command.arg("--version");
     let said = answer(run(command, "", VERSION).ok()?).ok()?.into_text();
-    // `nftables v1.0.6 (Lester Gooch #5)`
-    let version = said.split_whitespace().nth(1)?.to_owned();
-    let numbers: Vec<u32> = version.trim_start_matches('v').split('.').filter_map(|part| part.parse().ok()).collect();
-    (!numbers.is_empty() && numbers[..] < MIN_VERSION[..]).then_some(version)
+    too_old(&said)
+}
+
+/// The version in what `nft --version` says, such as `nftables v1.0.6 (Lester Gooch #5)`, if it is too old.
+fn too_old(said: &str) -> Option<String> {
+    let numbers = |version: &str| version.split('.').map_while(|part| part.parse().ok()).collect::<Vec<u32>>();
+    let version = said.split_whitespace().nth(1)?.trim_start_matches('v');
+    let found = numbers(version);
+    (!found.is_empty() && found < numbers(OLDEST)).then(|| version.to_owned())
 }
 
 fn nft() -> Result<Command, KernelError> {
@@ -259,6 +267,18 @@ mod tests {
         ));
         assert!(matches!(shell("cat /dev/zero >&2", short), Err(KernelError::TooSlow(_))));
         assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn old_versions_are_told_from_new_ones() {
+        let found = |version: &str| too_old(&format!("nftables v{version} (E.D.S.)\n"));
+        for old in ["0.5", "0.8.2", "0.9.0", "0.9.3"] {
+            assert_eq!(found(old).as_deref(), Some(old));
+        }
+        for new in ["0.9.8", "0.9.10", "1.0.2", "1.1.7", "2", "git"] {
+            assert_eq!(found(new), None, "{new}");
+        }
+        assert_eq!(too_old(""), None);
     }
 
     #[test]

@@ -247,13 +247,13 @@ fn log<'a>(tokens: &mut Tokens<'a>, span: Span) -> Reading<Statement<'a>> {
 
 fn reject<'a>(tokens: &mut Tokens<'a>, span: Span) -> Reading<Statement<'a>> {
     if tokens.peek()?.value != Token::Word("with") {
-        let help = "write `reject with icmpx admin-prohibited`";
+        let help = "write `reject with icmpx type admin-prohibited`";
         return Err(unknown(span, "a reject without a reason", help));
     }
     tokens.next()?;
     let kind = tokens.word("a type of reject")?;
     let mut code = tokens.word("a code")?;
-    // nft before 1.0 listed `with icmpx type admin-prohibited`.
+    // Since 1.0, nft lists `with icmpx admin-prohibited`.
     if code.value == "type" {
         code = tokens.word("a code")?;
     }
