@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CHECKS ?=
+SUITES ?=
 FUZZ ?= policy
 FUZZ_SECONDS ?= 60
 
@@ -20,10 +21,10 @@ endif
 BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
+.PHONY: help demo test test-quick test-nft lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
 
 help: ## Lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: system ## Shows a policy at work in temporary network namespaces; the host's rules are not changed
 	@$(CARGO) run --locked --quiet $(RUN_AS_ROOT) --example demo
@@ -47,6 +48,12 @@ test: system dnsmasq systemd iprange faketime ## Runs all tests, including those
 test-quick: system dnsmasq systemd iprange faketime ## Runs most tests, and a sample of the slow ones: under three minutes, once built
 	$(TEST) --lib $(QUICK:%=--test %)
 	$(TEST) $(SLOW:%=--test %) -- $(SAMPLE)
+
+# Packages of other suites are unpacked below target/, with apt and the mirror that it knows; none is installed.
+test-nft: system ## Loads all rulesets with the nft of Debian 11, 12, 13 and unstable, and runs the verbs with each (SUITES=)
+	$(CARGO) build --locked --profile test
+	$(AS_ROOT) env SUITES='$(SUITES)' bash tests/platforms/nft.sh $(or $(CARGO_TARGET_DIR),target)/debug/edgeward \
+		$(or $(CARGO_TARGET_DIR),target)/platforms
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
