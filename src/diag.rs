@@ -82,6 +82,8 @@ codes! {
     InvalidPrefix = "invalid-prefix", Error;
     /// A prefix with host bits set.
     HostBits = "host-bits", Error;
+    /// An address that no packet of the field or row can have.
+    DeadAddress = "dead-address", Error;
     /// Not an absolute host name.
     InvalidHostName = "invalid-host-name", Error;
     /// Not a protocol and port.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::intent::{Aspect, Declared, End, Flow, Intent, Origin, Part, PartKind, Resolved, icmp_types};
-use crate::net::{CtDirection, Hook, Packet, Payload, Traffic};
+use crate::net::{CtDirection, Hook, Packet, Payload, Special, Traffic};
 use crate::resolution::{NameRecord, Resolution, Seen};
 
 /// A flow that permits a packet, and the parts of its ends that the packet's addresses are in.
@@ -57,12 +57,20 @@ impl NearMiss<'_> {
                     && !icmp_types(&self.flow.traffic, packet.family()).is_empty();
                 matches!(self.flow.peers, End::Ends(_)) || icmp
             }
-            Aspect::Peer => of_family(&self.flow.peers),
+            // No row could name the address of the other side.
+            Aspect::Peer => of_family(&self.flow.peers) && self.could_have(packet),
             Aspect::Local => of_family(&self.flow.local),
             // A flow of any traffic exists in both directions, unless there is a reason.
             Aspect::Direction => self.flow.traffic != Traffic::Any && matches!(self.flow.peers, End::Ends(_)),
             _ => true,
         }
+    }
+
+    /// Whether the flow could have the packet's other end as a peer.
+    fn could_have(&self, packet: &Packet) -> bool {
+        let (_, peer) = self.flow.side.ends(CtDirection::Original);
+        let special = Special::of(packet.address(peer));
+        special.is_none_or(|special| self.flow.side.can_have_peer(special, &self.flow.traffic))
     }
 
     /// How far the flow is from the packet. A flow of the packet's port is nearer than one of its peer, and that is nearer

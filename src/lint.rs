@@ -10,16 +10,11 @@ use std::collections::BTreeSet;
 
 use crate::diag::{Code, Problems};
 use crate::intent::{Declared, End, Intent, Origin, PartKind, Side};
-use crate::net::{PrefixSet, Traffic};
+use crate::net::{PrefixSet, Special, Traffic};
 use crate::source::Span;
 
 use compare::Comparison;
 
-/// Special-purpose IPv4 prefixes (IANA registry: RFC 6890 and its successors): they are not on the internet.
-const NOT_PUBLIC: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, \
-    192.0.0.0/24, 192.0.2.0/24, 192.168.0.0/16, 198.18.0.0/15, 198.51.100.0/24, 203.0.113.0/24, 224.0.0.0/3";
-/// The public IPv6 addresses (RFC 4291 section 2.4), and those of them for documentation (RFC 3849).
-const PUBLIC_V6: (&str, &str) = ("2000::/3", "2001:db8::/32");
 /// The most public IPv4 addresses, or IPv6 networks of 64 bits, that are not a wide opening.
 const MAX_NARROW: u128 = 65_536;
 
@@ -32,7 +27,7 @@ pub fn lint(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problem
 /// Reports flows that the policy, not the catalog, opens to a large part of the internet.
 fn wide_openings(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Problems) {
     // A policy may list tens of thousands of prefixes: what is public is worked out once.
-    let everywhere = public_addresses();
+    let everywhere = Special::public();
     let outside_the_cloud = everywhere.difference(cloud);
     let mut seen = BTreeSet::new();
     for flow in &intent.flows {
@@ -60,32 +55,9 @@ fn wide_openings(intent: &Intent<Declared>, cloud: &PrefixSet, problems: &mut Pr
     }
 }
 
-/// The addresses that are routed on the internet.
-fn public_addresses() -> PrefixSet {
-    let v4 = parsed("0.0.0.0/0").difference(&parsed(NOT_PUBLIC));
-    v4.union(&parsed(PUBLIC_V6.0).difference(&parsed(PUBLIC_V6.1)))
-}
-
-/// Parses a constant of this file. A test parses them all.
-fn parsed(text: &str) -> PrefixSet {
-    text.parse().unwrap_or_default()
-}
-
 /// The size of a set: IPv4 addresses, and IPv6 networks of 64 bits.
 fn size(set: &PrefixSet) -> u128 {
     let v4 = set.v4().iter().map(|(low, high)| u128::from(high - low) + 1);
     let v6 = set.v6().iter().map(|(low, high)| (high >> 64) - (low >> 64) + 1);
     v4.chain(v6).sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_constants_are_prefixes() {
-        for text in [NOT_PUBLIC, PUBLIC_V6.0, PUBLIC_V6.1] {
-            assert!(text.parse::<PrefixSet>().is_ok_and(|set| !set.is_empty()), "{text}");
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! Packets as people write them, and files of packets with their expected verdicts.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::diag::{Code, Problems, one_of};
-use crate::net::{CtState, Family, Hook, Packet, Payload, PrefixSet, Protocol, Verdict};
+use crate::net::{CtState, Family, Hook, Packet, Payload, PrefixSet, Protocol, Special, Verdict};
 use crate::resolution::FormatVersion;
 use crate::source::{Source, Spanned};
 use crate::yaml::{Decode, by_word, number, read_as, record, scalar};
@@ -191,9 +191,8 @@ pub enum ProbeError {
     NeitherHere(IpAddr, IpAddr),
 }
 
-/// Multicast, and IPv4's broadcast.
 fn is_to_many(address: IpAddr) -> bool {
-    address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+    Special::of(address).is_some_and(Special::is_to_many)
 }
 
 impl Probe {

@@ -358,7 +358,7 @@ fn is_no_data(address: Ipv4Addr) -> bool {
         || address.is_unspecified()
         || address.is_broadcast()
         || address.is_documentation()
-        || ["192.0.0.0", "198.18.0.0", "224.0.0.0"].contains(&address.to_string().as_str())
+        || ["192.0.0.0", "192.88.99.0", "198.18.0.0", "224.0.0.0", "240.0.0.0"].contains(&address.to_string().as_str())
         || address == shared
 }
 

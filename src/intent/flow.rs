@@ -3,7 +3,9 @@
 use std::fmt;
 
 use super::{Declared, Resolved};
-use crate::net::{CtDirection, DomainName, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Traffic};
+use crate::net::{
+    CtDirection, DomainName, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Special, Traffic,
+};
 use crate::resolution::Resolution;
 use crate::source::Span;
 
@@ -81,6 +83,20 @@ impl Side {
             (Side::Outbound, CtDirection::Original) | (Side::Inbound, CtDirection::Reply) => {
                 (PacketEnd::Source, PacketEnd::Destination)
             }
+        }
+    }
+
+    /// Whether the other side of some traffic can have an address for a special purpose.
+    ///
+    /// Linux takes in no packet from a group or from everyone, and sends TCP to single hosts only. A packet without a
+    /// source address is taken in if it goes to everyone or to a group of the link (`net/ipv4/route.c`): hosts that ask
+    /// for their address by DHCP (RFC 2131 section 4.1), and switches that ask for the members of groups (RFC 3376
+    /// section 4.1.12).
+    pub fn can_have_peer(self, special: Special, traffic: &Traffic) -> bool {
+        match special {
+            Special::Unspecified => self == Side::Inbound && traffic.may_lack_source(),
+            Special::Multicast | Special::Broadcast => self == Side::Outbound && !traffic.is_between_two(),
+            _ => special.is_of_a_host(),
         }
     }
 

@@ -9,6 +9,7 @@ mod prefix;
 mod prefix_set;
 mod ranges;
 mod rate;
+mod special;
 mod traffic;
 
 pub use decimal::Plain;
@@ -20,4 +21,5 @@ pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;
 pub use ranges::{Bits, Ranges, within};
 pub use rate::{Rate, RateUnit};
+pub use special::Special;
 pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError, parse_port};

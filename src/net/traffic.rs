@@ -61,6 +61,11 @@ const ICMP_ECHO: ([u8; 2], (u8, u8)) = ([0, 8], (128, 129));
 /// RFC 3810): switches with MLD snooping lose neighbour discovery without those. Redirects are left out.
 const NEIGHBOUR_DISCOVERY: [(u8, u8); 2] = [(130, 136), (143, 143)];
 
+/// The port of DHCP servers (RFC 2131 section 4.1).
+const DHCP_SERVER: u16 = 67;
+/// Protocol number of IGMP (RFC 3376 section 4).
+const IGMP: u8 = 2;
+
 /// Reads a port from 1 to 65535: digits, and no leading zero.
 ///
 /// # Errors
@@ -204,6 +209,18 @@ impl Traffic {
             false => format!("protocol {number}"),
         }));
         words
+    }
+
+    /// Whether all of it is exchanged by two hosts, none sent to a group.
+    pub fn is_between_two(&self) -> bool {
+        let Traffic::Some { udp, icmp, icmpv6, protocols, .. } = self else { return false };
+        udp.is_empty() && icmp.is_empty() && icmpv6.is_empty() && protocols.is_empty()
+    }
+
+    /// Whether some of it is sent by hosts that have no address yet: to DHCP servers, and IGMP.
+    pub fn may_lack_source(&self) -> bool {
+        let Traffic::Some { udp, protocols, .. } = self else { return true };
+        udp.contains(DHCP_SERVER) || protocols.contains(&IGMP)
     }
 
     /// Whether no packet is of it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::dead;
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::notes;
 use super::syntax::{Allow, Networks, Policy};
@@ -9,13 +10,10 @@ use super::zones::{overlapping, prefixes, widest, zone, zone_field};
 use crate::catalog::{Catalog, Endpoint, RegionRow, SiteCondition, Zone};
 use crate::diag::{Code, Problems, one_of, suggest};
 use crate::intent::{Declared, Denials, Flow, Intent};
-use crate::net::{Prefix, PrefixSet, Traffic};
+use crate::net::{Prefix, PrefixSet, Special, Traffic};
 use crate::site::{ClusterKind, Connection, Scope, Site, Target};
 use crate::source::{Span, Spanned};
 use crate::yaml::AddressOrName;
-
-/// Shared address space (RFC 6598).
-const SHARED: &str = "100.64.0.0/10";
 
 /// Turns a policy into flows; `target` replaces the policy's own.
 ///
@@ -33,6 +31,7 @@ pub fn check(
         check_offer(policy.cluster.kind, policy.connection, &policy.cni, catalog, problems);
         check_networks(&policy.networks.value, policy.cluster.kind, problems);
         check_dns(policy, target, problems);
+        dead::check_hosts(policy, problems);
         check_allow(&policy.allow, catalog, problems);
         return None;
     };
@@ -40,6 +39,7 @@ pub fn check(
     check_networks(&policy.networks.value, policy.cluster.kind, problems);
     check_cluster(policy, &site, catalog, problems);
     check_dns(policy, target, problems);
+    dead::check_hosts(policy, problems);
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
@@ -155,6 +155,7 @@ fn overlap(networks: &Networks, one: Zone, other: Zone, code: Code, help: &str, 
 
 /// The checks among the zones.
 pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems: &mut Problems) {
+    dead::check_networks(networks, problems);
     const HOSTS_HELP: &str =
         "the prefixes of hosts and cloud must be disjoint: traffic between them is filtered by address";
     for cloud in [Zone::Vpc, Zone::Vswitches, Zone::PodVswitches, Zone::CloudServices] {
@@ -242,11 +243,12 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
             problems.push_with_help(Code::NoDns, span, message, "write `dns: {servers: [10.0.0.53]}`");
         }
     }
-    let public = catalog.cloud.services().difference(&SHARED.parse().unwrap_or_default());
+    let shared = Special::addresses(|special| special == Special::Shared);
+    let public = catalog.cloud.services().difference(&shared);
     let has_public = |prefix: &&Spanned<Prefix>| PrefixSet::from_iter([prefix.value]).overlaps(&public);
     if let (Scope::Broad, Some(wide)) = (site.scope, policy.networks.value.cloud_services.iter().find(has_public)) {
-        let message = format!("`{}` includes public addresses outside of `{SHARED}`", wide.value);
-        let help = format!("write `{SHARED}`, which includes every prefix of the catalog, or `scope: fine`");
+        let message = format!("`{}` includes public addresses outside of `{shared}`", wide.value);
+        let help = format!("write `{shared}`, which includes every prefix of the catalog, or `scope: fine`");
         problems.push_with_help(Code::BroadPublic, wide.span, message, help);
     }
     if site.connection == Connection::Public && site.cluster == ClusterKind::AckEdge {
@@ -259,15 +261,15 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
 /// Refuses DNS servers on the host itself. The packets of a stub resolver go to other servers, and those must be opened.
 fn check_dns(policy: &Policy, target: Target, problems: &mut Problems) {
     for server in policy.dns.iter().flat_map(|section| &section.value.servers) {
-        let address = server.value.to_canonical();
-        if !address.is_loopback() && !address.is_unspecified() {
+        let address = server.value;
+        if !matches!(Special::of(address), Some(Special::Loopback | Special::Unspecified)) {
             continue;
         }
         let why = match target {
             Target::EdgeHost => "the servers that its stub resolver asks would be denied",
             Target::IdcGateway => "no packet to it crosses a gateway",
         };
-        let message = format!("`{}` is the host itself: {why}", server.value);
+        let message = format!("`{address}` is the host itself: {why}");
         let help = format!(
             "write the servers that the stub asks: `resolvectl status` or /run/systemd/resolve/resolv.conf lists those of \
              systemd-resolved, its configuration those of dnsmasq or unbound; `edgeward resolve --server {address}` asks \
@@ -301,6 +303,7 @@ fn unused(endpoint: Endpoint, site: &Site, catalog: &Catalog) -> Option<(String,
 
 /// The checks among the operator's rows.
 pub(super) fn check_allow(rows: &[Allow], catalog: &Catalog, problems: &mut Problems) {
+    rows.iter().for_each(|row| dead::check_row(row, problems));
     let mut earlier = BTreeSet::new();
     for row in rows {
         let id = row.id.value.0.as_str();

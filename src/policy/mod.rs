@@ -1,6 +1,7 @@
 //! The policy file: its syntax, and what it means.
 
 mod check;
+mod dead;
 mod flows;
 mod notes;
 mod resolve;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use crate::net::{DomainName, PrefixSet};
+use crate::net::{DomainName, PrefixSet, Special};
 
 /// Which answers a policy accepts.
 #[derive(Clone, Debug, Default)]
@@ -91,40 +91,29 @@ impl Trust {
 
 /// Addresses that no name may resolve to, regardless of the policy.
 pub(super) fn never(address: IpAddr, metadata: &PrefixSet) -> Option<Distrust> {
-    if address.is_unspecified() {
-        return Some(Distrust::Unspecified);
+    if metadata.contains(address) {
+        return Some(Distrust::Metadata);
     }
-    if address.is_loopback() {
-        return Some(Distrust::Loopback);
-    }
-    if address.is_multicast() {
-        return Some(Distrust::Multicast);
-    }
-    match address {
-        _ if metadata.contains(address) => Some(Distrust::Metadata),
-        IpAddr::V4(v4) if v4.is_link_local() => Some(Distrust::LinkLocal),
-        // RFC 1122 section 3.2.1.3 (0/8) and RFC 1112 section 4 (240/4, the broadcast address among them).
-        IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.octets()[0] >= 240 => Some(Distrust::Reserved),
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some(Distrust::LinkLocal),
-        // No packet carries an IPv4 address in IPv6 notation. Translation prefixes lead to IPv4, and so to the addresses
-        // that are refused above.
-        IpAddr::V6(v6) if v6.to_ipv4().is_some() || is_translated(v6) => Some(Distrust::Reserved),
-        _ => None,
+    match Special::of(address)? {
+        Special::Unspecified => Some(Distrust::Unspecified),
+        Special::Loopback => Some(Distrust::Loopback),
+        Special::LinkLocal => Some(Distrust::LinkLocal),
+        Special::Multicast => Some(Distrust::Multicast),
+        // Translation leads to IPv4, and so to the addresses that are refused here.
+        Special::ThisNetwork
+        | Special::Broadcast
+        | Special::Embedded
+        | Special::Translated
+        | Special::Protocols
+        | Special::Reserved => Some(Distrust::Reserved),
+        // The last one: of no use to an attacker, and what examples have for public addresses.
+        Special::Private | Special::Shared | Special::Benchmarking | Special::Documentation => None,
     }
 }
 
-/// NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056) and Teredo (RFC 4380).
-fn is_translated(address: Ipv6Addr) -> bool {
-    let [a, b, c, ..] = address.segments();
-    (a, b) == (0x64, 0xff9b) && matches!(c, 0 | 1) || a == 0x2002 || (a, b) == (0x2001, 0)
-}
-
-/// RFC 1918, RFC 6598 (shared) and RFC 4193.
+/// Whether sites use an address for themselves.
 fn is_private(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => v4.is_private() || (v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64),
-        IpAddr::V6(v6) => v6.is_unique_local(),
-    }
+    matches!(Special::of(address), Some(Special::Private | Special::Shared | Special::Benchmarking))
 }
 
 #[cfg(test)]
@@ -156,6 +145,11 @@ mod tests {
             ("ntp.example.com", "172.31.255.255", Some(Distrust::Private)),
             ("ntp.example.com", "100.64.0.1", Some(Distrust::Private)),
             ("ntp.example.com", "fd00::1", Some(Distrust::Private)),
+            ("ntp.example.com", "198.18.0.9", Some(Distrust::Private)),
+            ("mirror.example.com", "198.19.255.9", None),
+            ("mirror.example.com", "192.0.0.170", Some(Distrust::Reserved)),
+            ("mirror.example.com", "100::1", Some(Distrust::Reserved)),
+            ("mirror.example.com", "2002:a00:1::1", Some(Distrust::Reserved)),
             ("mirror.example.com", "10.1.2.3", None),
             ("mirror.example.com", "127.0.0.1", Some(Distrust::Loopback)),
             ("mirror.example.com", "169.254.169.254", Some(Distrust::LinkLocal)),
