@@ -6,6 +6,7 @@ DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 CHECKS ?=
 SUITES ?=
+ARCHES ?= x86_64 aarch64
 FUZZ ?= policy
 FUZZ_SECONDS ?= 60
 
@@ -18,10 +19,11 @@ AS_ROOT := sudo
 RUN_AS_ROOT := --config 'target."cfg(all())".runner = "sudo -E"'
 endif
 
-BINARY = $(or $(CARGO_TARGET_DIR),target)/release/edgeward
+TARGET = $(or $(CARGO_TARGET_DIR),target)
+BINARY = $(TARGET)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-nft lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
+.PHONY: help demo test test-quick test-nft test-packages dist dist-tools lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +54,22 @@ test-quick: system dnsmasq systemd iprange faketime ## Runs most tests, and a sa
 # Packages of other suites are unpacked below target/, with apt and the mirror that it knows; none is installed.
 test-nft: system ## Loads all rulesets with the nft of Debian 11, 12, 13 and unstable, and runs the verbs with each (SUITES=)
 	$(CARGO) build --locked --profile test
-	$(AS_ROOT) env SUITES='$(SUITES)' bash tests/platforms/nft.sh $(or $(CARGO_TARGET_DIR),target)/debug/edgeward \
-		$(or $(CARGO_TARGET_DIR),target)/platforms
+	$(AS_ROOT) env SUITES='$(SUITES)' bash tests/platforms/nft.sh $(TARGET)/debug/edgeward $(TARGET)/platforms
+
+
+dist: ## Builds static programs, .deb, .rpm, tarballs, bill of materials and SHA256SUMS in target/dist (ARCHES=; needs root for aarch64)
+	ARCHES='$(ARCHES)' bash packaging/dist/dist.sh $(TARGET)/dist
+
+# An older version to upgrade from is the same program in packages of a smaller number.
+HOST = $(shell uname -m)
+test-packages: dist-tools ## Installs, upgrades, removes and purges the packages of `make dist` in trees of Debian 11, 12 and 13 (SUITES=)
+	mkdir -p $(TARGET)/dist-programs
+	tar --extract --file $(TARGET)/dist/edgeward-*-linux-$(HOST).tar.gz --to-stdout --wildcards '*/bin/edgeward' \
+		> $(TARGET)/dist-programs/$(HOST)
+	VERSION=0.0.1 PROGRAMS=$(TARGET)/dist-programs ARCHES=$(HOST) bash packaging/dist/dist.sh $(TARGET)/dist-older >/dev/null
+	cd $(TARGET)/dist && sha256sum --quiet --check SHA256SUMS
+	lintian --fail-on error $(TARGET)/dist/*.deb
+	$(AS_ROOT) env SUITES='$(SUITES)' bash tests/platforms/packages.sh $(TARGET)/dist-older $(TARGET)/dist $(TARGET)/platforms
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
@@ -169,6 +185,10 @@ iprange:
 # A wrong clock for one process.
 faketime:
 	$(call require,faketime,faketime)
+
+# Trees of Debian, and the check of its packages.
+dist-tools:
+	$(call require,debootstrap lintian,debootstrap lintian)
 
 # nft and ip.
 system:

@@ -70,6 +70,39 @@ fn units_call_the_program_where_it_is_installed() {
     }
 }
 
+// ── packages ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/// Whether a path is one of `pattern`, in whose last part a `*` is any text.
+fn is_one_of(path: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        None => path == pattern,
+        Some((start, end)) => {
+            let rest = path.strip_prefix(start).and_then(|rest| rest.strip_suffix(end));
+            rest.is_some_and(|rest| !rest.contains('/'))
+        }
+    }
+}
+
+/// `make test-packages` installs the packages. This finds a new file that would be missing in them.
+#[test]
+fn packages_contain_what_is_installed() {
+    let folder = tempfile::tempdir().unwrap();
+    make_install(folder.path(), "/usr", env!("CARGO_BIN_EXE_edgeward"));
+    let text = fs::read_to_string(root("packaging/dist/nfpm.yaml")).unwrap();
+    let sources = text.split("src: ").skip(1).filter_map(|rest| rest.split([',', '\n']).next());
+    let patterns: BTreeSet<&str> =
+        sources.map(|source| source.trim_matches('"')).filter(|source| source.starts_with("usr/")).collect();
+    let files: Vec<PathBuf> = everything(folder.path()).into_iter().filter(|path| path.is_file()).collect();
+    let files: Vec<&str> =
+        files.iter().map(|path| path.strip_prefix(folder.path()).unwrap().to_str().unwrap()).collect();
+    let missing: Vec<&&str> =
+        files.iter().filter(|file| !patterns.iter().any(|pattern| is_one_of(file, pattern))).collect();
+    assert!(missing.is_empty(), "not in packaging/dist/nfpm.yaml: {missing:?}");
+    for pattern in patterns {
+        assert!(files.iter().any(|file| is_one_of(file, pattern)), "{pattern}: there is no such file");
+    }
+}
+
 // ── make uninstall ───────────────────────────────────────────────────────────────────────────────────────────────
 
 /// Every file and folder below a folder.

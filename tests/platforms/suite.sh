@@ -2,7 +2,7 @@
 # suite.sh SUITE FOLDER PACKAGE...: unpacks packages of a Debian suite, with what they depend on, into FOLDER.
 #
 # The packages come from the mirror that this host's apt uses (or MIRROR), and apt checks their signatures. The host's
-# packages are not touched, and nothing of the unpacked ones is run. ARCH=arm64 takes those of another architecture.
+# packages are not touched, and nothing of the unpacked ones is run. FOREIGN=arm64 is an architecture of PACKAGE:arm64.
 set -eu
 suite=$1 folder=$2
 shift 2
@@ -14,14 +14,14 @@ if [ -z "$mirror" ]; then
 	exit 1
 fi
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
-arch=${ARCH:-$(dpkg --print-architecture)}
+arch=$(dpkg --print-architecture)
 rm -rf "$folder"
 mkdir -p "$folder/root"
 folder=$(cd "$folder" && pwd)
 apt=$folder/apt
 mkdir -p "$apt/state/lists/partial" "$apt/cache/archives/partial" "$apt/etc"
 : >"$apt/state/status"
-echo "deb [signed-by=$keys arch=$arch] $mirror $suite main" >"$apt/etc/sources.list"
+echo "deb [signed-by=$keys arch=$arch${FOREIGN:+,$FOREIGN}] $mirror $suite main" >"$apt/etc/sources.list"
 # A mirror that is not up to date is good enough: a signature does not expire. No hooks and no sources of this host; nothing is installed, so everything that is needed is fetched.
 cat >"$apt/apt.conf" <<END
 Dir::State "$apt/state";
@@ -29,7 +29,7 @@ Dir::State::status "$apt/state/status";
 Dir::Cache "$apt/cache";
 Dir::Etc "$apt/etc";
 APT::Architecture "$arch";
-APT::Architectures "$arch";
+APT::Architectures { "$arch"; ${FOREIGN:+"\"$FOREIGN\";"} }
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 Acquire::Languages "none";
