@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::diag::{Code, Problems, one_of};
-use crate::net::{CtState, Family, Hook, Packet, Payload, PrefixSet, Protocol, Special, Verdict};
+use crate::net::{CtState, Family, Hook, Interface, Packet, Payload, PrefixSet, Protocol, Special, Verdict};
 use crate::resolution::FormatVersion;
 use crate::source::{Source, Spanned};
 use crate::yaml::{Decode, by_word, number, read_as, record, scalar};
@@ -49,6 +49,11 @@ scalar!(ProtocolNumber, { "type": ["string", "integer"] }, "ProtocolNumber", |no
     node.parsed("a protocol", (Code::UnknownValue, &help), problems, |text| text.parse().ok())
 });
 
+scalar!(Interface, { "type": "string", "minLength": 1, "maxLength": 15 }, "Interface", |node, problems| {
+    let help = "its name as `ip link` shows it, at most 15 bytes";
+    node.parsed("an interface", (Code::InvalidName, help), problems, |text| text.parse().ok())
+});
+
 number! {
     /// A port, 0 to 65535: a packet may have any.
     pub struct AnyPort(pub u16), 0 to 65535
@@ -78,6 +83,8 @@ record! {
         pub flow: Option<String>,
         /// Where it is filtered. Default: derived from the addresses.
         pub hook: Option<Hook>,
+        /// The interface through which it arrives or leaves. Default: `lo` if both ends are certainly this host's own.
+        pub interface: Option<Interface>,
         /// Its source address.
         pub from: IpAddr,
         /// Its destination address.
@@ -118,6 +125,7 @@ impl ProbeRow {
     pub fn probe(&self) -> Probe {
         Probe {
             hook: self.hook,
+            interface: self.interface,
             from: self.from,
             to: self.to,
             protocol: self.proto,
@@ -135,6 +143,8 @@ impl ProbeRow {
 pub struct Probe {
     /// Where it is filtered; derived from the addresses if not given.
     pub hook: Option<Hook>,
+    /// Where it arrives or leaves; derived from the addresses if not given.
+    pub interface: Option<Interface>,
     /// Source address.
     pub from: IpAddr,
     /// Destination address.
@@ -186,6 +196,14 @@ pub enum ProbeError {
     /// Both ends could be this host.
     #[error("both `{0}` and `{1}` could be this host (`networks.hosts`): give the hook, input or output")]
     BothHere(IpAddr, IpAddr),
+    /// One end is a loopback address, and the other end may be this host or a neighbour.
+    #[error(
+        "`{0}` or `{1}` is a loopback address, and the other end may be this host or a neighbour: give the hook, or the interface"
+    )]
+    LoopbackEnd(IpAddr, IpAddr),
+    /// An interface of a packet that passes two.
+    #[error("a forwarded packet passes two interfaces, and no rule depends on them: leave the interface out")]
+    Forwarded,
     /// Neither end can be this host.
     #[error("neither `{0}` nor `{1}` is in `networks.hosts`, so neither is known to be this host: give the hook")]
     NeitherHere(IpAddr, IpAddr),
@@ -205,23 +223,57 @@ impl Probe {
         if from.is_ipv4() != to.is_ipv4() {
             return Err(ProbeError::Families(from, to));
         }
-        let loopback = from.is_loopback() || to.is_loopback() || from == to;
         let hook = match (self.hook, place) {
             (Some(hook), _) => hook,
             (None, Place::Gateway) => Hook::Forward,
-            // Both directions through the loopback interface are treated alike.
-            (None, Place::Host(_)) if loopback => Hook::Output,
-            (None, Place::Host(hosts)) => match (hosts.contains(from), hosts.contains(to)) {
-                (true, true) => return Err(ProbeError::BothHere(from, to)),
-                // A packet to everyone, or to a group, may also be for this host.
-                (true, false) if is_to_many(to) => return Err(ProbeError::BothHere(from, to)),
-                (false, false) if is_to_many(to) => Hook::Input,
-                (true, false) => Hook::Output,
-                (false, true) => Hook::Input,
-                (false, false) => return Err(ProbeError::NeitherHere(from, to)),
-            },
+            (None, Place::Host(hosts)) => self.hook_on(hosts)?,
+        };
+        let loopback = match self.interface {
+            Some(_) if hook == Hook::Forward => return Err(ProbeError::Forwarded),
+            Some(interface) => interface == Interface::LOOPBACK,
+            None => self.stays_here(hook),
         };
         Ok(Packet { hook, loopback, source: from, destination: to, payload: self.payload()?, state: self.state })
+    }
+
+    /// Where a host that has one of these addresses sees the packet.
+    fn hook_on(&self, hosts: &PrefixSet) -> Result<Hook, ProbeError> {
+        let (from, to) = (self.from, self.to);
+        // Both directions through the loopback interface are treated alike.
+        let inside = match self.interface {
+            Some(interface) => interface == Interface::LOOPBACK,
+            None => from == to || (from.is_loopback() && to.is_loopback()),
+        };
+        if inside {
+            return Ok(Hook::Output);
+        }
+        match (hosts.contains(from), hosts.contains(to)) {
+            // The other end may be this host or another one.
+            _ if self.interface.is_none() && (from.is_loopback() || to.is_loopback()) => {
+                Err(ProbeError::LoopbackEnd(from, to))
+            }
+            _ if to.is_loopback() => Ok(Hook::Input),
+            _ if from.is_loopback() => Ok(Hook::Output),
+            (true, true) => Err(ProbeError::BothHere(from, to)),
+            // A packet to everyone, or to a group, may also be for this host.
+            (true, false) if is_to_many(to) => Err(ProbeError::BothHere(from, to)),
+            (false, false) if is_to_many(to) => Ok(Hook::Input),
+            (true, false) => Ok(Hook::Output),
+            (false, true) => Ok(Hook::Input),
+            (false, false) => Err(ProbeError::NeitherHere(from, to)),
+        }
+    }
+
+    /// Whether both ends are certainly this host's own, so that the packet goes through the loopback interface. One end
+    /// is: where it is filtered says which. With `route_localnet`, a neighbour reaches 127.0.0.1, so an address of that
+    /// kind says nothing of the other end.
+    fn stays_here(&self, hook: Hook) -> bool {
+        let other = match hook {
+            Hook::Input | Hook::RawPrerouting => self.from,
+            Hook::Output | Hook::RawOutput => self.to,
+            Hook::Forward => return false,
+        };
+        other.is_loopback() || self.from == self.to
     }
 
     fn payload(&self) -> Result<Payload, ProbeError> {

@@ -115,6 +115,43 @@ fn the_direction_is_inferred_or_required() {
     }
 }
 
+/// With `route_localnet`, which kube-proxy sets, a neighbour's packet to 127.0.0.1 passes the hook input, and has not
+/// come through the loopback interface.
+#[test]
+fn a_loopback_address_does_not_prove_the_loopback_interface() {
+    let verdict = |arguments: &str| {
+        let answer = json(EDGE, &format!("{arguments} --proto tcp --dport 10249"));
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        (word(&answer["packet"]["hook"]), answer["packet"]["loopback"].as_bool().unwrap(), word(&answer["verdict"]))
+    };
+    for (arguments, expected) in [
+        ("--hook input --from 10.0.7.7 --to 127.0.0.1", ("input", false, "drop")),
+        ("--hook input --from 10.0.7.7 --to 127.0.0.1 --interface lo", ("input", true, "accept")),
+        ("--interface eth0 --from 10.0.7.7 --to 127.0.0.1", ("input", false, "drop")),
+        ("--hook input --from 127.0.0.1 --to 10.0.0.20", ("input", true, "accept")),
+        ("--hook input --from 127.0.0.1 --to 127.0.0.1 --interface eth0", ("input", false, "drop")),
+        ("--hook output --from 10.0.0.20 --to 127.0.0.1", ("output", true, "accept")),
+        ("--hook output --from 127.0.0.1 --to 10.0.7.7", ("output", false, "reject")),
+        ("--from 127.0.0.1 --to 127.0.0.9", ("output", true, "accept")),
+        ("--from 10.0.0.20 --to 10.0.0.20", ("output", true, "accept")),
+        ("--hook input --from ::1 --to ::1", ("input", true, "accept")),
+        ("--interface lo --from 10.0.0.20 --to 10.0.0.21", ("output", true, "accept")),
+    ] {
+        let (hook, loopback, found) = verdict(arguments);
+        assert_eq!((hook.as_str(), loopback, found.as_str()), expected, "{arguments}");
+    }
+    for (arguments, message) in [
+        ("--from 10.0.7.7 --to 127.0.0.1", "give the hook, or the interface"),
+        ("--from 127.0.0.1 --to 10.0.7.7", "give the hook, or the interface"),
+        ("--from 10.0.7.7 --to 127.0.0.1 --interface sixteen-bytes-xy", "1 to 15 bytes"),
+        ("--target idc-gateway --from 10.0.7.7 --to 192.168.0.1 --interface eth0", "passes two interfaces"),
+    ] {
+        let (code, out, err) = explain(EDGE, &format!("{arguments} --proto tcp --dport 10249"));
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments}: {err}");
+        assert!(err.contains(message), "{arguments}: {err}");
+    }
+}
+
 #[test]
 fn probes_of_the_cases_are_met() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

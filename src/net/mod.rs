@@ -3,6 +3,7 @@
 mod decimal;
 mod disposition;
 mod domain_name;
+mod interface;
 mod list;
 mod packet;
 mod prefix;
@@ -15,6 +16,7 @@ mod traffic;
 pub use decimal::Plain;
 pub use disposition::{ChainPolicy, Disposition, Verdict};
 pub use domain_name::{DomainName, DomainNameError};
+pub use interface::{Interface, InterfaceError};
 pub use list::{ListError, ListProblems, ListReader};
 pub use packet::{CtDirection, CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport};
 pub use prefix::{Family, Prefix, PrefixError, parse_address};

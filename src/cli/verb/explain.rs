@@ -14,7 +14,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::explain::{Meaning, NearMiss, Permission, Rows};
 use crate::lower::lower;
-use crate::net::{CtState, Hook, Packet, PrefixSet, Verdict, parse_address};
+use crate::net::{CtState, Hook, Interface, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{Place, Probe, ProtocolNumber};
 use crate::report::{DocumentVersion, Evidence};
 use crate::ruleset::{Label, Ruleset, Trace};
@@ -49,13 +49,17 @@ pub(crate) struct Arguments {
 }
 
 /// The arguments that describe one packet.
-const PACKET: [&str; 10] = ["hook", "from", "to", "proto", "sport", "dport", "icmp_type", "state", "ack", "expect"];
+const PACKET: [&str; 11] =
+    ["hook", "interface", "from", "to", "proto", "sport", "dport", "icmp_type", "state", "ack", "expect"];
 
 #[derive(Debug, clap::Args)]
 struct PacketArguments {
     /// The hook that sees the packet: input, output or forward [default: derived from its addresses]
     #[arg(long, value_name = "HOOK")]
     hook: Option<Hook>,
+    /// The interface through which it arrives or leaves [default: `lo` if both ends are certainly this host's own]
+    #[arg(long, value_name = "NAME")]
+    interface: Option<Interface>,
     /// Its source address
     #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "probes")]
     from: Option<IpAddr>,
@@ -91,6 +95,7 @@ impl PacketArguments {
     fn probe(&self) -> Option<Probe> {
         Some(Probe {
             hook: self.hook,
+            interface: self.interface,
             from: self.from?,
             to: self.to?,
             protocol: self.proto?,
