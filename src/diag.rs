@@ -130,6 +130,8 @@ codes! {
     UnusedZone = "unused-zone", Note;
     /// The vSwitches are given, but not those of pods, which are peers of the same flows.
     NoPodVswitches = "no-pod-vswitches", Note;
+    /// The source address alone makes a packet one of a pod.
+    PodSource = "pod-source", Note;
     /// The API server of a registered cluster is not one of the hosts.
     ApiServerOutsideHosts = "api-server-outside-hosts", Warning;
     /// A control-plane host of a registered cluster that is not one of the hosts.

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::intent::{Declared, End, Intent, Origin, Part, Side};
-use crate::net::{CtState, Hook, Packet, Payload, Prefix, Traffic, Transport, Verdict};
+use crate::net::{CtState, Hook, Interface, Packet, Payload, Prefix, Traffic, Transport, Verdict};
 use crate::policy::syntax::Policy;
 use crate::resolution::Resolution;
 use crate::ruleset::Ruleset;
@@ -73,7 +73,7 @@ fn opening(hook: Hook, transport: Transport, from: SocketAddr, to: SocketAddr) -
         Transport::Udp => Payload::Udp { sport, dport },
     };
     let (source, destination) = (from.ip(), to.ip());
-    Packet { hook, loopback: false, source, destination, payload, state: CtState::New }
+    Packet { hook, interface: Interface::default(), source, destination, payload, state: CtState::New }
 }
 
 /// What a policy's operator depends on: `management.from`, `dns.servers`, `cluster.api-server`.

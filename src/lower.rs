@@ -240,7 +240,16 @@ impl Lowering<'_> {
         if permits.iter().all(|permit| permit.any_family) {
             permits.truncate(1);
         }
-        permits
+        let Some(interfaces) = &flow.interfaces else { return permits };
+        // A rule for each: older versions of nft read no wildcard in a set.
+        let arrives = |permit: &Permit| {
+            let (end, permit) = (peer_end, permit.clone());
+            interfaces.patterns().map(move |names| {
+                let matches = [Match::Interface(end, names)].into_iter().chain(permit.matches.clone()).collect();
+                Permit { matches, ..permit.clone() }
+            })
+        };
+        permits.iter().flat_map(arrives).collect()
     }
 }
 

@@ -228,12 +228,13 @@ impl Probe {
             (None, Place::Gateway) => Hook::Forward,
             (None, Place::Host(hosts)) => self.hook_on(hosts)?,
         };
-        let loopback = match self.interface {
+        let interface = match self.interface {
             Some(_) if hook == Hook::Forward => return Err(ProbeError::Forwarded),
-            Some(interface) => interface == Interface::LOOPBACK,
-            None => self.stays_here(hook),
+            Some(interface) => interface,
+            None if self.stays_here(hook) => Interface::LOOPBACK,
+            None => Interface::default(),
         };
-        Ok(Packet { hook, loopback, source: from, destination: to, payload: self.payload()?, state: self.state })
+        Ok(Packet { hook, interface, source: from, destination: to, payload: self.payload()?, state: self.state })
     }
 
     /// Where a host that has one of these addresses sees the packet.

@@ -23,7 +23,7 @@ use std::sync::LazyLock;
 use edgeward::catalog::Catalog;
 use edgeward::diag::{Code, Diagnostic, Problems, Severity};
 use edgeward::lower::lower;
-use edgeward::net::{CtState, Hook, Packet, Payload, Verdict};
+use edgeward::net::{CtState, Hook, Interface, Packet, Payload, Verdict};
 use edgeward::policy;
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::{Action, Label, Match, Ruleset};
@@ -120,7 +120,7 @@ fn both_ways(site: &Site, local: IpAddr, peer: IpAddr, payload: Payload) -> [Pac
     let inward = if site.gateway { Hook::Forward } else { Hook::Input };
     let packet = |hook, source, destination| {
         let state = CtState::New;
-        Packet { hook, loopback: false, source, destination, payload, state }
+        Packet { hook, interface: Interface::default(), source, destination, payload, state }
     };
     [packet(out, local, peer), packet(inward, peer, local)]
 }
@@ -206,7 +206,8 @@ fn everything(model: &Model) -> Vec<Packet> {
         let begun = both_ways(site, like(HOST, peer), peer, payload);
         for packet in begun.into_iter().flat_map(|packet| [packet, reply(packet, false)]) {
             packets.extend(STATES.map(|state| Packet { state, ..packet }));
-            packets.push(Packet { loopback: !site.gateway, state: CtState::Invalid, ..packet });
+            let through = if site.gateway { Interface::default() } else { Interface::LOOPBACK };
+            packets.push(Packet { interface: through, state: CtState::Invalid, ..packet });
             packets.extend([Hook::Input, Hook::Output, Hook::Forward].map(|hook| Packet { hook, ..packet }));
         }
     }

@@ -195,7 +195,7 @@ fn witnesses_go_from_one_address_to_another() {
     let space = Space::new([&condition]);
     let witness = space.region(&condition).witness().unwrap();
     assert_ne!(witness.source, witness.destination);
-    assert!(!witness.loopback);
+    assert!(!witness.is_loopback());
 }
 
 /// Every flow has a port and a peer of its own, and its replies a rule: very many cells, and few nodes.

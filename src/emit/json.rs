@@ -148,6 +148,8 @@ fn field(field: Field) -> Expression<'static> {
     Expression::Named(match field {
         Field::Interface(PacketEnd::Source) => meta(MetaKey::Iif),
         Field::Interface(PacketEnd::Destination) => meta(MetaKey::Oif),
+        Field::InterfaceName(PacketEnd::Source) => meta(MetaKey::Iifname),
+        Field::InterfaceName(PacketEnd::Destination) => meta(MetaKey::Oifname),
         Field::Family => meta(MetaKey::Nfproto),
         Field::Protocol => meta(MetaKey::L4proto),
         Field::CtState => NamedExpression::CT(CT { key: name.into(), family: None, dir: None }),
@@ -170,6 +172,7 @@ fn match_statement(condition: &Match) -> Statement<'_> {
     };
     match condition {
         Match::Loopback(end) => equal(Field::Interface(*end), text(LOOPBACK)),
+        Match::Interface(end, names) => equal(Field::InterfaceName(*end), Expression::String(names.to_string().into())),
         Match::State(states) => any_of(Field::CtState, states.iter().map(|state| CT_STATES.word(*state)).collect()),
         Match::Family(family) => equal(Field::Family, text(NETWORK_PROTOCOLS.word(*family))),
         Match::Address(end, family, set) => {

@@ -158,6 +158,7 @@ fn match_text(condition: &Match) -> String {
     match condition {
         // nft lists interfaces without `meta`.
         Match::Loopback(end) => format!("{} \"{LOOPBACK}\"", Field::Interface(*end).words().1),
+        Match::Interface(end, names) => format!("{} \"{names}\"", Field::InterfaceName(*end).words().1),
         Match::State(states) => {
             let names: Vec<&str> = states.iter().map(|state| CT_STATES.word(*state)).collect();
             format!("{} {}", field(Field::CtState), names.join(","))

@@ -4,7 +4,8 @@ use std::fmt;
 
 use super::{Declared, Resolved};
 use crate::net::{
-    CtDirection, DomainName, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Special, Traffic,
+    CtDirection, DomainName, Family, Hook, IcmpTypes, Interfaces, PacketEnd, PortSet, Prefix, PrefixSet, Special,
+    Traffic,
 };
 use crate::resolution::Resolution;
 use crate::source::Span;
@@ -40,6 +41,8 @@ pub struct Flow<S: Stage> {
     pub traffic: Traffic,
     /// Source ports, if they are fixed.
     pub from_ports: Option<PortSet>,
+    /// The interfaces through which the peers' packets arrive, if not all; inbound flows of an edge host only.
+    pub interfaces: Option<Interfaces>,
     /// The family, if the flow exists in one only.
     pub family: Option<Family>,
     /// Whether it is permitted in any conntrack state, and its UDP is not tracked.
@@ -215,6 +218,7 @@ impl Flow<Declared> {
             peers: end(&self.peers),
             traffic: self.traffic.clone(),
             from_ports: self.from_ports.clone(),
+            interfaces: self.interfaces.clone(),
             family: self.family,
             untracked: self.untracked,
             origin: self.origin.clone(),

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::{Addresses, Declared, End, Flow, Intent, Origin, Part, PartKind, Side};
-use crate::net::{DomainName, Family, PortSet, PrefixSet, Traffic};
+use crate::net::{DomainName, Family, Interfaces, PortSet, PrefixSet, Traffic};
 use crate::resolution::{NameRecord, Resolution, Seen};
 
 /// A conversation that is open, begun by one side.
@@ -27,6 +27,8 @@ pub struct Opening<'a> {
     pub traffic: Traffic,
     /// Source ports, where they are fixed.
     pub from_ports: Option<&'a PortSet>,
+    /// The interfaces through which the peers' packets arrive, where not all.
+    pub interfaces: Option<&'a Interfaces>,
     /// The family, where the conversation exists in one only; ends and traffic have nothing of the other. A name may
     /// have addresses of both, regardless of its answers.
     pub family: Option<Family>,
@@ -162,6 +164,7 @@ impl Flow<Declared> {
             peers,
             traffic,
             from_ports: self.from_ports.as_ref(),
+            interfaces: self.interfaces.as_ref(),
             family,
             tracked: !self.untracked,
             origin: &self.origin,

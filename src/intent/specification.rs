@@ -95,7 +95,7 @@ impl Intent<Resolved> {
         let mut clauses = Vec::new();
         let elsewhere = [Hook::Forward, Hook::RawPrerouting, Hook::RawOutput].map(Condition::Hook);
         clauses.push(accept(Condition::Any(elsewhere.into())));
-        let loopback = [PacketEnd::Source, PacketEnd::Destination].map(Condition::Loopback);
+        let loopback = [PacketEnd::Source, PacketEnd::Destination].map(Condition::loopback);
         clauses.push(accept(Condition::Any(loopback.into())));
         clauses.push(accept(Condition::State(SEEN)));
         for flow in &self.flows {
@@ -187,6 +187,8 @@ pub enum Aspect {
     Local,
     /// Protocol and port are the flow's.
     Traffic,
+    /// It came through one of the flow's interfaces.
+    Interface,
     /// The source port is one of the flow's.
     SourcePort,
     /// The family is the flow's.
@@ -216,6 +218,10 @@ impl Flow<Resolved> {
             (Aspect::Peer, self.peers.at(peer)),
             (Aspect::Traffic, permitted(&self.traffic, service)),
         ];
+        all.extend(self.interfaces.as_ref().map(|interfaces| {
+            let through = Condition::Interface(self.side.ends(direction).1, interfaces.numbers().as_slice());
+            (Aspect::Interface, through)
+        }));
         all.extend(self.family.map(|family| (Aspect::Family, Condition::Family(family))));
         all.extend(self.from_ports.as_ref().map(|ports| {
             let from = |transport| Condition::Port(transport, client, ports.as_slice());

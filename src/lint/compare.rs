@@ -221,6 +221,7 @@ mod tests {
                 peers: End::Ends(peers.into_iter().map(part).collect()),
                 traffic: Traffic::parse(&service).unwrap(),
                 from_ports: None,
+                interfaces: None,
                 family: None,
                 untracked: false,
                 origin: Origin::Policy(span),

@@ -7,8 +7,9 @@ use crate::intent::{Declared, End, Flow, Part, Side};
 use crate::net::{Family, PrefixSet, Protocol, Ranges, Traffic};
 
 /// The dimensions of a product. The first is its kind: the family, and what a hook or a gateway distinguishes. Products
-/// of two kinds have no packet in common. The last is the source port.
-pub(super) const AXES: usize = 5;
+/// of two kinds have no packet in common. The last
+/// are the source port and the interface.
+pub(super) const AXES: usize = 6;
 const SOURCE: usize = 1;
 const DESTINATION: usize = 2;
 /// The protocol, with the destination port or the ICMP type.
@@ -96,6 +97,7 @@ pub(super) fn region(flow: &Flow<Declared>, filter: &Filter, addresses: impl Fn(
                 of_family(&destination, family),
                 services(flow, family),
                 wide(ports.iter()),
+                flow.interfaces.as_ref().map_or_else(Ranges::all, |interfaces| interfaces.numbers().clone()),
             ];
             if !product.iter().any(Ranges::is_empty) {
                 products.push(product);

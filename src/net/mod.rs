@@ -16,7 +16,7 @@ mod traffic;
 pub use decimal::Plain;
 pub use disposition::{ChainPolicy, Disposition, Verdict};
 pub use domain_name::{DomainName, DomainNameError};
-pub use interface::{Interface, InterfaceError};
+pub use interface::{Interface, InterfaceError, InterfacePattern, Interfaces};
 pub use list::{ListError, ListProblems, ListReader};
 pub use packet::{CtDirection, CtState, Hook, Packet, PacketEnd, Payload, Protocol, Transport};
 pub use prefix::{Family, Prefix, PrefixError, parse_address};

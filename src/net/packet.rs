@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::interface::Interface;
 use super::prefix::Family;
 
 /// A netfilter hook where edgeward has a base chain, with the one priority of that chain.
@@ -192,8 +193,8 @@ pub enum Payload {
 pub struct Packet {
     /// The hook.
     pub hook: Hook,
-    /// Whether it arrived or leaves through the loopback interface.
-    pub loopback: bool,
+    /// The interface through which it arrived, or leaves. What is forwarded has none here.
+    pub interface: Interface,
     /// Source address; of the same family as the destination.
     pub source: IpAddr,
     /// Destination address.
@@ -205,6 +206,11 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Whether it arrived or leaves through the loopback interface.
+    pub fn is_loopback(&self) -> bool {
+        self.interface == Interface::LOOPBACK
+    }
+
     /// The address family.
     pub fn family(&self) -> Family {
         Family::of(self.source)
@@ -249,8 +255,11 @@ impl Packet {
 impl fmt::Display for Packet {
     /// `input, tcp 10.0.0.1:40000 to 10.0.0.2:22, new`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.loopback { " (loopback)" } else { "" };
-        write!(f, "{}{place}, ", self.hook.name())?;
+        match self.interface.name() {
+            None => write!(f, "{}, ", self.hook.name())?,
+            Some(_) if self.is_loopback() => write!(f, "{} (loopback), ", self.hook.name())?,
+            Some(name) => write!(f, "{} (through {name}), ", self.hook.name())?,
+        }
         let (source, destination) = (self.source, self.destination);
         match self.payload {
             Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => {

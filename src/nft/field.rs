@@ -8,6 +8,8 @@ use crate::net::{CtState, Family, PacketEnd, Transport};
 pub enum Field {
     /// The interface that it came in through (`Source`), or leaves through (`Destination`).
     Interface(PacketEnd),
+    /// The name of that interface: it may be made, removed and made again.
+    InterfaceName(PacketEnd),
     /// Its address family.
     Family,
     /// The number of the protocol above IP.
@@ -50,6 +52,8 @@ macro_rules! fields {
 fields! {
     [Field::Interface(PacketEnd::Source)] => META, "iif";
     [Field::Interface(PacketEnd::Destination)] => META, "oif";
+    [Field::InterfaceName(PacketEnd::Source)] => META, "iifname";
+    [Field::InterfaceName(PacketEnd::Destination)] => META, "oifname";
     [Field::Family] => META, "nfproto";
     [Field::Protocol] => META, "l4proto";
     [Field::CtState] => CT, "state";

@@ -9,7 +9,7 @@ use crate::catalog::{
 };
 use crate::diag::{Code, Problems};
 use crate::intent::{Declared, End, Flow, Gateway, Origin, Part, PartKind, Side};
-use crate::net::{Prefix, Traffic};
+use crate::net::{Interfaces, Prefix, Traffic};
 use crate::site::{ClusterKind, Covers, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName};
@@ -152,6 +152,7 @@ impl<'a> Builder<'a> {
             Direction::Both => &[Side::Inbound, Side::Outbound],
         };
         let from_ports = row.source_ports();
+        let from_pods = self.is_from_pods(row);
         let flow = |&side: &Side| Flow {
             id: id.clone(),
             purpose: row.purpose.clone(),
@@ -160,11 +161,19 @@ impl<'a> Builder<'a> {
             peers: peers.clone(),
             traffic: traffic.clone(),
             from_ports: from_ports.clone(),
+            interfaces: pod_interfaces(self.policy).filter(|_| from_pods && side == Side::Inbound),
             family: row.family,
             untracked: row.untracked,
             origin: catalog_origin(row),
         };
         sides.iter().map(flow).collect()
+    }
+
+    /// Whether the peers of a row are a host's pods and the cluster's Services, and nothing else.
+    fn is_from_pods(&self, row: &FlowRow) -> bool {
+        let mut held = row.peers.iter().filter(|end| end.when.holds(self.site));
+        self.site.target == Target::EdgeHost
+            && held.all(|end| matches!(self.zone_of(&end.kind), Some(Zone::Pods | Zone::Services)))
     }
 
     /// The local end: on an edge host the zone `hosts` is the host itself, regardless of its addresses.
@@ -293,6 +302,12 @@ impl<'a> Builder<'a> {
     }
 }
 
+/// The interfaces that may bring packets of pods; none if any may.
+fn pod_interfaces(policy: &Policy) -> Option<Interfaces> {
+    let listed = &policy.networks.value.pod_interfaces;
+    (!listed.is_empty()).then(|| listed.iter().map(|names| names.value).collect())
+}
+
 fn catalog_origin(row: &FlowRow) -> Origin {
     Origin::Catalog {
         source: row.source.value.clone(),
@@ -332,6 +347,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
         peers: End::Ends(peers.chain(listed).collect()),
         traffic: Traffic::union_of(row.ports.value.iter()),
         from_ports: None,
+        interfaces: None,
         family: None,
         untracked: false,
         origin: Origin::Policy(row.id.span),

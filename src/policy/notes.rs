@@ -18,6 +18,7 @@ pub(super) fn check(policy: &Policy, site: &Site, catalog: &Catalog, problems: &
     check_unread(policy, site, catalog, problems);
     check_left_out(policy, site, catalog, problems);
     check_needs(policy, site, catalog, problems);
+    check_pod_source(policy, site, problems);
 }
 
 /// The zones that the catalog's rows read, on a host or on a gateway: one policy may be compiled for both.
@@ -87,6 +88,19 @@ fn check_left_out(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mu
             format!("`{other}` is empty, and `{narrow}` is not: {} take nothing from pods there", flows.join(", "));
         let help = format!("list the vSwitches of pods in `{other}`: Metrics Server and Prometheus are pods");
         problems.push_with_help(Code::NoPodVswitches, policy.networks.span, message, help);
+    }
+}
+
+/// Notes that any interface may bring the packets of pods. A policy that does not compile opens nothing.
+fn check_pod_source(policy: &Policy, site: &Site, problems: &mut Problems) {
+    let networks = &policy.networks.value;
+    let Some(pods) = networks.pods.first() else { return };
+    if site.target == Target::EdgeHost && networks.pod_interfaces.is_empty() && !problems.has_errors() {
+        let message = "a packet is taken for one of a pod by its source address alone, whichever interface brings it";
+        let help = "list the interfaces of the CNI in `networks.pod-interfaces`, such as `[cni0, flannel.1]` or \
+                    `[\"veth*\"]`; without it, only `rp_filter` 1 keeps out neighbours that write the address of a pod, \
+                    not 0 or 2";
+        problems.push_with_help(Code::PodSource, pods.span, message, help);
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
-use crate::net::{PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict, parse_port};
+use crate::net::{
+    InterfacePattern, PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict, parse_port,
+};
 use crate::yaml::{AddressOrName, Json, Node, Value, Written, by_word, number, scalar, words};
 
 /// The name of a policy.
@@ -16,6 +18,16 @@ scalar!(PolicyName, {
     "type": "string",
     "pattern": "^[a-z][a-z0-9-]{0,31}$"
 }, "PolicyName", |node, problems| decode_id(node, 32, "a policy name", problems).map(PolicyName));
+
+scalar!(InterfacePattern, {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 15
+}, "InterfacePattern", |node, problems| {
+    let help = "its name as `ip link` shows it before `@`, such as `cni0`, or a beginning and `*`, such as `\"veth*\"`; at \
+                most 15 bytes";
+    node.parsed("the name of an interface", (Code::InvalidName, help), problems, |text| text.parse().ok())
+});
 
 /// The id of a flow.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::catalog::OssNetwork;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
-use crate::net::{DomainName, Prefix, Rate, RateUnit, Traffic};
+use crate::net::{DomainName, InterfacePattern, Prefix, Rate, RateUnit, Traffic};
 use crate::resolution::FormatVersion;
 use crate::site::{ClusterKind, ClusterVersion, Connection, Covers, Mode, Phase, Scope, Target};
 use crate::source::Spanned;
@@ -101,6 +101,8 @@ record! {
         pub bgp_peers: Vec<Spanned<Prefix>>,
         /// The control-plane hosts of a registered cluster; all hosts if empty.
         pub control_plane: Vec<Spanned<Prefix>>,
+        /// If given, only these interfaces may bring packets of pods and Services to a host: `cni0`, `veth*`.
+        pub pod_interfaces: Vec<Spanned<InterfacePattern>>,
     }
 }
 

@@ -186,7 +186,14 @@ impl RuleReader<'_> {
                 self.require(span, Required::NoForwarding);
                 return Ok(Match::Loopback(end));
             }
-            (Field::Interface(_), _) => "compare it with `lo`: edgeward matches no other interface",
+            (Field::Interface(_), _) => "compare it with `lo`; other interfaces by name, with `iifname`",
+            (Field::InterfaceName(end), _) => match word.and_then(|word| word.parse().ok()) {
+                Some(names) => {
+                    self.require(span, Required::NoForwarding);
+                    return Ok(Match::Interface(end, names));
+                }
+                None => "compare it with one name in quotes, such as `\"cni0\"` or `\"veth*\"`",
+            },
             (Field::Family, _) => match word.and_then(|word| NETWORK_PROTOCOLS.value(word)) {
                 Some(family) => return Ok(Match::Family(family)),
                 None => "compare it with `ipv4` or `ipv6`",

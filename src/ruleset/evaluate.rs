@@ -204,7 +204,8 @@ impl Ruleset {
     /// The condition that a match is.
     fn condition<'a>(&'a self, condition: &'a Match) -> Condition<'a> {
         match condition {
-            Match::Loopback(end) => Condition::Loopback(*end),
+            Match::Loopback(end) => Condition::loopback(*end),
+            Match::Interface(end, names) => Condition::Interface(*end, names.as_slice()),
             Match::State(states) => Condition::State(states),
             Match::Family(family) => Condition::Family(*family),
             Match::Address(end, family, set) => match self.sets.get(set) {
@@ -227,7 +228,7 @@ fn join<P: Packets>(left: Option<P>, right: Option<P>) -> Option<P> {
 mod tests {
     use super::super::{Base, Set, SetKind};
     use super::*;
-    use crate::net::{ChainPolicy, CtState, Family, PacketEnd, Payload};
+    use crate::net::{ChainPolicy, CtState, Family, Interface, PacketEnd, Payload};
 
     #[test]
     fn jump_returns_and_goto_does_not() {
@@ -253,7 +254,7 @@ mod tests {
         };
         let packet = Packet {
             hook: Hook::Input,
-            loopback: false,
+            interface: Interface::default(),
             source: "10.0.0.1".parse().unwrap(),
             destination: "10.0.0.2".parse().unwrap(),
             payload: Payload::Other(99),

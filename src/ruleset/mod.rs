@@ -11,7 +11,8 @@ mod stance;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::net::{
-    ChainPolicy, CtState, Family, Hook, IcmpTypes, PacketEnd, PortSet, Prefix, PrefixSet, Rate, Transport, Verdict,
+    ChainPolicy, CtState, Family, Hook, IcmpTypes, InterfacePattern, PacketEnd, PortSet, Prefix, PrefixSet, Rate,
+    Transport, Verdict,
 };
 
 pub use diff::{Difference, Effect, differences};
@@ -145,6 +146,8 @@ pub enum Action {
 pub enum Match {
     /// It arrived through the loopback interface (`Source`), or leaves through it (`Destination`).
     Loopback(PacketEnd),
+    /// It arrived through an interface with such a name (`Source`), or leaves through one (`Destination`).
+    Interface(PacketEnd, InterfacePattern),
     /// Its conntrack state is one of these.
     State(Vec<CtState>),
     /// It is of this family.

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::classes::{Classes, Runs};
-use super::condition::Condition;
-use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges};
+use super::condition::{Condition, LOOPBACK};
+use crate::net::{
+    CtState, Family, Hook, IcmpTypes, Interface, Interfaces, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol,
+    Ranges,
+};
 
 /// A dimension of packet space.
 ///
@@ -16,7 +19,7 @@ use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, P
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Axis {
     Hook,
-    Loopback,
+    Interface,
     Family,
     State,
     Protocol,
@@ -35,7 +38,7 @@ pub(super) enum Axis {
 impl Axis {
     pub(super) const ALL: [Axis; 13] = [
         Axis::Hook,
-        Axis::Loopback,
+        Axis::Interface,
         Axis::Family,
         Axis::State,
         Axis::Protocol,
@@ -89,6 +92,7 @@ fn single(number: u8) -> &'static [(u8, u8)] {
 /// All axes, cut at the values of conditions.
 #[derive(Debug)]
 pub(super) struct Axes<'a> {
+    interfaces: Classes<'a, u128>,
     protocols: Classes<'a, u8>,
     dports: Classes<'a, u16>,
     icmp: Classes<'a, u8>,
@@ -120,8 +124,10 @@ impl<'a> Axes<'a> {
         let (mut dports, mut sports, mut icmp) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let [mut source4, mut destination4]: [BTreeSet<&'a [(u32, u32)]>; 2] = Default::default();
         let [mut source6, mut destination6]: [BTreeSet<&'a [(u128, u128)]>; 2] = Default::default();
+        let mut interfaces: BTreeSet<&'a [(u128, u128)]> = [LOOPBACK.as_slice()].into();
         for condition in conditions {
             condition.leaves(&mut |leaf| match leaf {
+                Condition::Interface(_, names) => drop(interfaces.insert(*names)),
                 Condition::Port(_, PacketEnd::Source, ports) => drop(sports.insert(*ports)),
                 Condition::Port(_, PacketEnd::Destination, ports) => drop(dports.insert(*ports)),
                 Condition::Icmp(_, types) => drop(icmp.insert(types.as_slice())),
@@ -137,7 +143,9 @@ impl<'a> Axes<'a> {
                 _ => {}
             });
         }
+        let usual: Vec<u128> = usual_interfaces(&interfaces).map(Interface::number).collect();
         Self {
+            interfaces: Classes::new(interfaces, &usual),
             protocols: Classes::new(protocols, &USUAL_PROTOCOLS),
             dports: Classes::new(dports, &[USUAL_DESTINATION.2]),
             icmp: Classes::new(icmp, &USUAL_TYPES),
@@ -153,7 +161,8 @@ impl<'a> Axes<'a> {
     pub(super) fn count(&self, axis: Axis) -> u32 {
         let count = match axis {
             Axis::Hook => Hook::ALL.len(),
-            Axis::Loopback | Axis::Family | Axis::Opens => 2,
+            Axis::Interface => self.interfaces.count(),
+            Axis::Family | Axis::Opens => 2,
             Axis::State => STATES.len(),
             Axis::Protocol => self.protocols.count(),
             Axis::Dport => self.dports.count(),
@@ -171,7 +180,7 @@ impl<'a> Axes<'a> {
     pub(super) fn class(&self, axis: Axis, packet: &Packet) -> u32 {
         match (axis, packet.source, packet.destination) {
             (Axis::Hook, ..) => hook_class(packet.hook),
-            (Axis::Loopback, ..) => u32::from(packet.loopback),
+            (Axis::Interface, ..) => self.interfaces.class(packet.interface.number()),
             (Axis::Family, ..) => family_class(packet.family()),
             (Axis::State, ..) => state_class(packet.state),
             (Axis::Protocol, ..) => self.protocols.class(packet.protocol()),
@@ -196,6 +205,16 @@ impl<'a> Axes<'a> {
             PacketEnd::Source => self.sports.members(ports),
             PacketEnd::Destination => self.dports.members(ports),
         }
+    }
+
+    /// The classes of a set of interfaces.
+    pub(super) fn interfaces(&self, names: &[(u128, u128)]) -> &Runs {
+        self.interfaces.members(names)
+    }
+
+    /// The interfaces of some classes.
+    pub(super) fn interfaces_in(&self, classes: &Runs) -> Interfaces {
+        self.interfaces.values(classes).into()
     }
 
     /// The classes of a set of ICMP types.
@@ -266,7 +285,7 @@ impl<'a> Axes<'a> {
         };
         Packet {
             hook: Hook::ALL[at(Axis::Hook)],
-            loopback: at(Axis::Loopback) == 1,
+            interface: Interface::from_number(self.interfaces.representative(at(Axis::Interface))),
             source: address(
                 self.source4.representative(at(Axis::Source4)),
                 self.source6.representative(at(Axis::Source6)),
@@ -293,9 +312,18 @@ impl<'a> Axes<'a> {
             Axis::Source6 => vec![self.source6.class(USUAL_SOURCE.1)],
             Axis::Destination4 => vec![self.destination4.class(USUAL_DESTINATION.0)],
             Axis::Destination6 => vec![self.destination6.class(USUAL_DESTINATION.1)],
-            Axis::Hook | Axis::Loopback | Axis::Family | Axis::State => vec![0],
+            Axis::Interface => vec![self.interfaces.class(Interface::default().number())],
+            Axis::Hook | Axis::Family | Axis::State => vec![0],
         }
     }
+}
+
+/// The interfaces that a witness prefers: one without a name in the rules, and of those with a common beginning one
+/// with a number.
+fn usual_interfaces(sets: &BTreeSet<&[(u128, u128)]>) -> impl Iterator<Item = Interface> {
+    let several = sets.iter().copied().flatten().filter(|(low, high)| low < high);
+    let numbered = several.filter_map(|(low, _)| format!("{}0", Interface::from_number(*low)).parse().ok());
+    [Interface::default()].into_iter().chain(numbered)
 }
 
 pub(super) fn hook_class(hook: Hook) -> u32 {

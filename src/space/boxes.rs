@@ -95,7 +95,7 @@ fn readable(space: &Space<'_>, cells: &Cells) -> PacketBox {
     states.sort_unstable();
     PacketBox {
         hooks: listed(Axis::Hook).into_iter().map(|class| Hook::ALL[class]).collect(),
-        loopback: flag(Axis::Loopback),
+        interfaces: at(Axis::Interface).map(|runs| space.axes.interfaces_in(&runs)),
         states,
         protocols: at(Axis::Protocol).map(|runs| space.axes.protocols_in(&runs)),
         dports: at(Axis::Dport).map(|runs| space.axes.ports_in(PacketEnd::Destination, &runs)),

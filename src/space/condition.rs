@@ -1,6 +1,8 @@
 //! Conditions on packets: matches of rules and clauses of a policy are translated to these.
 
-use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PrefixSet, Transport, within};
+use crate::net::{
+    CtState, Family, Hook, IcmpTypes, InterfacePattern, Packet, PacketEnd, Payload, PrefixSet, Transport, within,
+};
 
 /// A condition on a packet.
 ///
@@ -10,8 +12,9 @@ use crate::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, P
 pub enum Condition<'a> {
     /// The packet is at this hook.
     Hook(Hook),
-    /// It arrived through the loopback interface (`Source`), or leaves through it (`Destination`).
-    Loopback(PacketEnd),
+    /// It arrived through one of these interfaces (`Source`), or leaves through one (`Destination`); the numbers of
+    /// their names, in order and disjoint.
+    Interface(PacketEnd, &'a [(u128, u128)]),
     /// Its conntrack state is one of these.
     State(&'a [CtState]),
     /// It is of this family.
@@ -34,6 +37,9 @@ pub enum Condition<'a> {
     Not(Box<Condition<'a>>),
 }
 
+/// The loopback interface.
+pub(super) static LOOPBACK: InterfacePattern = InterfacePattern::LOOPBACK;
+
 /// The hooks at which a packet has an input interface, and those at which it has an output interface.
 pub(super) const IN_HOOKS: [Hook; 3] = [Hook::Input, Hook::Forward, Hook::RawPrerouting];
 pub(super) const OUT_HOOKS: [Hook; 3] = [Hook::Output, Hook::Forward, Hook::RawOutput];
@@ -49,11 +55,18 @@ impl<'a> Condition<'a> {
         Condition::Any(Vec::new())
     }
 
+    /// The condition that the packet goes through the loopback interface.
+    pub fn loopback(end: PacketEnd) -> Self {
+        Condition::Interface(end, LOOPBACK.as_slice())
+    }
+
     /// Whether the condition holds for a packet.
     pub fn holds(&self, packet: &Packet) -> bool {
         match self {
             Condition::Hook(hook) => packet.hook == *hook,
-            Condition::Loopback(end) => packet.loopback && loopback_hooks(*end).contains(&packet.hook),
+            Condition::Interface(end, interfaces) => {
+                interface_hooks(*end).contains(&packet.hook) && within(interfaces, packet.interface.number())
+            }
             Condition::State(states) => states.contains(&packet.state),
             Condition::Family(family) => packet.family() == *family,
             Condition::Address(end, set) => set.contains(packet.address(*end)),
@@ -91,7 +104,7 @@ impl std::ops::Not for Condition<'_> {
     }
 }
 
-pub(super) fn loopback_hooks(end: PacketEnd) -> [Hook; 3] {
+pub(super) fn interface_hooks(end: PacketEnd) -> [Hook; 3] {
     match end {
         PacketEnd::Source => IN_HOOKS,
         PacketEnd::Destination => OUT_HOOKS,

@@ -189,9 +189,10 @@ impl<'a> Space<'a> {
     fn node(&self, condition: &Condition<'_>) -> NodeId {
         match condition {
             Condition::Hook(hook) => self.class(Axis::Hook, hook_class(*hook)),
-            Condition::Loopback(end) => {
-                let hooks = condition::loopback_hooks(*end).map(hook_class).to_vec();
-                self.both(self.classes(Axis::Hook, &runs(hooks)), self.class(Axis::Loopback, 1))
+            Condition::Interface(end, interfaces) => {
+                let hooks = condition::interface_hooks(*end).map(hook_class).to_vec();
+                let within = self.classes(Axis::Interface, self.axes.interfaces(interfaces));
+                self.both(self.classes(Axis::Hook, &runs(hooks)), within)
             }
             Condition::State(states) => {
                 self.classes(Axis::State, &runs(states.iter().copied().map(state_class).collect()))

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::net::{
-    Bits, CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, Payload, PortSet, PrefixSet, Protocol, Ranges,
+    Bits, CtState, Family, Hook, IcmpTypes, Interface, InterfacePattern, Interfaces, Packet, PacketEnd, Payload,
+    PortSet, PrefixSet, Protocol, Ranges,
 };
 
 /// A box of packets: all combinations of the values of several sets. `None` is every value.
@@ -11,8 +12,8 @@ use crate::net::{
 pub struct PacketBox {
     /// Their hooks.
     pub hooks: Vec<Hook>,
-    /// Whether they go through the loopback interface.
-    pub loopback: Option<bool>,
+    /// The interfaces that they go through.
+    pub interfaces: Option<Interfaces>,
     /// Their conntrack states.
     pub states: Vec<CtState>,
     /// Their families.
@@ -48,7 +49,7 @@ impl PacketBox {
             _ => None,
         };
         self.hooks.contains(&packet.hook)
-            && has(&self.loopback, |loopback| *loopback == packet.loopback)
+            && has(&self.interfaces, |interfaces| interfaces.contains(packet.interface))
             && self.states.contains(&packet.state)
             && self.families.contains(&packet.family())
             && has(&self.protocols, |protocols| protocols.contains(packet.protocol()))
@@ -90,7 +91,10 @@ impl fmt::Display for PacketBox {
             Some(false) => f.write_str(", ack or rst")?,
             None => {}
         }
-        match self.loopback {
+        if let Some(interfaces) = self.named_interfaces() {
+            write!(f, ", through {interfaces}")?;
+        }
+        match self.loopback() {
             Some(true) => f.write_str(", through loopback")?,
             // Nothing is forwarded through it, and rules at the raw hooks do not match it.
             None if self.hooks.iter().any(|hook| matches!(hook, Hook::Input | Hook::Output)) => {
@@ -113,6 +117,25 @@ impl fmt::Display for PacketBox {
 }
 
 impl PacketBox {
+    /// Whether they go through the loopback interface; `None` if some do.
+    pub fn loopback(&self) -> Option<bool> {
+        let interfaces = self.interfaces.as_ref()?;
+        let only = Interfaces::from_iter([InterfacePattern::LOOPBACK]) == *interfaces;
+        (only || !interfaces.contains(Interface::LOOPBACK)).then_some(only)
+    }
+
+    /// The interfaces other than loopback that they go through; `None` if that is any, or none.
+    pub fn named_interfaces(&self) -> Option<Interfaces> {
+        let loopback: Ranges<u128> = InterfacePattern::LOOPBACK.as_slice().iter().copied().collect();
+        let named = self.interfaces.as_ref()?.numbers();
+        // A set that has almost every name is shown by those that it lacks.
+        let shown = match named.contains(Interface::default().number()) {
+            true => named.union(&loopback),
+            false => named.difference(&loopback),
+        };
+        (!shown.is_empty() && !shown.complement().is_empty()).then(|| shown.into())
+    }
+
     /// Protocols, destination ports and types: `tcp/443`, `tcp and udp/53`, `icmp type 8`, `any protocol`.
     fn traffic(&self) -> String {
         let mut words = match &self.protocols {

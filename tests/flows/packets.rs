@@ -8,7 +8,9 @@
 use std::collections::BTreeSet;
 
 use edgeward::intent::{Intent, Resolved};
-use edgeward::net::{CtState, Family, Hook, IcmpTypes, Packet, PacketEnd, PortSet, PrefixSet, Transport};
+use edgeward::net::{
+    CtState, Family, Hook, IcmpTypes, InterfacePattern, Interfaces, Packet, PacketEnd, PortSet, PrefixSet, Transport,
+};
 use edgeward::site::Target;
 use edgeward::space::{Condition, Region, Space};
 use serde_json::{Value, json};
@@ -40,6 +42,7 @@ pub struct Row {
     pub peers: Addresses,
     pub words: Vec<Word>,
     pub from: Option<Vec<Word>>,
+    pub interfaces: Option<Interfaces>,
     pub family: Option<Family>,
     pub is_answered: bool,
 }
@@ -93,6 +96,9 @@ fn rows(document: &Value) -> Vec<Row> {
         peers: addresses(&row["peers"]),
         words: texts(&row["ports"]).into_iter().map(word).collect(),
         from: row["source-ports"].as_array().map(|_| texts(&row["source-ports"]).into_iter().map(word).collect()),
+        interfaces: row["interfaces"]
+            .as_array()
+            .map(|_| texts(&row["interfaces"]).iter().map(|name| name.parse::<InterfacePattern>().unwrap()).collect()),
         family: row["family"].as_str().map(|name| if name == "v4" { Family::V4 } else { Family::V6 }),
         is_answered: document["stateless"] == true && row["tracked"] == true && row["ports"] != json!(["any"]),
     };
@@ -133,6 +139,7 @@ impl Row {
         let (to, from) = if answers { (Source, Destination) } else { (Destination, Source) };
         let mut all = vec![Condition::Hook(hook), self.local.at(local), self.peers.at(peer), any(&self.words, to)];
         all.extend(self.from.as_ref().map(|words| any(words, from)));
+        all.extend(self.interfaces.as_ref().map(|set| Condition::Interface(peer, set.numbers().as_slice())));
         all.extend(self.family.map(Condition::Family));
         if answers {
             all.push(Condition::Any(vec![Condition::NotOpening, !Condition::Protocol(6)]));
@@ -159,7 +166,7 @@ fn difference(document: &Value, intent: &Intent<Resolved>) -> Option<(Packet, &'
 pub fn disagreement(rows: &[Row], scope: &Condition<'_>, intent: &Intent<Resolved>) -> Option<(Packet, &'static str)> {
     let listed: Vec<(&str, Condition<'_>)> = rows.iter().map(|row| (row.flow.as_str(), row.both())).collect();
     let specification = intent.specification();
-    let loopback = Condition::Any([PacketEnd::Source, PacketEnd::Destination].map(Condition::Loopback).into());
+    let loopback = Condition::Any([PacketEnd::Source, PacketEnd::Destination].map(Condition::loopback).into());
     let new = Condition::All(vec![Condition::State(&[CtState::New]), !loopback]);
     let conditions = listed.iter().map(|(_, condition)| condition);
     let space = Space::new(specification.conditions().chain(conditions).chain([&new, scope]));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use edgeward::net::{Family, PacketEnd, PortSet, PrefixSet, Transport};
+use edgeward::net::{Family, InterfacePattern, PacketEnd, PortSet, PrefixSet, Transport};
 use edgeward::report::{Length, brief};
 use edgeward::resolution::Resolution;
 use edgeward::site::Target;
@@ -68,6 +68,10 @@ fn row(line: &str, site: &Site) -> Row {
     };
     let family = Family::BOTH.into_iter().find(|family| traffic.ends_with(&format!(" IP{}", family.name())));
     let traffic = family.map_or(traffic, |family| traffic.strip_suffix(&format!(" IP{}", family.name())).unwrap());
+    let (traffic, interfaces) = traffic.split_once(" through ").map_or((traffic, None), |(rest, names)| {
+        let names = names.split(", ").map(|name| name.parse::<InterfacePattern>().unwrap());
+        (rest, Some(names.collect()))
+    });
     let (traffic, from) = traffic.split_once(" sport ").map_or((traffic, None), |(rest, from)| (rest, Some(from)));
     let ports = |list: &str| list.split(',').map(range).collect::<PortSet>();
     let from = from.map(|list| [Transport::Tcp, Transport::Udp].map(|one| Word::Ports(one, ports(list))).into());
@@ -90,6 +94,7 @@ fn row(line: &str, site: &Site) -> Row {
             && !matches!(words[..], [Word::Any]),
         words,
         from,
+        interfaces,
         family,
     }
 }

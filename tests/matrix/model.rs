@@ -443,7 +443,7 @@ impl Model {
         };
         let ends = [packet.source, packet.destination].map(|end| within(&self.idc, end));
         let left_alone = self.site.gateway && !self.site.everything && ends[0] == ends[1];
-        if !crossing || left_alone || packet.loopback {
+        if !crossing || left_alone || packet.is_loopback() {
             return Expected { verdict: Verdict::Accept, flows: Vec::new(), by_flow: false };
         }
         let opening = matches!(packet.payload, Payload::Tcp { opens: true, .. });

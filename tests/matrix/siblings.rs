@@ -62,7 +62,7 @@ fn one_sided(site: &Site) -> (Vec<String>, BTreeSet<String>) {
             for &payload in &payloads {
                 let packet = |hook| {
                     let state = CtState::New;
-                    Packet { hook, loopback: false, source, destination, payload, state }
+                    Packet { hook, interface: Interface::default(), source, destination, payload, state }
                 };
                 let [sent, taken] = [Hook::Output, Hook::Input].map(|hook| ruleset.trace(&packet(hook), |_, _| ()));
                 let is_accepted = |verdict: Verdict| verdict == Verdict::Accept;

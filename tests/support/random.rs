@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use edgeward::catalog::Catalog;
 use edgeward::diag::Problems;
 use edgeward::intent::{Declared, Intent};
-use edgeward::net::{CtState, Hook, Packet, Payload};
+use edgeward::net::{CtState, Hook, Interface, Packet, Payload};
 use edgeward::policy;
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::{Action, Match, Ruleset};
@@ -146,6 +146,7 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
         ("pods", owned(dice.some(&PODS, usize::from(!gateway || routed)))),
         ("services", owned(dice.some(&["172.21.0.0/20", "'2001:db8:5::/112'"], 0))),
         ("cloud-services", owned(dice.some(&["100.0.0.0/8"], usize::from(scope == "broad")))),
+        ("pod-interfaces", owned(dice.some(&["cni0", "flannel.1", "'veth*'", "vetha", "'v*'", "eth0"], 0))),
         ("bgp-peers", owned(dice.some(&["10.0.255.1", "10.0.255.2", "192.0.2.1"], 1))),
     ];
     let allow = (0..dice.below(5)).map(|index| AllowText {
@@ -232,6 +233,8 @@ pub struct CutPoints {
     /// Ports of TCP and UDP.
     pub ports: Vec<u16>,
     types: Vec<u8>,
+    /// Loopback, one that no rule names, and those that rules name, with neighbours.
+    interfaces: Vec<Interface>,
 }
 
 impl CutPoints {
@@ -245,6 +248,7 @@ impl CutPoints {
             addresses.extend(neighbours(high));
         }
         let mut ports: BTreeSet<u16> = [0, 1, 80, 31_337, 65_535].into();
+        let mut interfaces: BTreeSet<Interface> = [Interface::default(), Interface::LOOPBACK].into();
         let mut types: BTreeSet<u8> = [0, 8, 13, 255].into();
         for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
             if let Action::ByPort { chains, .. } = &rule.action {
@@ -253,6 +257,10 @@ impl CutPoints {
             for condition in &rule.matches {
                 match condition {
                     Match::Port(_, _, set) => ports.extend(set.iter().flat_map(|(low, high)| around(low, high))),
+                    Match::Interface(_, names) => {
+                        let [(low, high)] = *names.as_slice() else { continue };
+                        interfaces.extend([low, high, low - 1, high + 1].map(Interface::from_number));
+                    }
                     Match::Icmp(_, set) => {
                         types.extend(
                             set.iter()
@@ -264,7 +272,13 @@ impl CutPoints {
             }
         }
         let (v4, v6) = addresses.into_iter().partition(IpAddr::is_ipv4);
-        Self { v4, v6, ports: ports.into_iter().collect(), types: types.into_iter().collect() }
+        Self {
+            v4,
+            v6,
+            ports: ports.into_iter().collect(),
+            types: types.into_iter().collect(),
+            interfaces: interfaces.into_iter().collect(),
+        }
     }
 
     /// A packet made of them.
@@ -280,7 +294,7 @@ impl CutPoints {
         };
         Packet {
             hook: *dice.pick(&[Hook::Input, Hook::Output, Hook::Forward, Hook::Forward]),
-            loopback: dice.below(16) == 0,
+            interface: *dice.pick(&self.interfaces),
             source: *dice.pick(addresses),
             destination: *dice.pick(addresses),
             payload,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use edgeward::intent::{Intent, Resolved};
-use edgeward::net::{CtState, Hook as PacketHook, Packet, PacketEnd, Payload, PrefixSet, Transport};
+use edgeward::net::{CtState, Hook as PacketHook, Interface, Packet, PacketEnd, Payload, PrefixSet, Transport};
 use edgeward::ruleset::{Action, Match, Rule, Ruleset};
 
 use super::netns::{Hook, Probe, Proto};
@@ -196,7 +196,7 @@ pub fn packet(probe: &Probe) -> Packet {
             Hook::Output => PacketHook::Output,
             Hook::Forward => PacketHook::Forward,
         },
-        loopback: false,
+        interface: Interface::default(),
         source: probe.from,
         destination: probe.to,
         payload,

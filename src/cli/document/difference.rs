@@ -93,6 +93,11 @@ pub(crate) struct BoxDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     loopback: Option<bool>,
+    /// The interfaces other than loopback that they go through, where not all: `veth*` stands for all with that
+    /// beginning, `*` for all, and `!` before a name takes it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Vec<String>")]
+    interfaces: Option<Vec<String>>,
     /// Whether they are TCP segments that open a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
@@ -125,7 +130,8 @@ impl BoxDocument {
             more_from: more(&one.sources),
             to: one.destinations.as_ref().map(prefixes),
             more_to: more(&one.destinations),
-            loopback: one.loopback,
+            loopback: one.loopback(),
+            interfaces: one.named_interfaces().map(|set| set.words()),
             opens: one.opens,
         }
     }

@@ -26,6 +26,10 @@ pub(crate) struct PacketDocument {
     state: &'static str,
     /// Whether it goes through the loopback interface.
     loopback: bool,
+    /// The name of its interface, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    interface: Option<String>,
     /// Its source port.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "u16")]
@@ -89,7 +93,8 @@ impl From<&Packet> for PacketDocument {
             to: packet.destination,
             proto,
             state: packet.state.name(),
-            loopback: packet.loopback,
+            loopback: packet.is_loopback(),
+            interface: packet.interface.name().filter(|_| !packet.is_loopback()),
             sport: ports.map(|(sport, _)| sport),
             dport: ports.map(|(_, dport)| dport),
             opens,

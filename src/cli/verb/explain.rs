@@ -3,6 +3,7 @@
 mod probes;
 mod reasons;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::explain::{Meaning, NearMiss, Permission, Rows};
 use crate::lower::lower;
-use crate::net::{CtState, Hook, Interface, Packet, PrefixSet, Verdict, parse_address};
+use crate::net::{CtState, Hook, Interface, Interfaces, Packet, PrefixSet, Verdict, parse_address};
 use crate::probe::{Place, Probe, ProtocolNumber};
 use crate::report::{DocumentVersion, Evidence};
 use crate::ruleset::{Label, Ruleset, Trace};
@@ -161,6 +162,23 @@ impl<'a> Explainer<'a> {
         }
     }
 
+    /// The packet of a probe; an error if its verdict depends on an interface that the probe does not name.
+    fn packet(&self, probe: &Probe) -> Result<Packet, String> {
+        let packet = probe.packet(self.place()).map_err(|error| error.to_string())?;
+        if probe.interface.is_some() || packet.is_loopback() {
+            return Ok(packet);
+        }
+        let known = self.meaning.resolved.flows.iter().filter_map(|flow| flow.interfaces.as_ref());
+        let names: BTreeSet<Interface> = known.flat_map(Interfaces::examples).collect();
+        let decides = |interface: &Interface| {
+            self.ruleset.evaluate(&Packet { interface: *interface, ..packet }) != self.ruleset.evaluate(&packet)
+        };
+        match names.into_iter().find(decides) {
+            None => Ok(packet),
+            Some(name) => Err(format!("the verdict depends on the interface, such as `{name}` or another: give it")),
+        }
+    }
+
     fn explain(&self, packet: Packet) -> Explanation<'a> {
         let mut chains: Vec<&str> = Vec::new();
         let trace = self.ruleset.trace(&packet, |chain, _| {
@@ -179,8 +197,8 @@ impl<'a> Explainer<'a> {
 
     /// Prints what happens to one packet.
     fn one(&self, probe: &Probe, expect: Option<Verdict>, format: ListFormat) -> Result<(), Failure> {
-        let packet = probe
-            .packet(self.place())
+        let packet = self
+            .packet(probe)
             .map_err(|error| Failure::usage(anyhow!("{error}; `edgeward explain --help` lists the arguments")))?;
         let explanation = self.explain(packet);
         render::output(&match format {

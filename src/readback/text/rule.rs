@@ -53,8 +53,8 @@ fn unsupported(tokens: &Tokens<'_>, token: Spanned<Token<'_>>, expected: &str) -
 }
 
 fn statement<'a>(tokens: &mut Tokens<'a>, word: Word<'a>) -> Reading<Statement<'a>> {
-    // Short for `meta iif` and `meta oif`.
-    if let Some(value @ Field::Interface(_)) = Field::named(META, &word.value) {
+    // Short for `meta iif`, `meta oifname` and so on.
+    if let Some(value @ (Field::Interface(_) | Field::InterfaceName(_))) = Field::named(META, &word.value) {
         return comparison(tokens, Spanned { value, span: word.span });
     }
     if Field::ALL.iter().any(|field| field.words().0 == word.value) {

@@ -56,7 +56,8 @@ pub fn brief(intent: &Intent<Declared>, resolution: &Resolution, length: Length)
 /// Protocols and ports, the ports of a protocol together: `tcp/80,443`, `icmp/0,3,8`, `udp/68 sport 67`.
 fn ports(opening: &Opening<'_>, is_stateless: bool, length: Length) -> String {
     let max_ports = length.at_most(MAX_PORTS);
-    let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = &opening.traffic else { return "any".to_owned() };
+    let through = opening.interfaces.map(|interfaces| format!(" through {interfaces}")).unwrap_or_default();
+    let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = &opening.traffic else { return format!("any{through}") };
     let listed = [
         (Protocol::Tcp, tcp.words()),
         (Protocol::Udp, udp.words()),
@@ -76,6 +77,7 @@ fn ports(opening: &Opening<'_>, is_stateless: bool, length: Length) -> String {
         let from = opening.from_ports.map(|ports| ports.words()).unwrap_or_default();
         text += &format!(" sport {}", fitting(&from, from.len(), ",", max_ports));
     }
+    text += &through;
     // Where addresses and types do not tell.
     let untold = matches!(opening.peers, Extent::AllBut(_)) && opening.traffic.family().is_none();
     if let Some(family) = opening.family.filter(|_| untold) {

@@ -39,6 +39,7 @@ impl FlowList<'_> {
             peers: end("peer", opening.peers.clone()),
             ports: opening.traffic.words(),
             source_ports: source_ports(&opening),
+            interfaces: opening.interfaces.map(|set| set.words()),
             family: opening.family.map(|family| family.name()),
             tracked: opening.tracked,
             purpose: opening.purpose,
@@ -86,6 +87,8 @@ struct FlowRow<'a> {
     ports: Vec<String>,
     /// Source ports; `null` for any.
     source_ports: Option<Vec<String>>,
+    /// The interfaces through which the peers' packets must arrive, `veth*` for all with that beginning; `null` for any.
+    interfaces: Option<Vec<String>>,
     /// The family, if the conversation exists in one only; `null` for both.
     #[schemars(with = "Option<Family>")]
     family: Option<&'static str>,

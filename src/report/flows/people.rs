@@ -108,6 +108,7 @@ impl<'a> FlowList<'a> {
     fn cells(&self, opening: &Opening<'_>) -> [Vec<Item>; 3] {
         let mut ports: Vec<Item> = opening.traffic.words().into_iter().map(Item::Code).collect();
         ports.extend(source_ports(opening).into_iter().flatten().map(|port| Item::Words(format!("from {port}"))));
+        ports.extend(opening.interfaces.map(|set| Item::Words(format!("through {set}"))));
         // Where addresses and types do not tell.
         let untold = matches!(opening.peers, Extent::AllBut(_)) && opening.traffic.family().is_none();
         if let Some(family) = opening.family.filter(|_| untold) {

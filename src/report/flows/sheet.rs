@@ -4,7 +4,7 @@ use super::{FlowList, no_address, prefixes, source_ports};
 use crate::intent::{Extent, MemberKind, Opening, Origin};
 use crate::report::csv;
 
-const HEAD: [&str; 17] = [
+const HEAD: [&str; 18] = [
     "flow",
     "direction",
     "local",
@@ -13,6 +13,7 @@ const HEAD: [&str; 17] = [
     "peer-names",
     "ports",
     "source-ports",
+    "interfaces",
     "family",
     "tracked",
     "purpose",
@@ -52,6 +53,7 @@ impl FlowList<'_> {
             fields.extend([&local[0], &local[1], &peers[0], &peers[1]].map(|cells| piece(cells)));
             fields.push(opening.traffic.words().join(", "));
             fields.push(source_ports(opening).unwrap_or_default().join(", "));
+            fields.push(opening.interfaces.map(ToString::to_string).unwrap_or_default());
             fields.push(opening.family.map(|family| family.name()).unwrap_or_default().to_owned());
             fields.push(yes(opening.tracked));
             fields.push(opening.purpose.to_owned());

@@ -49,9 +49,9 @@ impl<'a> Explainer<'a> {
         let mut explanations = Vec::new();
         for row in rows {
             self.check_flow(row, problems);
-            match row.value.probe().packet(self.place()) {
+            match self.packet(&row.value.probe()) {
                 Ok(packet) => explanations.push((&row.value, self.explain(packet))),
-                Err(error) => problems.push(Code::InvalidProbe, row.span, error.to_string()),
+                Err(error) => problems.push(Code::InvalidProbe, row.span, error),
             }
         }
         explanations

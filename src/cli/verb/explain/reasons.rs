@@ -116,6 +116,10 @@ impl Explainer<'_> {
                 let ports: Vec<String> = flow.from_ports.iter().flat_map(PortSet::words).collect();
                 (this.to_owned(), format!("only from port {}", ports.join(", ")))
             }
+            Aspect::Interface => {
+                let through = flow.interfaces.as_ref().map(ToString::to_string).unwrap_or_default();
+                (this.to_owned(), format!("only through {through}"))
+            }
             Aspect::Family => {
                 let family = flow.family.map(Family::name).unwrap_or_default();
                 (this.to_owned(), format!("only over {family}"))
@@ -159,6 +163,7 @@ fn aspect_word(aspect: Aspect) -> &'static str {
         Aspect::Local => "local-end",
         Aspect::Traffic => "traffic",
         Aspect::SourcePort => "source-port",
+        Aspect::Interface => "interface",
         Aspect::Family => "family",
         Aspect::Answer => "answer",
         Aspect::Valid => "valid",
