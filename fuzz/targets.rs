@@ -120,7 +120,7 @@ pub fn catalog(bytes: &[u8]) {
     let mut files = CATALOG_FILES.map(|(name, text)| Source::new(name, text));
     let replaced = usize::from(*file) % files.len();
     files[replaced] = source("replaced.yaml", bytes);
-    if let Err(error) = Catalog::parse(files) {
+    if let Err(error) = Catalog::parse(files, None) {
         assert!(!error.diagnostics.is_empty(), "a catalog is refused for a reason");
     }
 }

@@ -75,6 +75,8 @@ pub mod emit;
 
 pub mod report;
 
+pub mod path;
+
 pub mod readback;
 
 pub mod host;

@@ -182,6 +182,19 @@ fn the_address_of_two_regions_has_a_note() {
 }
 
 #[test]
+fn devices_have_the_limits_of_the_document() {
+    let elements = read("policies/catalog/elements.yaml");
+    let facts = read("fixtures/sources/network-limits.yaml");
+    for (name, value) in facts["limits"].as_object().unwrap() {
+        assert_eq!(&elements["limits"][name], value, "{name}");
+    }
+    assert_eq!(prefixes(&elements["health-checks"], "prefixes"), prefixes(&facts, "health-checks"));
+    for part in ["limits", "health-checks"] {
+        assert_eq!(text(&elements[part], "source"), "network-limits");
+    }
+}
+
+#[test]
 fn a_region_that_closes_down_says_so() {
     let catalog = catalog();
     for (id, facts) in documents() {

@@ -7,6 +7,7 @@ mod cloud;
 mod cnis;
 mod condition;
 mod date;
+mod elements;
 mod ends;
 mod flows;
 mod needs;
@@ -24,14 +25,18 @@ pub use cloud::{CloudDns, CloudFacts, CloudServices, InternalNames, Metadata};
 pub use cnis::CniRow;
 pub use condition::SiteCondition;
 pub use date::Date;
+pub use elements::{Element, Elements, HealthChecks, RouteDirection, RouteLimits, RouteRow, Towards};
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
 pub use flows::{Direction, FlowRow, WhenEmpty};
 pub use needs::NeedRow;
 pub use ports::{FromPorts, PortRow, PortTraffic};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
-/// The catalog's files, in the order in which [`Catalog::parse`] takes them.
+/// The files that rulesets are made from, in the order in which [`Catalog::parse`] takes them.
 pub const FILES: [&str; 4] = ["sources.yaml", "cloud.yaml", "regions.yaml", "flows.yaml"];
+
+/// The file with the devices on the path. No rule depends on it, so it is not part of the digest and of generations.
+pub const ELEMENTS: &str = "elements.yaml";
 
 const EMBEDDED: [&str; 4] = [
     include_str!("../../policies/catalog/sources.yaml"),
@@ -39,6 +44,8 @@ const EMBEDDED: [&str; 4] = [
     include_str!("../../policies/catalog/regions.yaml"),
     include_str!("../../policies/catalog/flows.yaml"),
 ];
+
+const EMBEDDED_ELEMENTS: &str = include_str!("../../policies/catalog/elements.yaml");
 
 /// The cloud's data.
 #[derive(Clone, Debug)]
@@ -59,6 +66,8 @@ pub struct Catalog {
     pub flows: Vec<FlowRow>,
     /// What only an operator can name.
     pub needs: Vec<NeedRow>,
+    /// The devices on the path.
+    pub elements: Elements,
 }
 
 /// What is wrong with a catalog file.
@@ -77,7 +86,8 @@ impl Catalog {
     /// Only if the embedded files are invalid, which a test rules out.
     pub fn embedded() -> Result<Self, Box<CatalogError>> {
         let mut texts = EMBEDDED.into_iter();
-        Self::parse(FILES.map(|name| Source::new(name, texts.next().unwrap_or_default())))
+        let files = FILES.map(|name| Source::new(name, texts.next().unwrap_or_default()));
+        Self::parse(files, None)
     }
 
     /// The embedded `cloud.yaml`, for catalogs written before there was such a file.
@@ -86,21 +96,26 @@ impl Catalog {
         Source::new("built-in cloud.yaml", cloud)
     }
 
-    /// Reads a catalog from the texts of [`FILES`].
+    /// Reads a catalog from the texts of [`FILES`] and of [`ELEMENTS`]. Without the latter, the embedded devices are used,
+    /// and the documents have those that they cite.
     ///
     /// # Errors
     /// All problems of the first file that has any.
-    pub fn parse(files: [Source; 4]) -> Result<Self, Box<CatalogError>> {
+    pub fn parse(files: [Source; 4], elements: Option<Source>) -> Result<Self, Box<CatalogError>> {
         let (digest, texts) = (digest(&files), files.each_ref().map(|file| file.text().to_owned()));
         let [sources, cloud, regions, flows] = files;
-        let regions::Documents { sources: documents } = decode(&sources, |_, _| ())?;
+        let regions::Documents { sources: mut documents } = decode(&sources, |_, _| ())?;
         let cloud = decode(&cloud, |file: &CloudFacts, problems| file.check(&documents, problems))?;
         let regions::Regions { mut regions } =
             decode(&regions, |file: &regions::Regions, problems| file.check(&documents, problems))?;
         regions.sort_by(|a, b| a.id.value.cmp(&b.id.value));
         let flows::Flows { cnis, flows, needs } =
             decode(&flows, |file: &flows::Flows, problems| file.check(&documents, &regions, &flows, problems))?;
-        Ok(Self { digest, texts, documents, cloud, regions, cnis: cnis.value, flows, needs })
+        let elements = match elements {
+            Some(file) => decode(&file, |file: &Elements, problems| file.check(&documents, problems))?,
+            None => embedded_elements(&mut documents)?,
+        };
+        Ok(Self { digest, texts, documents, cloud, regions, cnis: cnis.value, flows, needs, elements })
     }
 
     /// The region with an id.
@@ -148,6 +163,21 @@ impl Catalog {
     pub fn flows_of<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = &'a FlowRow> {
         self.flows.iter().filter(|row| row.when.holds(site))
     }
+}
+
+/// The embedded devices; adds the documents that they cite.
+fn embedded_elements(documents: &mut Vec<Document>) -> Result<Elements, Box<CatalogError>> {
+    let [sources, ..] = EMBEDDED;
+    let regions::Documents { sources: known } = decode(&Source::new("built-in sources.yaml", sources), |_, _| ())?;
+    let file = Source::new("built-in elements.yaml", EMBEDDED_ELEMENTS);
+    let elements = decode(&file, |file: &Elements, problems| file.check(&known, problems))?;
+    let is_cited = |document: &Document| elements.sources().any(|source| *source == document.id.value);
+    for document in known.into_iter().filter(is_cited) {
+        if documents.iter().all(|other| other.id.value != document.id.value) {
+            documents.push(document);
+        }
+    }
+    Ok(elements)
 }
 
 fn digest(files: &[Source]) -> String {
@@ -213,7 +243,7 @@ mod tests {
         let mut texts = EMBEDDED.into_iter();
         let files =
             FILES.map(|name| Source::new(name, texts.next().unwrap().replace("- id: kubelet\n", "- id: Kubelet\n")));
-        let error = Catalog::parse(files).unwrap_err();
+        let error = Catalog::parse(files, None).unwrap_err();
         assert_eq!(error.source.name, "flows.yaml");
         assert_eq!(error.diagnostics[0].code, Code::InvalidName);
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::SignedDuration;
 
-use crate::catalog::{Catalog, CloudFacts, FILES};
+use crate::catalog::{Catalog, CloudFacts, ELEMENTS, FILES};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::{Diagnostic, Problems, Severity, shown};
@@ -36,7 +36,8 @@ pub(crate) fn load_catalog(folder: Option<&Path>) -> Result<Catalog, Failure> {
             check_folder(folder)?;
             let [sources, cloud, regions, flows] = FILES.map(|name| folder.join(name));
             let cloud = files::read_if_there(&cloud)?.unwrap_or_else(Catalog::embedded_cloud);
-            Catalog::parse([files::read(&sources)?, cloud, files::read(&regions)?, files::read(&flows)?])
+            let elements = files::read_if_there(&folder.join(ELEMENTS))?;
+            Catalog::parse([files::read(&sources)?, cloud, files::read(&regions)?, files::read(&flows)?], elements)
         }
     };
     catalog.map_err(|error| Failure::invalid(error.source, error.diagnostics))

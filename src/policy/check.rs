@@ -83,7 +83,8 @@ pub(super) fn find_region<'a>(
     region
 }
 
-fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Problems) -> Site {
+/// The facts about the site of a policy, of the catalog's CNI row among them. Problems of them are recorded.
+pub fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut Problems) -> Site {
     let (cluster, connection, cni) = (policy.cluster.kind, policy.connection.value, &policy.cni);
     let row = catalog.cni(&cni.value, cluster, connection);
     check_offer(cluster, policy.connection, cni, catalog, problems);

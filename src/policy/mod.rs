@@ -4,12 +4,14 @@ mod check;
 mod dead;
 mod flows;
 mod notes;
+pub mod path;
 mod resolve;
 mod scalars;
 pub mod syntax;
 mod zones;
 
-pub use check::check;
+pub use check::{check, site};
+pub use zones::zone;
 
 use crate::catalog::Catalog;
 use crate::diag::Problems;

@@ -11,6 +11,7 @@ use crate::site::{ClusterKind, ClusterVersion, Connection, Covers, Mode, Phase, 
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName, record};
 
+pub use super::path::Path;
 pub use super::scalars::{
     Attempts, Denial, FlowId, HostPort, MaxAddresses, MaxGathered, PeersFile, PeersList, PolicyName, Port,
     WrittenDuration, parse_duration,
@@ -55,6 +56,8 @@ record! {
         pub overrides: Overrides,
         /// The log of denied packets.
         pub log: Log,
+        /// The devices between the data centre and the cloud, for `edgeward routes`.
+        pub path: Path,
         /// The operator's own flows.
         pub allow: Vec<Allow>,
     }

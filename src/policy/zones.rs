@@ -46,7 +46,7 @@ impl Networks {
 }
 
 /// The prefixes of a zone, with their spans.
-pub(super) fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
+pub fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
     match zone {
         Zone::Management => policy.management.as_ref().map(|section| section.value.from.clone()).unwrap_or_default(),
         Zone::DnsServers => {

@@ -4,10 +4,10 @@
 //! Nothing here reads rules or the kernel.
 
 mod because;
-mod csv;
+pub mod csv;
 mod flows;
-mod markdown;
-mod table;
+pub mod markdown;
+pub mod table;
 mod version;
 
 pub use because::{About, Evidence, Reason, duration, place};

@@ -38,13 +38,22 @@ impl<'a> Table<'a> {
         self.rows.push((cells, below));
     }
 
-    /// The table as text of `WIDTH` columns. No line ends in spaces.
+    /// The table as text of `WIDTH` columns, with an empty line between its rows. No line ends in spaces.
     pub fn text(&self) -> String {
+        self.separated("\n")
+    }
+
+    /// The same without empty lines, for rows that have one line each.
+    pub fn dense(&self) -> String {
+        self.separated("")
+    }
+
+    fn separated(&self, gap: &str) -> String {
         let widths = self.widths();
         let heads: Vec<Vec<String>> = self.columns.iter().map(|column| vec![column.head.to_owned()]).collect();
         let mut text = lines(&heads, &widths);
         for (cells, below) in &self.rows {
-            text.push('\n');
+            text.push_str(gap);
             text.push_str(&lines(cells, &widths));
             text.push_str(&paragraph("  ", below, ""));
         }

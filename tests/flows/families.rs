@@ -25,7 +25,7 @@ fn a_row_without_a_port_in_the_version_is_no_flow() {
         let text = fs::read_to_string(format!("policies/catalog/{name}")).unwrap();
         Source::new(name, text.replace("ports: [neighbour-discovery]", "ports: [tcp/9 before 1.0]"))
     });
-    let catalog = Catalog::parse(files).unwrap();
+    let catalog = Catalog::parse(files, None).unwrap();
     let source = Source::new("site.yaml", fs::read_to_string("policies/express-connect-flannel.yaml").unwrap());
     let (_, intent) = policy::load(&source, &catalog, None, &mut Problems::default()).unwrap();
     assert!(intent.flows.iter().all(|flow| flow.id != "neighbour-discovery"));

@@ -77,6 +77,8 @@ fn lists_and_the_catalog() {
     need_namespaces!();
     let host = Host::new();
     let flows = report(&host, "flows policy.yaml", 0);
+    let routes = report(&host, "routes policy.yaml", 0);
+    assert_eq!(routes["elements"].as_array().unwrap().len(), 4);
     assert!(flows["flows"].as_array().unwrap().iter().any(|row| row["flow"] == "mirror"));
     host.write("gateway.yaml", &policy(OFFICE).replace("target: edge-host", "target: idc-gateway"));
     host.write("gateway.lock.yaml", &host.read("policy.lock.yaml"));

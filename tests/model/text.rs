@@ -122,7 +122,7 @@ pub fn table(inputs: &Inputs, addresses: &Addresses) -> String {
             .map(|number| {
                 let sources: Vec<Source> =
                     FILES.iter().zip(catalog(number)).map(|(name, text)| Source::new(*name, text)).collect();
-                Catalog::parse(sources.try_into().unwrap()).unwrap()
+                Catalog::parse(sources.try_into().unwrap(), None).unwrap()
             })
             .collect()
     });

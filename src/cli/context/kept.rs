@@ -35,7 +35,7 @@ pub(crate) fn kept_or_chosen_catalog(
 ) -> Result<Catalog, Failure> {
     let digest = &facts.catalog;
     let Some(files) = store.catalog_files(digest, FILES)? else { return load_catalog(chosen) };
-    let catalog = Catalog::parse(files).map_err(|error| Failure::invalid(error.source, error.diagnostics))?;
+    let catalog = Catalog::parse(files, None).map_err(|error| Failure::invalid(error.source, error.diagnostics))?;
     match catalog.digest == *digest {
         true => Ok(catalog),
         false => Err(Failure::system(anyhow!("`{}` is damaged", shown(&store.catalog(digest))))),

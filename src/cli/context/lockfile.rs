@@ -49,7 +49,7 @@ impl LockArguments {
 
     /// The answers for a policy. A lockfile that was not named in the arguments may be missing: then no name has an
     /// address.
-    fn resolution(&self, policy: &Path, loaded: &LoadedPolicy) -> Result<Resolution, Failure> {
+    pub(crate) fn resolution(&self, policy: &Path, loaded: &LoadedPolicy) -> Result<Resolution, Failure> {
         let resolution = match (&self.lock, loaded.intent.names().is_empty()) {
             (None, true) => None,
             (None, false) => load_if_exists(&self.path(policy)?, &loaded.cloud.metadata())?,
@@ -75,7 +75,8 @@ impl LockArguments {
         Ok(BoundPolicy { loaded, resolution, resolved })
     }
 
-    fn unresolved(&self, missing: &Unresolved, policy: &Path) -> Failure {
+    /// Says which names have no address.
+    pub(crate) fn unresolved(&self, missing: &Unresolved, policy: &Path) -> Failure {
         let names: Vec<String> =
             missing.0.iter().map(|(name, flows)| format!("  {name} ({})", flows.join(", "))).collect();
         let lock = self.find(policy).map_or_else(String::new, |lock| format!(" in `{}`", shown(&lock)));

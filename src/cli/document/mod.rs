@@ -19,6 +19,7 @@ use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde_json::Value;
 
+use crate::path::RoutesDocument;
 use crate::report::FlowsDocument;
 
 pub(crate) use aggregate::AggregateDocument;
@@ -58,6 +59,7 @@ const SCHEMAS: &[(&str, Maker)] = &[
     ("refresh", schema::<ChangeDocument>),
     ("resolve", schema::<ResolveDocument>),
     ("rollback", schema::<ChangeDocument>),
+    ("routes", schema::<RoutesDocument<'_>>),
     ("status", schema::<StatusDocument<'_>>),
     ("uninstall", schema::<ChangeDocument>),
 ];

@@ -18,6 +18,7 @@ pub(crate) mod man;
 pub(crate) mod refresh;
 pub(crate) mod resolve;
 pub(crate) mod rollback;
+pub(crate) mod routes;
 pub(crate) mod schema;
 pub(crate) mod status;
 pub(crate) mod uninstall;

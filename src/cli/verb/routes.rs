@@ -1,0 +1,128 @@
+//! `edgeward routes`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::ValueEnum;
+
+use crate::catalog::{Catalog, Element};
+use crate::cli::context::{LoadedPolicy, LockArguments, load_catalog, load_policy};
+use crate::cli::failure::{Check, Failure};
+use crate::cli::render;
+use crate::diag::{Problems, Severity};
+use crate::intent::{Declared, Intent, Resolved};
+use crate::path::{Basis, Plan, RouteList, Unreachable, Widening};
+use crate::policy::{self, syntax::Policy};
+use crate::site::{Scope, Target};
+use crate::source::Spanned;
+
+/// List the routes that core switch, border router, transit and VPC need for a policy
+///
+/// Every conversation that crosses the leased line needs a route there and one back on each device. The routes are derived
+/// from the flows of the policy, and it is proved that none is missing. The optional section `path` of the policy gives
+/// next hops and ids. Nothing is asked of the network or the kernel.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "\
+Examples:
+  edgeward routes policy.yaml
+  edgeward routes policy.yaml --element vbr --scope broad
+  edgeward routes policy.yaml --names 24 --max-entries 48
+  edgeward routes policy.yaml --format csv > routes.csv")]
+pub(crate) struct Arguments {
+    /// The policy file; `-` is standard input
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    #[command(flatten)]
+    lock: LockArguments,
+    /// Only one device: core-switch, vbr, transit or vpc
+    #[arg(long, value_name = "ELEMENT", value_parser = parse::<Element>)]
+    element: Option<Element>,
+    /// `fine` routes what the flows need, `broad` all of `networks.cloud-services`; in place of the policy's `scope`
+    #[arg(long, value_name = "SCOPE", value_parser = parse::<Scope>)]
+    scope: Option<Scope>,
+    /// Widen routes to addresses of names to this prefix length, so that they change less often: 8 to 32
+    ///
+    /// Routes to IPv6 addresses get as many host bits. A route never holds hosts, pods, Services, management or DNS
+    /// servers of the policy: there it is narrower.
+    #[arg(long, value_name = "PREFIXLEN", value_parser = clap::value_parser!(u8).range(8..=32))]
+    names: Option<u8>,
+    /// The most routes of a device: prefixes are merged with as few extra addresses as possible
+    #[arg(long, value_name = "N", value_parser = parse_entries)]
+    max_entries: Option<usize>,
+    /// The shape of the list
+    #[arg(long, value_enum, default_value_t)]
+    format: RoutesFormat,
+}
+
+fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
+    text.parse()
+}
+
+fn parse_entries(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=100_000).contains(number));
+    number.ok_or_else(|| "expected a number from 1 to 100000".to_owned())
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum RoutesFormat {
+    /// A table for people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+    /// For a spreadsheet
+    Csv,
+    /// A table of GitHub Flavored Markdown, for a ticket
+    Markdown,
+}
+
+pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+    let catalog = load_catalog(catalog)?;
+    let loaded = load_policy(&arguments.policy, &catalog, Some(Target::IdcGateway), Severity::Warning)?;
+    let resolution = arguments.lock.resolution(&arguments.policy, &loaded)?;
+    let scope = arguments.scope.unwrap_or(loaded.policy.scope.value);
+    let crossing = crossing(&loaded, &catalog)?;
+    let site = policy::site(&crossing.0, &catalog, Target::IdcGateway, &mut Problems::default());
+    let (policy, intent) = (&loaded.policy, &crossing.1);
+    let basis = Basis { policy, site: &site, catalog: &catalog, intent, resolution: &resolution, scope };
+    let widening = Widening { names: arguments.names, max_entries: arguments.max_entries };
+    let plan = Plan::of(basis, widening).map_err(Failure::usage)?;
+    if !plan.tables.is_empty() {
+        // A list without the addresses of a name would be followed anyway.
+        let unresolved = |missing| arguments.lock.unresolved(&missing, &arguments.policy);
+        prove(&plan, &loaded.policy, &crossing.1.bind(&resolution).map_err(unresolved)?)?;
+    }
+    let list = RouteList {
+        policy: &loaded.policy.name.value.0,
+        plan: &plan,
+        element: arguments.element,
+        evidence: loaded.evidence(&catalog),
+    };
+    render::output(&match arguments.format {
+        RoutesFormat::Text => list.text(),
+        RoutesFormat::Json => list.json().map_err(Failure::system)?,
+        RoutesFormat::Csv => list.csv(),
+        RoutesFormat::Markdown => list.markdown(),
+    })
+}
+
+/// The policy with the fine scope, and what of it crosses the line.
+fn crossing(loaded: &LoadedPolicy, catalog: &Catalog) -> Result<(Policy, Intent<Declared>), Failure> {
+    let fine = Policy { scope: Spanned::unwritten(Scope::Fine), ..loaded.policy.clone() };
+    let mut problems = Problems::default();
+    match policy::check(&fine, catalog, Some(Target::IdcGateway), &mut problems) {
+        Some(intent) => Ok((fine, intent)),
+        None => Err(Failure::invalid(loaded.source.clone(), problems.into_sorted())),
+    }
+}
+
+/// Refuses a plan that leaves a conversation without a way.
+fn prove(plan: &Plan<'_>, policy: &Policy, intent: &Intent<Resolved>) -> Result<(), Failure> {
+    let missing = plan.unreachable(policy, intent);
+    let Some(Unreachable { element, direction, flow, destinations }) = missing.first() else { return Ok(()) };
+    let message = format!(
+        "the routes are wrong, and nothing is printed: on `{element}`, {direction}, `{flow}` has no way to {destinations}; \
+         this is a mistake of edgeward, please report it with the policy"
+    );
+    Err(Failure::refused(Check::Proof, anyhow!(message)))
+}
