@@ -17,6 +17,7 @@ mod regions;
 use sha2::{Digest, Sha256};
 
 use crate::diag::{Code, Diagnostic, Problems, did_you_mean};
+use crate::net::plain;
 use crate::site::{ClusterKind, Connection, Site};
 use crate::source::{Source, Span, Spanned};
 use crate::yaml::{Decode, read};
@@ -125,7 +126,18 @@ impl Catalog {
 
     /// The help for an unknown region.
     pub fn suggest_region(&self, id: &str) -> String {
-        did_you_mean(id, self.regions.iter().map(|region| region.id.value.as_str()))
+        let id = plain(id);
+        // As consoles show it: `China (Hangzhou)`.
+        let letters = |text: &str| text.to_lowercase().replace(|c: char| !c.is_alphanumeric(), "");
+        let named = self
+            .regions
+            .iter()
+            .find(|region| region.name.iter().any(|name| !letters(&id).is_empty() && letters(name) == letters(&id)));
+        named
+            .map(|region| {
+                format!("write `{}`, the id of {}", region.id.value, region.name.as_deref().unwrap_or_default())
+            })
+            .or_else(|| did_you_mean(&id, self.regions.iter().map(|region| region.id.value.as_str())))
             .unwrap_or_else(|| "`edgeward catalog` lists the regions".to_owned())
     }
 

@@ -10,6 +10,7 @@ mod prefix;
 mod prefix_set;
 mod ranges;
 mod rate;
+mod slip;
 mod special;
 mod traffic;
 
@@ -23,5 +24,6 @@ pub use prefix::{Family, Prefix, PrefixError, parse_address};
 pub use prefix_set::PrefixSet;
 pub use ranges::{Bits, Ranges, within};
 pub use rate::{Rate, RateUnit};
+pub use slip::{Slip, lookalike, plain};
 pub use special::Special;
 pub use traffic::{IcmpTypes, PortSet, TRAFFIC_FORMS, Traffic, TrafficError, parse_port};

@@ -6,7 +6,7 @@ use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{
-    InterfacePattern, PrefixSet, Rate, RateUnit, TRAFFIC_FORMS, Traffic, TrafficError, Verdict, parse_port,
+    InterfacePattern, PrefixSet, Rate, RateUnit, Slip, TRAFFIC_FORMS, Traffic, TrafficError, Verdict, parse_port, plain,
 };
 use crate::yaml::{AddressOrName, Json, Node, Value, Written, by_word, number, scalar, words};
 
@@ -102,6 +102,14 @@ scalar!(HostPort, {
 }, "HostPort", |node, problems| {
     let help = "write address and port, `10.50.0.9:5533`; put IPv6 in brackets, `[2001:db8::9]:5533`";
     let expected = "an address or a host name with a port";
+    if let (Some(slip @ (Slip::Lookalike(..) | Slip::Url(_))), Value::Scalar { text, .. }) = (slip_of(node), &node.value) {
+        let help = match &slip {
+            Slip::Url(_) => help.to_owned(),
+            slip => slip.help(),
+        };
+        problems.push_with_help(Code::InvalidAddress, node.span, format!("`{text}` is not {expected}: it is {slip}"), help);
+        return None;
+    }
     let (host, port) = node.parsed(expected, (Code::InvalidAddress, help), problems, |text| {
         let (host, port) = text.rsplit_once(':')?;
         let port = parse_port(port).ok()?;
@@ -113,6 +121,10 @@ scalar!(HostPort, {
     let host = Node { value: Value::Scalar { text: host, plain: false }, ..node.clone() };
     AddressOrName::decode(&host, problems).map(|host| HostPort { host, port })
 });
+
+fn slip_of(node: &Node) -> Option<Slip> {
+    if let Value::Scalar { text, .. } = &node.value { Slip::of(text) } else { None }
+}
 
 /// A file with peers. [`read_lists`](super::syntax::Policy::read_lists) reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,17 +244,46 @@ fn decode_traffic(node: &Node, problems: &mut Problems) -> Option<Traffic> {
         TrafficError::Reversed(range) => range.split_once('-'),
         _ => None,
     };
-    let help = match reversed {
-        Some((first, last)) => format!("write `{last}-{first}`"),
-        None => format!("write {TRAFFIC_FORMS}"),
+    let help = match (reversed, nearly_traffic(text)) {
+        (Some((first, last)), _) => format!("write `{last}-{first}`"),
+        (None, Some(meant)) => format!("write `{meant}`"),
+        (None, None) => format!("write {TRAFFIC_FORMS}"),
     };
     problems.push_with_help(Code::InvalidPort, node.span, error.to_string(), help);
     None
 }
 
+/// What a text means that has other letters, the parts in another order, or another sign between them: `TCP:443`,
+/// `443/tcp`, as other programs write it.
+fn nearly_traffic(text: &str) -> Option<String> {
+    let text = plain(text).to_lowercase().replace(' ', "");
+    let text = text.trim_end_matches([',', '.', ';']);
+    let (first, second) = text.split_once(['/', ':']).unwrap_or((text, ""));
+    let forms = [text.to_owned(), format!("{first}/{second}"), format!("{second}/{first}")];
+    forms.into_iter().find(|form| Traffic::parse(form).is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports_of_other_programs_are_known() {
+        for (text, meant) in [
+            ("443/tcp", "tcp/443"),
+            ("TCP:443", "tcp/443"),
+            ("tcp／443", "tcp/443"),
+            ("tcp/443，", "tcp/443"),
+            ("5000-5010/udp", "udp/5000-5010"),
+            ("UDP/53", "udp/53"),
+            ("ICMP", "icmp"),
+        ] {
+            assert_eq!(nearly_traffic(text).as_deref(), Some(meant), "{text}");
+        }
+        for text in ["443", "tcp", "tcp/http", "", "/"] {
+            assert_eq!(nearly_traffic(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn durations_are_written_as_they_are_read() {

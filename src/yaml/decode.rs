@@ -6,6 +6,7 @@ pub use serde_json::Value as Json;
 
 use super::tree::{Node, Value};
 use crate::diag::{Code, Problems, did_you_mean, one_of, suggest};
+use crate::net::plain;
 use crate::source::{Span, Spanned};
 
 /// A type that a node can be decoded into, every problem reported.
@@ -123,7 +124,7 @@ pub(crate) fn decode_word<T: Copy>(
     if known.is_none() {
         let words: Vec<&str> = values.iter().map(|value| word(*value)).collect();
         let message = format!("unknown value `{text}`");
-        problems.push_with_help(Code::UnknownValue, node.span, message, suggest(text, &words));
+        problems.push_with_help(Code::UnknownValue, node.span, message, suggest(&plain(text), &words));
     }
     known
 }
@@ -149,7 +150,7 @@ impl<'a> Fields<'a> {
                 problems.push_with_help(Code::DuplicateKey, key.span, message, "remove one of the two, or merge them");
             } else if !known.contains(&key.value) && !problems.is_full() {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let help = did_you_mean(&key.value, known.iter().copied())
+                let help = did_you_mean(&plain(&key.value), known.iter().copied())
                     .unwrap_or_else(|| format!("the fields are {}", one_of(&known).trim_start_matches("one of ")));
                 let message = format!("unknown field `{}`", key.value);
                 problems.push_with_help(Code::UnknownField, key.span, message, help);

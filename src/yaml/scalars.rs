@@ -7,7 +7,7 @@ use super::declare::scalar;
 use super::decode::Decode;
 use super::tree::Node;
 use crate::diag::{Code, Problems, is_invisible};
-use crate::net::{DomainName, Prefix, PrefixError, parse_address};
+use crate::net::{DomainName, Prefix, PrefixError, Slip, parse_address};
 
 /// They have a meaning in few scripts, and are invisible in all others.
 const JOINERS: [char; 2] = ['\u{200c}', '\u{200d}'];
@@ -26,11 +26,17 @@ impl Decode for String {
     }
 }
 
+/// Reports a text that is not what was expected, if it is known what it looks like.
+fn report_slip(text: &str, what: &str, code: Code, node: &Node, problems: &mut Problems) -> bool {
+    let slip = Slip::of(text);
+    if let Some(slip) = &slip {
+        problems.push_with_help(code, node.span, format!("`{text}` is not {what}: it is {slip}"), slip.help());
+    }
+    slip.is_some()
+}
+
 fn report_prefix_error(error: &PrefixError, code: Code, node: &Node, problems: &mut Problems) {
-    let message = match error {
-        PrefixError::Address(text) => format!("`{text}` is not an IP address"),
-        other => other.to_string(),
-    };
+    let message = error.to_string();
     match error {
         PrefixError::HostBits(_, truncated) => {
             let help = format!("write `{truncated}` for the whole network, or the address alone");
@@ -50,7 +56,9 @@ pub fn decode_prefix(node: &Node, problems: &mut Problems) -> Option<Prefix> {
     match text.parse() {
         Ok(prefix) => Some(prefix),
         Err(error) => {
-            report_prefix_error(&error, Code::InvalidPrefix, node, problems);
+            if !report_slip(text, "an address or prefix", Code::InvalidPrefix, node, problems) {
+                report_prefix_error(&error, Code::InvalidPrefix, node, problems);
+            }
             None
         }
     }
@@ -67,7 +75,9 @@ impl Decode for IpAddr {
         match parse_address(text) {
             Ok(address) => Some(address),
             Err(error) => {
-                report_prefix_error(&error, Code::InvalidAddress, node, problems);
+                if !report_slip(text, "an IP address", Code::InvalidAddress, node, problems) {
+                    report_prefix_error(&error, Code::InvalidAddress, node, problems);
+                }
                 None
             }
         }
@@ -82,9 +92,9 @@ scalar!(DomainName, {
     match DomainName::from_str(text) {
         Ok(name) => Some(name),
         Err(error) => {
-            let help = error.help();
-            let message = error.to_string();
-            problems.push_with_help(Code::InvalidHostName, node.span, message, help);
+            if !report_slip(text, "a host name", Code::InvalidHostName, node, problems) {
+                problems.push_with_help(Code::InvalidHostName, node.span, error.to_string(), error.help());
+            }
             None
         }
     }

@@ -3,6 +3,7 @@
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle};
 
 use crate::diag::{Code, Problems};
+use crate::net::{Slip, lookalike};
 use crate::source::{Source, Span, Spanned};
 
 /// The help for anchors and aliases.
@@ -158,7 +159,7 @@ pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
                 let at = Span { start: at, end: at };
                 match error.kind() {
                     ErrorKind::RecursionLimitExceeded => reader.too_deep(at),
-                    _ => problems.push(Code::YamlSyntax, at, format!("invalid YAML: {}", error.info())),
+                    _ => syntax_error(source.text(), at, &error.info(), problems),
                 }
                 return None;
             }
@@ -170,6 +171,29 @@ pub fn read(source: &Source, problems: &mut Problems) -> Option<Node> {
         return None;
     }
     root
+}
+
+/// Reports a syntax error. A full-width colon or a blank of another kind is hard to see, and the parser only says what is
+/// missing in its place, often a line later.
+fn syntax_error(text: &str, at: Span, reason: &str, problems: &mut Problems) {
+    let message = format!("invalid YAML: {reason}");
+    let end = text[at.start..].find('\n').map_or(text.len(), |length| at.start + length);
+    let this = text[..at.start].rfind('\n').map_or(0, |before| before + 1);
+    let before = text[..this.saturating_sub(1)].rfind('\n').map_or(0, |before| before + 1);
+    for (start, end) in [(this, end), (before, this)] {
+        let line = text[start..end].split('#').next().unwrap_or_default();
+        if let Some((offset, _)) = lookalike(line) {
+            let found = line[offset..].chars().next().map_or(0, char::len_utf8);
+            let at = Span { start: start + offset, end: start + offset + found };
+            let slip = Slip::of(&text[at.start..at.end]).map(|slip| slip.to_string()).unwrap_or_default();
+            let help = format!(
+                "the line has {}: YAML reads only the characters of ASCII as its own, and `: ` and `, ` with a blank",
+                slip.trim_start_matches("a text with ")
+            );
+            return problems.push_with_help(Code::YamlSyntax, at, message, help);
+        }
+    }
+    problems.push(Code::YamlSyntax, at, message);
 }
 
 /// A collection whose end has not been seen.

@@ -15,7 +15,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::explain::{Meaning, NearMiss, Permission, Rows};
 use crate::lower::lower;
-use crate::net::{CtState, Hook, Interface, Interfaces, Packet, PrefixSet, Verdict, parse_address};
+use crate::net::{CtState, Hook, Interface, Interfaces, Packet, PrefixSet, Slip, Verdict, parse_address};
 use crate::probe::{Place, Probe, ProtocolNumber};
 use crate::report::{DocumentVersion, Evidence};
 use crate::ruleset::{Label, Ruleset, Trace};
@@ -88,7 +88,7 @@ struct PacketArguments {
 }
 
 fn address(text: &str) -> Result<IpAddr, String> {
-    parse_address(text).map_err(|error| error.to_string())
+    parse_address(text).map_err(|error| Slip::explain(text, &error))
 }
 
 impl PacketArguments {

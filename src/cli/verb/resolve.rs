@@ -20,7 +20,7 @@ use crate::diag::{Severity, shown};
 use crate::host::clock::Moment;
 use crate::host::dns::{Hickory, Settings, SilentServer, system_servers};
 use crate::host::{files, streams};
-use crate::net::{DomainName, Family, parse_address};
+use crate::net::{DomainName, Family, Slip, parse_address};
 use crate::report::{DocumentVersion, duration};
 use crate::resolution::{self, Answer, Change, Question, Reply, Resolution, Summary};
 use crate::wording::{count, for_number};
@@ -74,7 +74,7 @@ impl ServerArguments {
 fn parse_server(text: &str) -> Result<SocketAddr, String> {
     text.parse().or_else(|_| {
         let address = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-        parse_address(address).map(|address| (address, DNS_PORT).into()).map_err(|error| error.to_string())
+        parse_address(address).map(|address| (address, DNS_PORT).into()).map_err(|error| Slip::explain(address, &error))
     })
 }
 
