@@ -23,7 +23,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(TARGET)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-nft test-packages dist dist-tools lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
+.PHONY: help demo test test-quick test-nft test-packages test-kernels dist dist-tools static qemu lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,14 +62,21 @@ dist: ## Builds static programs, .deb, .rpm, tarballs, bill of materials and SHA
 
 # An older version to upgrade from is the same program in packages of a smaller number.
 HOST = $(shell uname -m)
-test-packages: dist-tools ## Installs, upgrades, removes and purges the packages of `make dist` in trees of Debian 11, 12 and 13 (SUITES=)
-	mkdir -p $(TARGET)/dist-programs
-	tar --extract --file $(TARGET)/dist/edgeward-*-linux-$(HOST).tar.gz --to-stdout --wildcards '*/bin/edgeward' \
-		> $(TARGET)/dist-programs/$(HOST)
+STATIC = $(TARGET)/dist-programs/$(HOST)
+static:
+	@mkdir -p $(TARGET)/dist-programs
+	tar --extract --file $(TARGET)/dist/edgeward-*-linux-$(HOST).tar.gz --to-stdout --wildcards '*/bin/edgeward' > $(STATIC)
+	@chmod 755 $(STATIC)
+
+test-packages: dist-tools static ## Installs, upgrades, removes and purges the packages of `make dist` in trees of Debian 11, 12 and 13 (SUITES=)
 	VERSION=0.0.1 PROGRAMS=$(TARGET)/dist-programs ARCHES=$(HOST) bash packaging/dist/dist.sh $(TARGET)/dist-older >/dev/null
 	cd $(TARGET)/dist && sha256sum --quiet --check SHA256SUMS
 	lintian --fail-on error $(TARGET)/dist/*.deb
 	$(AS_ROOT) env SUITES='$(SUITES)' bash tests/platforms/packages.sh $(TARGET)/dist-older $(TARGET)/dist $(TARGET)/platforms
+
+# With KVM where it works, otherwise emulated.
+test-kernels: qemu static ## Runs the program of `make dist` on the kernels of Debian 11, 12, 13 and unstable in QEMU (SUITES=)
+	SUITES='$(SUITES)' bash tests/platforms/kernels.sh $(STATIC) $(TARGET)/platforms
 
 lint: lint-tools ## Checks format, lints and documentation; warnings are errors
 	$(CARGO) fmt --check
@@ -189,6 +196,10 @@ faketime:
 # Trees of Debian, and the check of its packages.
 dist-tools:
 	$(call require,debootstrap lintian,debootstrap lintian)
+
+# Other kernels.
+qemu:
+	$(call require,qemu-system-x86_64 cpio zstd xz,qemu-system-x86 cpio zstd xz-utils)
 
 # nft and ip.
 system:
