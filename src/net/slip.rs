@@ -195,7 +195,7 @@ fn url(text: &str) -> Option<Slip> {
     let rest = match text.split_once("://") {
         Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => rest,
         Some(_) => return None,
-        // The path of an image, `registry.example.com/team/image`: a prefix has digits behind the slash.
+        // The path of an image, `registry.example.com/team/image`: a prefix has digits after the slash.
         None if text.split_once('/').is_some_and(|(host, _)| host.parse::<DomainName>().is_ok()) => text,
         None => return None,
     };
