@@ -158,6 +158,9 @@ pub enum Side {
     Inside,
 }
 
+/// The name of both interfaces of [`Topology::edge_host`].
+pub const EDGE_HOST_INTERFACE: &str = "eth0";
+
 /// The prefixes of a default route.
 const EVERYTHING: [&str; 2] = ["0.0.0.0/0", "::/0"];
 

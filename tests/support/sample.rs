@@ -6,7 +6,7 @@ use edgeward::intent::{Intent, Resolved};
 use edgeward::net::{CtState, Hook as PacketHook, Interface, Packet, PacketEnd, Payload, PrefixSet, Transport};
 use edgeward::ruleset::{Action, Match, Rule, Ruleset};
 
-use super::netns::{Hook, Probe, Proto};
+use super::netns::{EDGE_HOST_INTERFACE, Hook, Probe, Proto};
 use super::probes::{Flows, Host};
 use super::random::{CutPoints, Dice, neighbours};
 use super::scenario::Place;
@@ -196,7 +196,10 @@ pub fn packet(probe: &Probe) -> Packet {
             Hook::Output => PacketHook::Output,
             Hook::Forward => PacketHook::Forward,
         },
-        interface: Interface::default(),
+        interface: match probe.hook {
+            Hook::Input => EDGE_HOST_INTERFACE.parse().expect("a name"),
+            Hook::Output | Hook::Forward => Interface::default(),
+        },
         source: probe.from,
         destination: probe.to,
         payload,
