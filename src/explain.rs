@@ -79,9 +79,8 @@ impl NearMiss<'_> {
         let far = match (&self.flow.traffic, self.lacks) {
             (_, Aspect::Valid | Aspect::Answer | Aspect::Direction) => 0,
             (Traffic::Any, _) => 4,
-            (Traffic::Some { tcp, udp, .. }, Aspect::Traffic) => match packet.payload {
-                Payload::Tcp { .. } if !tcp.is_empty() => 2,
-                Payload::Udp { .. } if !udp.is_empty() => 2,
+            (traffic, Aspect::Traffic) => match packet.payload {
+                other if other.transport().is_some_and(|(transport, ..)| traffic.ports(transport).is_some()) => 2,
                 Payload::Icmp { .. } if !icmp_types(&self.flow.traffic, packet.family()).is_empty() => 1,
                 _ => 3,
             },

@@ -67,11 +67,7 @@ impl Session {
 }
 
 fn opening(hook: Hook, transport: Transport, from: SocketAddr, to: SocketAddr) -> Packet {
-    let (sport, dport) = (from.port(), to.port());
-    let payload = match transport {
-        Transport::Tcp => Payload::Tcp { sport, dport, opens: true },
-        Transport::Udp => Payload::Udp { sport, dport },
-    };
+    let payload = Payload::opening(transport, from.port(), to.port());
     let (source, destination) = (from.ip(), to.ip());
     Packet { hook, interface: Interface::default(), source, destination, payload, state: CtState::New }
 }

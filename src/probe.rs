@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use crate::diag::{Code, Problems, one_of};
-use crate::net::{CtState, Family, Hook, Interface, Packet, Payload, PrefixSet, Protocol, Special, Verdict};
+use crate::net::{CtState, Family, Hook, Interface, Packet, Payload, PrefixSet, Protocol, Special, Transport, Verdict};
 use crate::resolution::FormatVersion;
 use crate::source::{Source, Spanned};
 use crate::yaml::{Decode, by_word, number, read_as, record, scalar};
@@ -23,14 +23,11 @@ const STATES: [CtState; 5] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProtocolNumber(pub u8);
 
-/// The protocols with a name.
-const NAMED: [Protocol; 5] = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6, Protocol::Ipip];
-
 impl FromStr for ProtocolNumber {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let named = NAMED.into_iter().find(|protocol| protocol.name() == text).map(Protocol::number);
+        let named = Protocol::named(text).map(Protocol::number);
         let plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
         let number = named.or_else(|| plain.then(|| text.parse().ok()).flatten());
         number.map(ProtocolNumber).ok_or_else(Self::help)
@@ -39,7 +36,7 @@ impl FromStr for ProtocolNumber {
 
 impl ProtocolNumber {
     fn help() -> String {
-        let names: Vec<&str> = NAMED.iter().map(|protocol| protocol.name()).collect();
+        let names = Protocol::ALL.map(Protocol::name);
         format!("{}, or a number from 0 to 255", one_of(&names))
     }
 }
@@ -93,7 +90,7 @@ record! {
         pub proto: ProtocolNumber,
         /// Its source port. Default: 40000, if the protocol has ports.
         pub sport: Option<AnyPort>,
-        /// Its destination port; required with TCP and UDP.
+        /// Its destination port; required with TCP, UDP and SCTP.
         pub dport: Option<AnyPort>,
         /// Its ICMP type. Default: echo request.
         pub icmp_type: Option<IcmpType>,
@@ -178,7 +175,7 @@ pub enum ProbeError {
     /// One end is IPv4, the other IPv6.
     #[error("`{0}` and `{1}` are of different address families")]
     Families(IpAddr, IpAddr),
-    /// TCP or UDP without a destination port.
+    /// TCP, UDP or SCTP without a destination port.
     #[error("a {0} packet needs a destination port")]
     NoPort(&'static str),
     /// A port, but a protocol without ports.
@@ -283,7 +280,7 @@ impl Probe {
             Family::V4 => (Protocol::Icmp, Protocol::Icmpv6),
             Family::V6 => (Protocol::Icmpv6, Protocol::Icmp),
         };
-        let transport = [Protocol::Tcp, Protocol::Udp].into_iter().find(|protocol| protocol.number() == number);
+        let transport = Transport::ALL.into_iter().find(|transport| transport.protocol().number() == number);
         if transport.is_none() && (self.sport.is_some() || self.dport.is_some()) {
             return Err(ProbeError::Portless(number));
         }
@@ -306,8 +303,8 @@ impl Probe {
         // In a connection that conntrack has seen, the opening segment has passed.
         let opens = !self.ack.unwrap_or(!matches!(self.state, CtState::New | CtState::Untracked));
         Ok(match transport {
-            Protocol::Tcp => Payload::Tcp { sport, dport, opens },
-            _ => Payload::Udp { sport, dport },
+            Transport::Tcp => Payload::Tcp { sport, dport, opens },
+            _ => Payload::opening(transport, sport, dport),
         })
     }
 }

@@ -67,6 +67,8 @@ scenarios! {
     idc_gateway_broad_stateless,
     idc_gateway_fine,
     idc_gateway_fine_stateless,
+    protocols,
+    protocols_stateless,
     public_flannel,
     public_flannel_gateway,
     registered_calico_bgp,

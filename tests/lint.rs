@@ -159,7 +159,7 @@ fn what_is_found_is_what_a_comparison_of_all_pairs_finds() {
     let catalog = Catalog::embedded().unwrap();
     let mut counts = [Code::DeadFlow, Code::CoveredFlow, Code::OverlappingFlows].map(|code| (code, 0));
     let mut long_lists = 0;
-    for seed in 0..400 {
+    for seed in 0..450 {
         let yaml = crowded(&mut Dice::new(seed));
         let declared = intent(&yaml, &catalog);
         let mut problems = Problems::default();

@@ -1,7 +1,7 @@
 //! The ports of rows, and their fixed source ports.
 
 use crate::diag::{Code, Problems};
-use crate::net::{PortSet, Traffic};
+use crate::net::{PortSet, Traffic, Transport};
 use crate::site::ClusterVersion;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Node, scalar};
@@ -81,7 +81,9 @@ fn decode_from(node: &Node, problems: &mut Problems) -> Option<FromPorts> {
         return None;
     }
     let parsed = word.contains('/').then(|| Traffic::parse_catalog(word));
+    let of_others = |traffic: &Traffic| traffic.ports(Transport::Tcp).or(traffic.ports(Transport::Udp)).is_none();
     match parsed {
+        Some(Ok(traffic)) if of_others(&traffic) => {}
         Some(Ok(Traffic::Some { tcp, udp, .. })) => return Some(FromPorts { tcp, udp }),
         Some(Err(error)) => problems.push(Code::InvalidPort, node.span, error.to_string()),
         _ => {
@@ -103,8 +105,8 @@ fn kinds(rows: &[PortRow]) -> [bool; 3] {
     rows.iter().fold([false; 3], |[has_tcp, has_udp, has_other], ports| match &ports.traffic {
         PortTraffic::Ssh | PortTraffic::Endpoint => [true, has_udp, has_other],
         PortTraffic::Fixed(Traffic::Any) => [has_tcp, has_udp, true],
-        PortTraffic::Fixed(Traffic::Some { tcp, udp, icmp, icmpv6, protocols }) => {
-            let other = !icmp.is_empty() || !icmpv6.is_empty() || !protocols.is_empty();
+        PortTraffic::Fixed(Traffic::Some { tcp, udp, sctp, icmp, icmpv6, protocols }) => {
+            let other = !sctp.is_empty() || !icmp.is_empty() || !icmpv6.is_empty() || !protocols.is_empty();
             [has_tcp || !tcp.is_empty(), has_udp || !udp.is_empty(), has_other || other]
         }
     })

@@ -225,7 +225,7 @@ impl Flow<Resolved> {
         all.extend(self.family.map(|family| (Aspect::Family, Condition::Family(family))));
         all.extend(self.from_ports.as_ref().map(|ports| {
             let from = |transport| Condition::Port(transport, client, ports.as_slice());
-            (Aspect::SourcePort, Condition::Any([Transport::Tcp, Transport::Udp].map(from).into()))
+            (Aspect::SourcePort, Condition::Any(Transport::ALL.map(from).into()))
         }));
         if direction == CtDirection::Reply {
             let other = !Condition::Protocol(Transport::Tcp.protocol().number());
@@ -244,10 +244,9 @@ impl Flow<Resolved> {
 
 /// The packets of some traffic whose service ports are at an end.
 fn permitted(traffic: &Traffic, end: PacketEnd) -> Condition<'_> {
-    let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = traffic else { return Condition::always() };
-    let ports = [(Transport::Tcp, tcp), (Transport::Udp, udp)].into_iter().filter(|(_, ports)| !ports.is_empty());
+    let Traffic::Some { icmp, icmpv6, protocols, .. } = traffic else { return Condition::always() };
     let types = [(Family::V4, icmp), (Family::V6, icmpv6)].into_iter().filter(|(_, types)| !types.is_empty());
-    let ports = ports.map(|(transport, ports)| Condition::Port(transport, end, ports.as_slice()));
+    let ports = traffic.transports().map(|(transport, ports)| Condition::Port(transport, end, ports.as_slice()));
     let types = types.map(|(family, types)| Condition::Icmp(family, types));
     Condition::Any(ports.chain(types).chain(protocols.iter().map(|number| Condition::Protocol(*number))).collect())
 }

@@ -4,7 +4,7 @@
 //! each of its sets is within the other's, which needs no diagram of packet space.
 
 use crate::intent::{Declared, End, Flow, Part, Side};
-use crate::net::{Family, PrefixSet, Protocol, Ranges, Traffic};
+use crate::net::{Family, PrefixSet, Protocol, Ranges, Traffic, Transport};
 
 /// The dimensions of a product. The first is its kind: the family, and what a hook or a gateway distinguishes. Products
 /// of two kinds have no packet in common. The last
@@ -129,23 +129,26 @@ fn services(flow: &Flow<Declared>, family: Family) -> Ranges<u128> {
     let whole = |number: u8| block(number, 0, u16::MAX);
     let services: Ranges<u128> = match &flow.traffic {
         Traffic::Any => [(0, whole(u8::MAX).1)].into_iter().collect(),
-        Traffic::Some { tcp, udp, icmp, icmpv6, protocols } => {
+        Traffic::Some { icmp, icmpv6, protocols, .. } => {
             let (icmp, types) = match family {
                 Family::V4 => (Protocol::Icmp, icmp),
                 Family::V6 => (Protocol::Icmpv6, icmpv6),
             };
             let last = |kind: u8| if kind == u8::MAX { u16::MAX } else { kind.into() };
-            let tcp = tcp.iter().map(|(low, high)| block(Protocol::Tcp.number(), low, high));
-            let udp = udp.iter().map(|(low, high)| block(Protocol::Udp.number(), low, high));
+            let ports = flow.traffic.transports().flat_map(|(transport, ports)| {
+                ports.iter().map(move |(low, high)| block(transport.protocol().number(), low, high))
+            });
             let types = types.iter().map(|(low, high)| block(icmp.number(), low.into(), last(high)));
-            tcp.chain(udp).chain(types).chain(protocols.iter().map(|number| whole(*number))).collect()
+            ports.chain(types).chain(protocols.iter().map(|number| whole(*number))).collect()
         }
     };
     match flow.from_ports {
         None => services,
         // Only these protocols have source ports.
-        Some(_) => services
-            .intersection(&[Protocol::Tcp, Protocol::Udp].map(|with| whole(with.number())).into_iter().collect()),
+        Some(_) => {
+            let ported = Transport::ALL.map(|transport| whole(transport.protocol().number()));
+            services.intersection(&ported.into_iter().collect())
+        }
     }
 }
 

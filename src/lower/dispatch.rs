@@ -40,7 +40,7 @@ impl Permit {
         }
     }
 
-    /// The matches on a TCP or UDP packet other than the flow's destination port.
+    /// The matches on a packet with ports other than the flow's destination port.
     fn transport_matches(&self, transport: Transport) -> Vec<Match> {
         let from = self.from_ports.clone().map(|ports| Match::Port(transport, self.service_end().other(), ports));
         // Without conntrack a reply is recognised by its port, which its sender chooses: at least it must not open a
@@ -74,13 +74,6 @@ impl Permit {
         rules.extend(protocols.iter().map(|&number| (number, self.rule([Match::Protocol(number)]))));
         rules
     }
-
-    fn ports(&self) -> [(Transport, PortSet); 2] {
-        match &self.traffic {
-            Traffic::Any => [Transport::Tcp, Transport::Udp].map(|transport| (transport, PortSet::default())),
-            Traffic::Some { tcp, udp, .. } => [(Transport::Tcp, tcp.clone()), (Transport::Udp, udp.clone())],
-        }
-    }
 }
 
 /// The rules of a permit in one place, each with all of its matches.
@@ -88,8 +81,8 @@ pub(super) fn inline(permit: &Permit) -> Vec<Rule> {
     if permit.traffic == Traffic::Any {
         return vec![permit.rule([])];
     }
-    let with_ports = permit.ports().into_iter().filter(|(_, ports)| !ports.is_empty()).map(|(transport, ports)| {
-        let port = Match::Port(transport, permit.service_end(), ports);
+    let with_ports = permit.traffic.transports().map(|(transport, ports)| {
+        let port = Match::Port(transport, permit.service_end(), ports.clone());
         let rule = permit.rule([]);
         // Every packet passes these rules, and matching a port costs less than looking up a set.
         let matches = [port].into_iter().chain(permit.transport_matches(transport)).chain(rule.matches).collect();
@@ -102,14 +95,13 @@ pub(super) fn inline(permit: &Permit) -> Vec<Rule> {
 pub(super) fn dispatch(chain: &str, permits: &[Permit], chains: &mut Vec<Chain>) -> Vec<Rule> {
     let mut rules = Vec::new();
     let mut by_protocol = BTreeMap::new();
-    for (transport, index) in [(Transport::Tcp, 0), (Transport::Udp, 1)] {
+    for transport in Transport::ALL {
         let mut maps = Vec::new();
         for (end, word) in [(PacketEnd::Destination, ""), (PacketEnd::Source, "reply_")] {
             let permits: Vec<(&Permit, PortSet)> = permits
                 .iter()
                 .filter(|permit| permit.service_end() == end)
-                .map(|permit| (permit, permit.ports()[index].1.clone()))
-                .filter(|(_, ports)| !ports.is_empty())
+                .filter_map(|permit| Some((permit, permit.traffic.ports(transport)?.clone())))
                 .collect();
             let stem = format!("{chain}_{}_{word}", transport.name());
             maps.extend(by_port(&stem, transport, end, &permits, chains));
@@ -154,12 +146,7 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 }
 
 fn protocol_word(number: u8) -> String {
-    match number {
-        1 => "icmp".to_owned(),
-        4 => "ipip".to_owned(),
-        58 => "icmpv6".to_owned(),
-        _ => format!("protocol_{number}"),
-    }
+    Protocol::numbered(number).map_or_else(|| format!("protocol_{number}"), |protocol| protocol.name().to_owned())
 }
 
 /// The rule that sends packets to a chain by port. Ports with the same permits share a chain.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::interface::Interface;
 use super::prefix::Family;
+use super::protocol::{Protocol, Transport};
 
 /// A netfilter hook where edgeward has a base chain, with the one priority of that chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,72 +75,6 @@ pub enum CtDirection {
     Reply,
 }
 
-/// A protocol above IP that rulesets match by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Protocol {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-    /// ICMP of IPv4.
-    Icmp,
-    /// ICMP of IPv6.
-    Icmpv6,
-    /// IPv4 in IP, protocol number 4 (RFC 2003).
-    Ipip,
-}
-
-impl Protocol {
-    /// The word that messages use.
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tcp => "tcp",
-            Protocol::Udp => "udp",
-            Protocol::Icmp => "icmp",
-            Protocol::Icmpv6 => "icmpv6",
-            Protocol::Ipip => "ipip",
-        }
-    }
-
-    /// The protocol number (IANA).
-    pub fn number(self) -> u8 {
-        match self {
-            Protocol::Icmp => 1,
-            Protocol::Ipip => 4,
-            Protocol::Tcp => 6,
-            Protocol::Udp => 17,
-            Protocol::Icmpv6 => 58,
-        }
-    }
-}
-
-/// A protocol with ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl Transport {
-    /// `tcp` or `udp`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        }
-    }
-
-    /// The protocol.
-    pub fn protocol(self) -> Protocol {
-        match self {
-            Transport::Tcp => Protocol::Tcp,
-            Transport::Udp => Protocol::Udp,
-        }
-    }
-}
-
 /// One of the two ends of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PacketEnd {
@@ -179,6 +114,13 @@ pub enum Payload {
         /// Destination port.
         dport: u16,
     },
+    /// A packet of SCTP.
+    Sctp {
+        /// Source port.
+        sport: u16,
+        /// Destination port.
+        dport: u16,
+    },
     /// An ICMP message: ICMPv6 in an IPv6 packet.
     Icmp {
         /// Its type.
@@ -186,6 +128,27 @@ pub enum Payload {
     },
     /// Any other protocol, by number.
     Other(u8),
+}
+
+impl Payload {
+    /// What begins a conversation between two ports.
+    pub fn opening(transport: Transport, sport: u16, dport: u16) -> Self {
+        match transport {
+            Transport::Tcp => Payload::Tcp { sport, dport, opens: true },
+            Transport::Udp => Payload::Udp { sport, dport },
+            Transport::Sctp => Payload::Sctp { sport, dport },
+        }
+    }
+
+    /// Its protocol and its ports, if it has some: source and destination.
+    pub fn transport(self) -> Option<(Transport, u16, u16)> {
+        match self {
+            Payload::Tcp { sport, dport, .. } => Some((Transport::Tcp, sport, dport)),
+            Payload::Udp { sport, dport } => Some((Transport::Udp, sport, dport)),
+            Payload::Sctp { sport, dport } => Some((Transport::Sctp, sport, dport)),
+            Payload::Icmp { .. } | Payload::Other(_) => None,
+        }
+    }
 }
 
 /// A packet at a hook.
@@ -221,6 +184,7 @@ impl Packet {
         match (self.payload, self.family()) {
             (Payload::Tcp { .. }, _) => Protocol::Tcp.number(),
             (Payload::Udp { .. }, _) => Protocol::Udp.number(),
+            (Payload::Sctp { .. }, _) => Protocol::Sctp.number(),
             (Payload::Icmp { .. }, Family::V4) => Protocol::Icmp.number(),
             (Payload::Icmp { .. }, Family::V6) => Protocol::Icmpv6.number(),
             (Payload::Other(number), _) => number,
@@ -229,10 +193,7 @@ impl Packet {
 
     /// Source and destination port, for the protocols whose ports rulesets match.
     pub fn ports(&self) -> Option<(u16, u16)> {
-        match self.payload {
-            Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => Some((sport, dport)),
-            Payload::Icmp { .. } | Payload::Other(_) => None,
-        }
+        self.payload.transport().map(|(_, source, destination)| (source, destination))
     }
 
     /// The port at one end, for the protocols whose ports rulesets match.
@@ -261,18 +222,19 @@ impl fmt::Display for Packet {
             Some(name) => write!(f, "{} (through {name}), ", self.hook.name())?,
         }
         let (source, destination) = (self.source, self.destination);
-        match self.payload {
-            Payload::Tcp { sport, dport, .. } | Payload::Udp { sport, dport } => {
-                let transport =
-                    if matches!(self.payload, Payload::Tcp { .. }) { Transport::Tcp } else { Transport::Udp };
+        match (self.payload.transport(), self.payload) {
+            (Some((transport, sport, dport)), _) => {
                 let ends = [(source, sport), (destination, dport)].map(SocketAddr::from);
                 write!(f, "{} {} to {}", transport.name(), ends[0], ends[1])?;
             }
-            Payload::Icmp { kind } => {
+            (None, Payload::Icmp { kind }) => {
                 let name = if self.family() == Family::V4 { "icmp" } else { "icmpv6" };
                 write!(f, "{name} type {kind} {source} to {destination}")?;
             }
-            Payload::Other(number) => write!(f, "protocol {number} {source} to {destination}")?,
+            (None, _) => match Protocol::numbered(self.protocol()) {
+                Some(protocol) => write!(f, "{} {source} to {destination}", protocol.name())?,
+                None => write!(f, "protocol {} {source} to {destination}", self.protocol())?,
+            },
         }
         let answers = matches!(self.payload, Payload::Tcp { opens: false, .. });
         write!(f, "{}, {}", if answers { ", ack" } else { "" }, self.state.name())

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::packet::Protocol;
 use super::prefix::Family;
+use super::protocol::{Protocol, Transport};
 use super::ranges::Ranges;
 
-/// A set of TCP or UDP ports.
+/// A set of ports of TCP, UDP or SCTP.
 pub type PortSet = Ranges<u16>;
 
 /// A set of ICMP or ICMPv6 types.
@@ -24,11 +24,13 @@ pub enum Traffic {
         tcp: PortSet,
         /// UDP destination ports.
         udp: PortSet,
+        /// SCTP destination ports.
+        sctp: PortSet,
         /// ICMP types of IPv4.
         icmp: IcmpTypes,
         /// ICMP types of IPv6.
         icmpv6: IcmpTypes,
-        /// Protocols by number that have no ports.
+        /// Protocols by number that have neither ports nor types.
         protocols: BTreeSet<u8>,
     },
 }
@@ -48,10 +50,17 @@ pub enum TrafficError {
     /// The first port is above the last.
     #[error("the range `{0}` is reversed")]
     Reversed(String),
+    /// The part after `protocol/` is not the number of a protocol.
+    #[error("`{0}` is not a protocol number from 0 to 255")]
+    Number(String),
+    /// A number stands for a protocol whose ports or types are matched.
+    #[error("protocol {} is `{}`, which is written by its name", .0.number(), .0.name())]
+    Parts(Protocol),
 }
 
 /// What [`Traffic::parse`] reads, for help texts.
-pub const TRAFFIC_FORMS: &str = "`tcp/443`, `udp/5000-5010`, `icmp` or `ipip`";
+pub const TRAFFIC_FORMS: &str =
+    "`tcp/443`, `udp/5000-5010`, `sctp/38412`, `icmp`, `ipip`, `gre`, `esp`, `ah`, `vrrp` or `protocol/89`";
 
 /// Errors (RFC 792: unreachable, time exceeded, parameter problem; RFC 4443 section 3).
 const ICMP_ERRORS: ([u8; 3], (u8, u8)) = ([3, 11, 12], (1, 4));
@@ -75,6 +84,12 @@ pub fn parse_port(text: &str) -> Result<u16, TrafficError> {
     plain.then(|| text.parse().ok()).flatten().ok_or_else(|| TrafficError::Port(text.to_owned()))
 }
 
+/// Reads the number of a protocol: digits, and no leading zero.
+fn parse_number(text: &str) -> Result<u8, TrafficError> {
+    let plain = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
+    plain.then(|| text.parse().ok()).flatten().ok_or_else(|| TrafficError::Number(text.to_owned()))
+}
+
 fn ports(text: &str) -> Result<PortSet, TrafficError> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     let (first, last) = (parse_port(first)?, parse_port(last)?);
@@ -87,42 +102,60 @@ fn ports(text: &str) -> Result<PortSet, TrafficError> {
 impl Traffic {
     /// No traffic, to build a union from.
     pub fn none() -> Self {
-        Traffic::Some {
-            tcp: PortSet::default(),
-            udp: PortSet::default(),
-            icmp: IcmpTypes::default(),
-            icmpv6: IcmpTypes::default(),
-            protocols: BTreeSet::new(),
-        }
+        Self::of_types(IcmpTypes::default(), IcmpTypes::default())
     }
 
     /// One TCP port.
     pub fn tcp(port: u16) -> Self {
-        Self::with(|tcp, _, _, _, _| *tcp = PortSet::from_iter([(port, port)]))
+        Self::of_ports(Transport::Tcp, PortSet::from_iter([(port, port)]))
     }
 
-    fn with(fill: impl FnOnce(&mut PortSet, &mut PortSet, &mut IcmpTypes, &mut IcmpTypes, &mut BTreeSet<u8>)) -> Self {
-        let (mut tcp, mut udp, mut icmp, mut icmpv6) = Default::default();
-        let mut protocols = BTreeSet::new();
-        fill(&mut tcp, &mut udp, &mut icmp, &mut icmpv6, &mut protocols);
-        Traffic::Some { tcp, udp, icmp, icmpv6, protocols }
+    fn of_types(icmp: IcmpTypes, icmpv6: IcmpTypes) -> Self {
+        let [tcp, udp, sctp] = Default::default();
+        Traffic::Some { tcp, udp, sctp, icmp, icmpv6, protocols: BTreeSet::new() }
     }
 
-    /// Reads what operators write: `tcp/443`, `udp/5000-5010`, `icmp`, `ipip`.
+    fn of_ports(transport: Transport, ports: PortSet) -> Self {
+        let mut traffic = Self::none();
+        if let Traffic::Some { tcp, udp, sctp, .. } = &mut traffic {
+            match transport {
+                Transport::Tcp => *tcp = ports,
+                Transport::Udp => *udp = ports,
+                Transport::Sctp => *sctp = ports,
+            }
+        }
+        traffic
+    }
+
+    /// One protocol that has neither ports nor types.
+    pub fn of_protocol(number: u8) -> Self {
+        let mut traffic = Self::none();
+        if let Traffic::Some { protocols, .. } = &mut traffic {
+            protocols.insert(number);
+        }
+        traffic
+    }
+
+    /// Reads what operators write: `tcp/443`, `udp/5000-5010`, `sctp/38412`, `icmp`, `vrrp`, `protocol/89`.
     ///
     /// # Errors
     /// Says what is wrong with the text.
     pub fn parse(text: &str) -> Result<Self, TrafficError> {
-        match text {
-            "icmp" => Ok(Self::with(|_, _, icmp, icmpv6, _| (*icmp, *icmpv6) = (IcmpTypes::all(), IcmpTypes::all()))),
-            "ipip" => Ok(Self::with(|_, _, _, _, protocols| protocols.extend([Protocol::Ipip.number()]))),
-            _ => match text.split_once('/') {
-                Some(("tcp", range)) => ports(range).map(|range| Self::with(|tcp, _, _, _, _| *tcp = range)),
-                Some(("udp", range)) => ports(range).map(|range| Self::with(|_, udp, _, _, _| *udp = range)),
-                Some((protocol, _)) => Err(TrafficError::Protocol(protocol.to_owned())),
-                None => Err(TrafficError::Malformed(text.to_owned())),
-            },
+        let Some((before, after)) = text.split_once('/') else {
+            return match Protocol::named(text) {
+                Some(Protocol::Icmp) => Ok(Self::of_types(IcmpTypes::all(), IcmpTypes::all())),
+                Some(protocol) if !protocol.has_parts() => Ok(Self::of_protocol(protocol.number())),
+                _ => Err(TrafficError::Malformed(text.to_owned())),
+            };
+        };
+        if before == "protocol" {
+            let number = parse_number(after)?;
+            let known = Protocol::numbered(number).filter(|protocol| protocol.has_parts());
+            return known.map_or_else(|| Ok(Self::of_protocol(number)), |protocol| Err(TrafficError::Parts(protocol)));
         }
+        let transport = Protocol::named(before).and_then(Transport::of);
+        let transport = transport.ok_or_else(|| TrafficError::Protocol(before.to_owned()))?;
+        Ok(Self::of_ports(transport, ports(after)?))
     }
 
     /// Reads what the catalog writes: what operators write, `any`, and groups of ICMP types.
@@ -133,14 +166,10 @@ impl Traffic {
         let single = |kinds: &[u8]| kinds.iter().map(|&kind| (kind, kind)).collect();
         match text {
             "any" => Ok(Traffic::Any),
-            "icmp-errors" => Ok(Self::with(|_, _, icmp, icmpv6, _| {
-                (*icmp, *icmpv6) = (single(&ICMP_ERRORS.0), [ICMP_ERRORS.1].into_iter().collect());
-            })),
-            "icmp-echo" => Ok(Self::with(|_, _, icmp, icmpv6, _| {
-                (*icmp, *icmpv6) = (single(&ICMP_ECHO.0), [ICMP_ECHO.1].into_iter().collect());
-            })),
+            "icmp-errors" => Ok(Self::of_types(single(&ICMP_ERRORS.0), [ICMP_ERRORS.1].into_iter().collect())),
+            "icmp-echo" => Ok(Self::of_types(single(&ICMP_ECHO.0), [ICMP_ECHO.1].into_iter().collect())),
             "neighbour-discovery" => {
-                Ok(Self::with(|_, _, _, icmpv6, _| *icmpv6 = NEIGHBOUR_DISCOVERY.into_iter().collect()))
+                Ok(Self::of_types(IcmpTypes::default(), NEIGHBOUR_DISCOVERY.into_iter().collect()))
             }
             _ => Self::parse(text),
         }
@@ -163,28 +192,46 @@ impl Traffic {
         }
         let sets = all.filter_map(|traffic| match traffic {
             Traffic::Any => None,
-            Traffic::Some { tcp, udp, icmp, icmpv6, .. } => Some((tcp, udp, icmp, icmpv6)),
+            Traffic::Some { tcp, udp, sctp, icmp, icmpv6, .. } => Some(([tcp, udp, sctp], [icmp, icmpv6])),
         });
+        let ports = |index: usize| sets.clone().flat_map(move |(ports, _)| ports[index].iter()).collect();
+        let types = |index: usize| sets.clone().flat_map(move |(_, types)| types[index].iter()).collect();
         Traffic::Some {
-            tcp: sets.clone().flat_map(|(tcp, ..)| tcp.iter()).collect(),
-            udp: sets.clone().flat_map(|(_, udp, ..)| udp.iter()).collect(),
-            icmp: sets.clone().flat_map(|(_, _, icmp, _)| icmp.iter()).collect(),
-            icmpv6: sets.flat_map(|(.., icmpv6)| icmpv6.iter()).collect(),
+            tcp: ports(0),
+            udp: ports(1),
+            sctp: ports(2),
+            icmp: types(0),
+            icmpv6: types(1),
             protocols: numbers,
         }
+    }
+
+    /// The ports of a protocol: none in any traffic, which does not name them.
+    pub fn ports(&self, transport: Transport) -> Option<&PortSet> {
+        let Traffic::Some { tcp, udp, sctp, .. } = self else { return None };
+        let ports = match transport {
+            Transport::Tcp => tcp,
+            Transport::Udp => udp,
+            Transport::Sctp => sctp,
+        };
+        Some(ports).filter(|ports| !ports.is_empty())
+    }
+
+    /// The protocols whose ports it names, with the ports.
+    pub fn transports(&self) -> impl Iterator<Item = (Transport, &PortSet)> {
+        Transport::ALL.into_iter().filter_map(|transport| Some((transport, self.ports(transport)?)))
     }
 
     /// Whether some packet may be in both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (
-            Traffic::Some { tcp, udp, icmp, icmpv6, protocols },
-            Traffic::Some { tcp: tcp2, udp: udp2, icmp: icmp2, icmpv6: icmpv62, protocols: protocols2 },
+            Traffic::Some { icmp, icmpv6, protocols, .. },
+            Traffic::Some { icmp: icmp2, icmpv6: icmpv62, protocols: protocols2, .. },
         ) = (self, other)
         else {
             return true;
         };
-        tcp.overlaps(tcp2)
-            || udp.overlaps(udp2)
+        self.transports().any(|(transport, ports)| other.ports(transport).is_some_and(|others| ports.overlaps(others)))
             || icmp.overlaps(icmp2)
             || icmpv6.overlaps(icmpv62)
             || !protocols.is_disjoint(protocols2)
@@ -192,10 +239,10 @@ impl Traffic {
 
     /// The protocols with their ports and types, one by one, as operators would write them: `tcp/443`, `icmp type 8`.
     pub fn words(&self) -> Vec<String> {
-        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return vec!["any".to_owned()] };
+        let Traffic::Some { icmp, icmpv6, protocols, .. } = self else { return vec!["any".to_owned()] };
         let mut words = Vec::new();
-        for (name, ports) in [("tcp", tcp), ("udp", udp)] {
-            words.extend(ports.words().into_iter().map(|ports| format!("{name}/{ports}")));
+        for (transport, ports) in self.transports() {
+            words.extend(ports.words().into_iter().map(|ports| format!("{}/{ports}", transport.name())));
         }
         for (name, kinds) in [("icmp", icmp), ("icmpv6", icmpv6)] {
             words.extend(kinds.iter().map(|range| match range {
@@ -204,9 +251,9 @@ impl Traffic {
                 (low, high) => format!("{name} types {low}-{high}"),
             }));
         }
-        words.extend(protocols.iter().map(|&number| match number == Protocol::Ipip.number() {
-            true => "ipip".to_owned(),
-            false => format!("protocol {number}"),
+        words.extend(protocols.iter().map(|&number| match Protocol::numbered(number) {
+            Some(protocol) => protocol.name().to_owned(),
+            None => format!("protocol/{number}"),
         }));
         words
     }
@@ -243,8 +290,8 @@ impl Traffic {
 
     /// The only family that has such packets: messages of ICMP belong to IPv4, those of ICMPv6 to IPv6.
     pub fn family(&self) -> Option<Family> {
-        let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = self else { return None };
-        if !(tcp.is_empty() && udp.is_empty() && protocols.is_empty()) {
+        let Traffic::Some { icmp, icmpv6, protocols, .. } = self else { return None };
+        if self.transports().next().is_some() || !protocols.is_empty() {
             return None;
         }
         match (icmp.is_empty(), icmpv6.is_empty()) {
@@ -268,10 +315,24 @@ mod tests {
 
     #[test]
     fn traffic_is_shown_as_written() {
-        for text in ["tcp/443", "udp/5000-5010", "ipip", "tcp/1-65535"] {
+        for text in [
+            "tcp/443",
+            "udp/5000-5010",
+            "sctp/38412",
+            "tcp/1-65535",
+            "ipip",
+            "gre",
+            "esp",
+            "ah",
+            "vrrp",
+            "protocol/0",
+            "protocol/89",
+            "protocol/255",
+        ] {
             assert_eq!(Traffic::parse(text).unwrap().to_string(), text);
         }
         assert_eq!(Traffic::parse("icmp").unwrap().to_string(), "icmp, icmpv6");
+        assert_eq!(Traffic::parse("protocol/112"), Traffic::parse("vrrp"));
     }
 
     #[test]
@@ -294,8 +355,16 @@ mod tests {
             assert!(matches!(error(text), TrafficError::Port(_)), "{text}");
         }
         assert!(matches!(error("udp/5010-5000"), TrafficError::Reversed(_)));
-        assert!(matches!(error("sctp/80"), TrafficError::Protocol(_)));
-        for text in ["443", "any", "tcp", "", "icmp-echo"] {
+        for text in ["dccp/80", "vrrp/80", "icmp/8"] {
+            assert!(matches!(error(text), TrafficError::Protocol(_)), "{text}");
+        }
+        for text in ["protocol/256", "protocol/", "protocol/01", "protocol/+1", "protocol/esp", "protocol/1-2"] {
+            assert!(matches!(error(text), TrafficError::Number(_)), "{text}");
+        }
+        for number in [1, 6, 17, 58, 132] {
+            assert!(matches!(error(&format!("protocol/{number}")), TrafficError::Parts(_)), "{number}");
+        }
+        for text in ["443", "any", "tcp", "", "icmp-echo", "icmpv6", "sctp"] {
             assert!(matches!(error(text), TrafficError::Malformed(_)), "{text}");
         }
     }

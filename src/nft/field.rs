@@ -65,6 +65,8 @@ fields! {
     [Field::Port(Transport::Tcp, PacketEnd::Destination)] => "tcp", "dport";
     [Field::Port(Transport::Udp, PacketEnd::Source)] => "udp", "sport";
     [Field::Port(Transport::Udp, PacketEnd::Destination)] => "udp", "dport";
+    [Field::Port(Transport::Sctp, PacketEnd::Source)] => "sctp", "sport";
+    [Field::Port(Transport::Sctp, PacketEnd::Destination)] => "sctp", "dport";
     [Field::IcmpType(Family::V4)] => "icmp", "type";
     [Field::IcmpType(Family::V6)] => "icmpv6", "type";
     [Field::TcpFlags] => "tcp", "flags";

@@ -15,10 +15,12 @@ impl NamedNumbers {
     }
 }
 
+/// Protocols with ports or types.
+const KEYWORDS: [Protocol; 5] = [Protocol::Tcp, Protocol::Udp, Protocol::Sctp, Protocol::Icmp, Protocol::Icmpv6];
+
 /// The protocols above IP that nft's own grammar has words for. Other names are looked up in `/etc/protocols`, which
 /// a small system may lack.
-const PROTOCOL_KEYWORDS: Vocabulary<Protocol> =
-    Vocabulary::new(&[Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6], Protocol::name);
+const PROTOCOL_KEYWORDS: Vocabulary<Protocol> = Vocabulary::new(&KEYWORDS, Protocol::name);
 
 /// The word that nft's own grammar has for a protocol number.
 pub fn protocol_keyword(number: u8) -> Option<&'static str> {
@@ -158,9 +160,9 @@ mod tests {
 
     #[test]
     fn keywords_are_names_of_protocols() {
-        assert_round_trips(PROTOCOL_KEYWORDS, 4);
+        assert_round_trips(PROTOCOL_KEYWORDS, 5);
         let keywords: Vec<&str> = (0..=255).filter_map(protocol_keyword).collect();
-        assert_eq!(keywords, ["icmp", "tcp", "udp", "icmpv6"]);
+        assert_eq!(keywords, ["icmp", "tcp", "udp", "icmpv6", "sctp"]);
         for number in 0..=255 {
             assert!(protocol_keyword(number).is_none_or(|word| PROTOCOLS.number(word) == Some(number)), "{number}");
         }

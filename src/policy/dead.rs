@@ -109,7 +109,7 @@ fn report(what: &str, address: IpAddr, span: Span, field: Field, problems: &mut 
         }
         (Special::Multicast | Special::Broadcast, Field::Peer(Side::Outbound)) => (
             "connections are to single hosts",
-            "list the hosts, or the protocol that is sent to it, such as `udp/5353`",
+            "list the hosts, or the protocol that is sent to it, such as `udp/5353` or `vrrp`",
         ),
         (_, Field::Host) => ("no host has it", "write the address of the host"),
         (Special::Unspecified | Special::ThisNetwork, _) => ("packets have addresses of hosts", every),

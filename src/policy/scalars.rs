@@ -6,7 +6,8 @@ use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{
-    InterfacePattern, PrefixSet, Rate, RateUnit, Slip, TRAFFIC_FORMS, Traffic, TrafficError, Verdict, parse_port, plain,
+    InterfacePattern, PrefixSet, Rate, RateUnit, Slip, TRAFFIC_FORMS, Traffic, TrafficError, Transport, Verdict,
+    parse_port, plain,
 };
 use crate::yaml::{AddressOrName, Json, Node, Value, Written, by_word, number, scalar, words};
 
@@ -230,8 +231,9 @@ fn parse_rate(text: &str) -> Option<Rate> {
 
 scalar!(Traffic, {
     "type": "string",
-    "description": "A protocol with its destination ports: `tcp/443`, `udp/5000-5010`; `icmp`; `ipip`.",
-    "pattern": r"^((tcp|udp)/[1-9]\d{0,4}(-[1-9]\d{0,4})?|icmp|ipip)$"
+    "description": "A protocol with its destination ports: `tcp/443`, `udp/5000-5010`, `sctp/38412`; one without ports: \
+        `icmp`, `ipip`, `gre`, `esp`, `ah`, `vrrp`, or any other by number, `protocol/89`.",
+    "pattern": r"^((tcp|udp|sctp)/[1-9]\d{0,4}(-[1-9]\d{0,4})?|icmp|ipip|gre|esp|ah|vrrp|protocol/(0|[1-9]\d{0,2}))$"
 }, "Traffic", |node, problems| decode_traffic(node, problems));
 
 fn decode_traffic(node: &Node, problems: &mut Problems) -> Option<Traffic> {
@@ -240,28 +242,76 @@ fn decode_traffic(node: &Node, problems: &mut Problems) -> Option<Traffic> {
         Ok(traffic) => return Some(traffic),
         Err(error) => error,
     };
-    let reversed = match &error {
-        TrafficError::Reversed(range) => range.split_once('-'),
-        _ => None,
-    };
-    let help = match (reversed, nearly_traffic(text)) {
-        (Some((first, last)), _) => format!("write `{last}-{first}`"),
-        (None, Some(meant)) => format!("write `{meant}`"),
-        (None, None) => format!("write {TRAFFIC_FORMS}"),
+    let help = match (&error, nearly_traffic(text)) {
+        (TrafficError::Reversed(range), _) => {
+            let (first, last) = range.split_once('-').unwrap_or_default();
+            format!("write `{last}-{first}`")
+        }
+        (TrafficError::Parts(protocol), _) => match Transport::of(*protocol) {
+            Some(_) => format!("write `{0}/443` for a port, `{0}/1-65535` for all of it", protocol.name()),
+            None => "write `icmp`, which is all of ICMP and ICMPv6".to_owned(),
+        },
+        (_, Some(meant)) => format!("write {}", with_name(&meant)),
+        (_, None) => number_help(text).unwrap_or_else(|| format!("write {TRAFFIC_FORMS}")),
     };
     problems.push_with_help(Code::InvalidPort, node.span, error.to_string(), help);
     None
 }
 
-/// What a text means that has other letters, the parts in another order, or another sign between them: `TCP:443`,
-/// `443/tcp`, as other programs write it.
+/// What a number alone may mean: a port, or a protocol.
+fn number_help(text: &str) -> Option<String> {
+    parse_port(text).ok()?;
+    let port = format!("write `tcp/{text}` or `udp/{text}` for a port");
+    let protocol = nearly_traffic(&format!("protocol/{text}"));
+    Some(match protocol {
+        Some(protocol) => format!("{port}, {} for a protocol", with_name(&protocol)),
+        None => port,
+    })
+}
+
+/// A form in backticks, with the name of the protocol if it has one: `protocol/112` or `vrrp`.
+fn with_name(form: &str) -> String {
+    match Traffic::parse(form) {
+        Ok(traffic) if form.starts_with("protocol/") && traffic.to_string() != form => {
+            format!("`{form}` or `{traffic}`")
+        }
+        _ => format!("`{form}`"),
+    }
+}
+
+/// What a text means that has other letters, the parts in another order, another sign between them, or a number of a
+/// protocol after another word: `TCP:443`, `443/tcp`, `proto/112`, as other programs write it.
 fn nearly_traffic(text: &str) -> Option<String> {
-    let text = plain(text).to_lowercase().replace(' ', "");
-    let text = text.trim_end_matches([',', '.', ';']);
-    let (first, second) = text.split_once(['/', ':']).unwrap_or((text, ""));
-    let forms = [text.to_owned(), format!("{first}/{second}"), format!("{second}/{first}")];
+    let text = plain(text).to_lowercase();
+    let text = text.trim().trim_end_matches([',', '.', ';']);
+    let (first, second) = text.split_once(['/', ':', '=']).or_else(|| text.split_once(' ')).unwrap_or((text, ""));
+    let (first, second) = (first.replace(' ', ""), second.replace(' ', ""));
+    let number = match (first.as_str(), OTHER_PROTOCOLS.into_iter().find(|(name, _)| *name == first)) {
+        ("proto" | "ip" | "ipproto" | "protocol" | "l4proto", _) => second.clone(),
+        (_, Some((_, number))) if second.is_empty() => number.to_string(),
+        _ => String::new(),
+    };
+    let forms = [
+        format!("{first}{second}"),
+        format!("{first}/{second}"),
+        format!("{second}/{first}"),
+        format!("protocol/{number}"),
+        number,
+    ];
     forms.into_iter().find(|form| Traffic::parse(form).is_ok())
 }
+
+/// Protocols without ports that sites use and policies have no word for, by their names in `/etc/protocols`.
+const OTHER_PROTOCOLS: [(&str, u8); 8] = [
+    ("igmp", 2),
+    ("ipv6", 41),
+    ("eigrp", 88),
+    ("ospf", 89),
+    ("pim", 103),
+    ("ipcomp", 108),
+    ("l2tp", 115),
+    ("etherip", 97),
+];
 
 #[cfg(test)]
 mod tests {
@@ -277,8 +327,17 @@ mod tests {
             ("5000-5010/udp", "udp/5000-5010"),
             ("UDP/53", "udp/53"),
             ("ICMP", "icmp"),
+            ("SCTP:38412", "sctp/38412"),
+            ("proto/112", "protocol/112"),
+            ("ip/89", "protocol/89"),
+            ("proto 50", "protocol/50"),
+            ("112/protocol", "protocol/112"),
+            ("proto/vrrp", "vrrp"),
+            ("ip/tcp", ""),
+            ("OSPF", "protocol/89"),
+            ("tcp 443", "tcp/443"),
         ] {
-            assert_eq!(nearly_traffic(text).as_deref(), Some(meant), "{text}");
+            assert_eq!(nearly_traffic(text).unwrap_or_default(), meant, "{text}");
         }
         for text in ["443", "tcp", "tcp/http", "", "/"] {
             assert_eq!(nearly_traffic(text), None, "{text}");

@@ -202,7 +202,8 @@ record! {
         pub peers: Option<Spanned<Vec<Spanned<PrefixOrName>>>>,
         /// A file with more prefixes, addresses and ranges, one per line; relative to the policy's folder.
         pub peers_file: Option<Spanned<PeersFile>>,
-        /// Protocols and destination ports: `tcp/443`, `udp/5000-5010`, `icmp`, `ipip`.
+        /// Protocols and destination ports: `tcp/443`, `udp/5000-5010`, `sctp/38412`; protocols without ports: `icmp`,
+        /// `ipip`, `gre`, `esp`, `ah`, `vrrp`, or any other by number, `protocol/89`.
         pub ports: Spanned<Vec<Traffic>>,
         /// Whether the policy compiles while a name has no address.
         pub optional: bool = false,

@@ -170,7 +170,7 @@ impl RuleReader<'_> {
                 Ok(Action::ByPort { protocol, end, chains })
             }
             _ => {
-                let help = "use a map of `meta l4proto`, or of ports of `tcp` or `udp`";
+                let help = "use a map of `meta l4proto`, or of ports of `tcp`, `udp` or `sctp`";
                 Err(unknown(key.span, "unsupported key of a verdict map", help))
             }
         }

@@ -11,7 +11,7 @@ pub use json::FlowsDocument;
 
 use super::because::Evidence;
 use crate::intent::{Declared, Extent, Intent, Member, MemberKind, Opening};
-use crate::net::{Prefix, PrefixSet, Traffic};
+use crate::net::{Prefix, PrefixSet};
 use crate::resolution::Resolution;
 
 /// What a policy opens, with what is said about it.
@@ -39,9 +39,9 @@ impl<'a> FlowList<'a> {
 
 /// Source ports with their protocols, as ports are written: `udp/68`.
 fn source_ports(opening: &Opening<'_>) -> Option<Vec<String>> {
-    let (from, Traffic::Some { tcp, udp, .. }) = (opening.from_ports?, &opening.traffic) else { return None };
-    let used = [("tcp", tcp), ("udp", udp)].into_iter().filter(|(_, ports)| !ports.is_empty());
-    Some(used.flat_map(|(name, _)| from.words().into_iter().map(move |ports| format!("{name}/{ports}"))).collect())
+    let from = opening.from_ports?;
+    let used = opening.traffic.transports().map(|(transport, _)| transport.name());
+    Some(used.flat_map(|name| from.words().into_iter().map(move |ports| format!("{name}/{ports}"))).collect())
 }
 
 /// The prefixes of an end, those of its names among them: aggregated, in order.

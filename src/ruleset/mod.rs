@@ -130,7 +130,7 @@ pub enum Action {
     ByProtocol(BTreeMap<u8, String>),
     /// Jumps to the chain of the packet's port, if it has one. The ranges are disjoint.
     ByPort {
-        /// TCP or UDP.
+        /// TCP, UDP or SCTP.
         protocol: Transport,
         /// Which port.
         end: PacketEnd,

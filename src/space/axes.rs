@@ -24,7 +24,7 @@ pub(super) enum Axis {
     State,
     Protocol,
     IcmpType,
-    /// The destination port of TCP and UDP.
+    /// The destination port of TCP, UDP and SCTP.
     Dport,
     Destination4,
     Destination6,
@@ -119,8 +119,8 @@ impl<'a> Axes<'a> {
         'a: 'c,
     {
         // Protocols with ports or types have classes of their own: other properties of a packet depend on them.
-        let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6];
-        let mut protocols: BTreeSet<&'a [(u8, u8)]> = named.map(|protocol| single(protocol.number())).into();
+        let named = Protocol::ALL.into_iter().filter(|protocol| protocol.has_parts());
+        let mut protocols: BTreeSet<&'a [(u8, u8)]> = named.map(|protocol| single(protocol.number())).collect();
         let (mut dports, mut sports, mut icmp) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let [mut source4, mut destination4]: [BTreeSet<&'a [(u32, u32)]>; 2] = Default::default();
         let [mut source6, mut destination6]: [BTreeSet<&'a [(u128, u128)]>; 2] = Default::default();
@@ -276,6 +276,7 @@ impl<'a> Axes<'a> {
         let payload = match protocol {
             _ if protocol == Protocol::Tcp.number() => Payload::Tcp { sport, dport, opens: at(Axis::Opens) == 1 },
             _ if protocol == Protocol::Udp.number() => Payload::Udp { sport, dport },
+            _ if protocol == Protocol::Sctp.number() => Payload::Sctp { sport, dport },
             _ if protocol == icmp.number() => Payload::Icmp { kind: self.icmp.representative(at(Axis::IcmpType)) },
             _ => Payload::Other(protocol),
         };

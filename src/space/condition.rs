@@ -76,7 +76,7 @@ impl<'a> Condition<'a> {
             }
             Condition::Icmp(family, types) => match packet.payload {
                 Payload::Icmp { kind } => packet.family() == *family && types.contains(kind),
-                Payload::Tcp { .. } | Payload::Udp { .. } | Payload::Other(_) => false,
+                _ => false,
             },
             Condition::Protocol(number) => packet.protocol() == *number,
             Condition::NotOpening => matches!(packet.payload, Payload::Tcp { opens: false, .. }),

@@ -20,11 +20,11 @@ pub struct PacketBox {
     pub families: Vec<Family>,
     /// Protocol numbers.
     pub protocols: Option<Ranges<u8>>,
-    /// Destination ports of TCP and UDP.
+    /// Destination ports of TCP, UDP and SCTP.
     pub dports: Option<PortSet>,
     /// Types of ICMP messages.
     pub icmp_types: Option<IcmpTypes>,
-    /// Source ports of TCP and UDP.
+    /// Source ports of TCP, UDP and SCTP.
     pub sports: Option<PortSet>,
     /// Whether TCP segments can only open a connection.
     pub opens: Option<bool>,
@@ -158,8 +158,7 @@ impl PacketBox {
 }
 
 fn protocol_words((low, high): (u8, u8)) -> String {
-    let named = [Protocol::Tcp, Protocol::Udp, Protocol::Icmp, Protocol::Icmpv6, Protocol::Ipip];
-    match named.into_iter().find(|protocol| low == high && protocol.number() == low) {
+    match Protocol::numbered(low).filter(|_| low == high) {
         Some(protocol) => protocol.name().to_owned(),
         None if low == high => format!("protocol {low}"),
         None => format!("protocols {low}-{high}"),

@@ -72,6 +72,7 @@ pub fn word(text: &str) -> Word {
     match text.split_once(['/', ' ']) {
         Some(("tcp", ports)) => Word::Ports(Transport::Tcp, PortSet::from_iter([range(ports)])),
         Some(("udp", ports)) => Word::Ports(Transport::Udp, PortSet::from_iter([range(ports)])),
+        Some(("sctp", ports)) => Word::Ports(Transport::Sctp, PortSet::from_iter([range(ports)])),
         Some(("icmp", kinds)) => types(Family::V4, kinds.split(' ').next_back().unwrap()),
         Some(("icmpv6", kinds)) => types(Family::V6, kinds.split(' ').next_back().unwrap()),
         Some(("protocol", number)) => Word::Protocol(number.parse().unwrap()),
@@ -81,6 +82,10 @@ pub fn word(text: &str) -> Word {
             "icmp" => types(Family::V4, "0-255"),
             "icmpv6" => types(Family::V6, "0-255"),
             "ipip" => Word::Protocol(4),
+            "gre" => Word::Protocol(47),
+            "esp" => Word::Protocol(50),
+            "ah" => Word::Protocol(51),
+            "vrrp" => Word::Protocol(112),
             other => panic!("{other}"),
         },
     }

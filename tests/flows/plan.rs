@@ -74,8 +74,7 @@ fn row(line: &str, site: &Site) -> Row {
     });
     let (traffic, from) = traffic.split_once(" sport ").map_or((traffic, None), |(rest, from)| (rest, Some(from)));
     let ports = |list: &str| list.split(',').map(range).collect::<PortSet>();
-    let from = from.map(|list| [Transport::Tcp, Transport::Udp].map(|one| Word::Ports(one, ports(list))).into());
-    let traffic = traffic.replace("protocol ", "protocol/");
+    let from = from.map(|list| Transport::ALL.map(|one| Word::Ports(one, ports(list))).into());
     let words: Vec<Word> = traffic
         .split(' ')
         .flat_map(|one| match one.split_once('/') {

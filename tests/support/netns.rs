@@ -113,9 +113,14 @@ pub enum Proto {
     Udp,
     /// An echo request of ICMP or ICMPv6, by the family of the addresses; `sport` is its identifier.
     IcmpEcho,
-    /// IP in IP (protocol 4); without ports.
-    Ipip,
+    /// The first packet of an association of SCTP.
+    Sctp,
+    /// A protocol without ports, by number, one of [`PORTLESS`].
+    Portless(u8),
 }
+
+/// The protocols without ports that sockets listen for, with their words in tables of probes.
+pub const PORTLESS: [(&str, u8); 6] = [("ipip", 4), ("gre", 47), ("esp", 50), ("ah", 51), ("ospf", 89), ("vrrp", 112)];
 
 /// One packet that asks the ruleset for a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,7 +296,7 @@ impl Topology {
     /// Sends all probes in order, then waits once for those without an answer.
     ///
     /// A probe with a fresh source port is a new flow to conntrack. Where one of the batch fixes
-    /// its source port or has none (IP in IP), conntrack is flushed first; within the batch it is
+    /// its source port or has none, conntrack is flushed first; within the batch it is
     /// not, so that a probe can be the reply to an earlier one.
     ///
     /// A flood of accepted packets from elsewhere may overflow the sockets that listen, and so make
@@ -302,7 +307,7 @@ impl Topology {
     /// Where a probe does not fit the topology, or cannot be sent.
     pub fn probe_all(&self, probes: &[Probe]) -> Vec<Verdict> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        if probes.iter().any(|probe| probe.sport.is_some() || probe.proto == Proto::Ipip) {
+        if probes.iter().any(|probe| probe.sport.is_some() || matches!(probe.proto, Proto::Portless(_))) {
             self.namespaces[0].enter(namespace::flush_conntrack).expect("conntrack could not be flushed");
         }
         self.collect(0, &mut []); // what arrived since the last batch

@@ -3,6 +3,7 @@
 //! ```text
 //! tcp/10250,10255   192.168.0.0,192.168.255.255 -> host   accept kubelet   # a comment
 //! udp/67>68         10.0.0.1 -> host                      accept dhcp
+//! vrrp              10.0.0.2 -> host                      accept vrrp-in
 //! icmp              host -> 203.0.113.7                   reject
 //! ```
 //!
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::netns::{Hook, Probe, Proto, Topology, Verdict};
+use super::netns::{Hook, PORTLESS, Probe, Proto, Topology, Verdict};
 
 /// The addresses of the host under test.
 #[derive(Clone, Copy, Debug)]
@@ -112,18 +113,20 @@ fn ends(from: &str, to: &str, host: Option<Host>) -> Option<Vec<(IpAddr, IpAddr)
 
 /// Protocol, source port and destination port.
 fn parse_traffic(text: &str) -> Option<Vec<(Proto, Option<u16>, u16)>> {
-    let (word, ports) = text.split_once('/').unwrap_or((text, ""));
+    let Some((word, ports)) = text.split_once('/') else {
+        let portless = |word| match word {
+            "icmp" => Some(Proto::IcmpEcho),
+            _ => Some(Proto::Portless(PORTLESS.into_iter().find(|(name, _)| *name == word)?.1)),
+        };
+        return text.split(',').map(|word| Some((portless(word)?, None, 0))).collect();
+    };
     let proto = match word {
         "tcp" => Proto::Tcp,
         "tcp-reply" => Proto::TcpReply,
         "udp" => Proto::Udp,
-        "icmp" => Proto::IcmpEcho,
-        "ipip" => Proto::Ipip,
+        "sctp" => Proto::Sctp,
         _ => return None,
     };
-    if matches!(proto, Proto::IcmpEcho | Proto::Ipip) {
-        return ports.is_empty().then(|| vec![(proto, None, 0)]);
-    }
     let port = |text: &str| match text.split_once('>') {
         Some((sport, dport)) => Some((proto, Some(sport.parse().ok()?), dport.parse().ok()?)),
         None => Some((proto, None, text.parse().ok()?)),
@@ -141,12 +144,13 @@ impl Flows {
     /// Adds a probe; tells whether it begins a flow of its own.
     pub fn begins(&mut self, probe: &Probe) -> bool {
         let (protocol, sport, dport) = match (probe.proto, probe.sport) {
-            (Proto::Ipip, _) => (4, 0, 0),
+            (Proto::Portless(number), _) => (number, 0, 0),
             // The harness takes a fresh one.
             (_, None) => return true,
             (Proto::IcmpEcho, Some(identifier)) => (1, identifier, identifier),
             (Proto::Tcp | Proto::TcpReply, Some(sport)) => (6, sport, probe.dport),
             (Proto::Udp, Some(sport)) => (17, sport, probe.dport),
+            (Proto::Sctp, Some(sport)) => (132, sport, probe.dport),
         };
         let mut ends = [(probe.from, sport), (probe.to, dport)];
         ends.sort_unstable();
@@ -192,7 +196,10 @@ impl fmt::Display for Probe {
             Proto::TcpReply => "tcp-reply",
             Proto::Udp => "udp",
             Proto::IcmpEcho => "icmp",
-            Proto::Ipip => "ipip",
+            Proto::Sctp => "sctp",
+            Proto::Portless(number) => {
+                PORTLESS.iter().find(|(_, other)| *other == number).map_or("?", |(name, _)| name)
+            }
         };
         write!(f, "{hook:<3} {proto:<4} ")?;
         match self.sport {
@@ -200,7 +207,7 @@ impl fmt::Display for Probe {
             None => write!(f, "{}", self.from)?,
         }
         match self.proto {
-            Proto::IcmpEcho | Proto::Ipip => write!(f, " → {}", self.to),
+            Proto::IcmpEcho | Proto::Portless(_) => write!(f, " → {}", self.to),
             _ => write!(f, " → {}", SocketAddr::new(self.to, self.dport)),
         }
     }

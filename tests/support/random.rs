@@ -81,7 +81,7 @@ const PEERS: [&str; 9] = [
     "a.example.org",
     "172.20.1.0/24",
 ];
-const PORTS: [&str; 10] = [
+const PORTS: [&str; 15] = [
     "tcp/443",
     "tcp/1-65535",
     "tcp/400-500",
@@ -90,6 +90,11 @@ const PORTS: [&str; 10] = [
     "udp/5000-5010",
     "icmp",
     "ipip",
+    "gre",
+    "vrrp",
+    "protocol/89",
+    "sctp/38412",
+    "sctp/400-500",
     "tcp/65535",
     "udp/1",
 ];
@@ -285,12 +290,13 @@ impl CutPoints {
     pub fn packet(&self, dice: &mut Dice) -> Packet {
         let addresses = if dice.below(3) > 0 { &self.v4 } else { &self.v6 };
         let (sport, dport) = (*dice.pick(&self.ports), *dice.pick(&self.ports));
-        let payload = match dice.below(8) {
+        let payload = match dice.below(9) {
             0..=3 => Payload::Tcp { sport, dport, opens: dice.flip() },
             4 | 5 => Payload::Udp { sport, dport },
             6 => Payload::Icmp { kind: *dice.pick(&self.types) },
+            7 => Payload::Sctp { sport, dport },
             // The ICMP of the other family is a protocol like any other.
-            _ => Payload::Other(*dice.pick(&[0, 4, 47, 50, if addresses[0].is_ipv4() { 58 } else { 1 }, 255])),
+            _ => Payload::Other(*dice.pick(&[0, 4, 47, 50, 89, 112, if addresses[0].is_ipv4() { 58 } else { 1 }, 255])),
         };
         Packet {
             hook: *dice.pick(&[Hook::Input, Hook::Output, Hook::Forward, Hook::Forward]),

@@ -6,7 +6,7 @@ use edgeward::intent::{Intent, Resolved};
 use edgeward::net::{CtState, Hook as PacketHook, Interface, Packet, PacketEnd, Payload, PrefixSet, Transport};
 use edgeward::ruleset::{Action, Match, Rule, Ruleset};
 
-use super::netns::{EDGE_HOST_INTERFACE, Hook, Probe, Proto};
+use super::netns::{EDGE_HOST_INTERFACE, Hook, PORTLESS, Probe, Proto};
 use super::probes::{Flows, Host};
 use super::random::{CutPoints, Dice, neighbours};
 use super::scenario::Place;
@@ -22,7 +22,7 @@ pub struct Sampler {
 
 /// The cut points of one rule: what is drawn at large seldom meets its address and its port.
 struct Lead {
-    transport: Transport,
+    proto: Proto,
     sports: Vec<u16>,
     dports: Vec<u16>,
     /// The end of the packet that is in a set, and the set's cut points.
@@ -75,7 +75,7 @@ impl Sampler {
             5..=6 => Proto::Udp,
             7 => Proto::TcpReply,
             8 => Proto::IcmpEcho,
-            _ => Proto::Ipip,
+            _ => *dice.pick(&[Proto::Sctp, Proto::Portless(4), Proto::Portless(47), Proto::Portless(112)]),
         };
         if dice.flip() && !self.leads.is_empty() {
             let lead = dice.pick(&self.leads);
@@ -91,10 +91,8 @@ impl Sampler {
                 far = *dice.pick(addresses);
                 inbound = (*end == PacketEnd::Source) == straight;
             }
-            match lead.transport {
-                Transport::Tcp if straight && proto != Proto::TcpReply => proto = Proto::Tcp,
-                Transport::Udp if straight => proto = Proto::Udp,
-                _ => {}
+            if straight && !(lead.proto == Proto::Tcp && proto == Proto::TcpReply) {
+                proto = lead.proto;
             }
         }
         let of_family = |pool: &[IpAddr]| -> Vec<IpAddr> {
@@ -112,15 +110,15 @@ impl Sampler {
             (true, true) => Hook::Input,
             (true, false) => Hook::Output,
         };
-        let has_ports = matches!(proto, Proto::Tcp | Proto::TcpReply | Proto::Udp);
+        let has_ports = matches!(proto, Proto::Tcp | Proto::TcpReply | Proto::Udp | Proto::Sctp);
         Probe { hook, proto, from, to, dport, sport: (fixed && has_ports).then_some(sport) }
     }
 }
 
-/// A lead for every set, and every range of ports, that a rule with ports matches.
+/// A lead for every set, every range of ports and every protocol without ports that a rule matches.
 fn leads(ruleset: &Ruleset, usable: impl Fn(&IpAddr) -> bool) -> Vec<Lead> {
     let mut leads = Vec::new();
-    let mut lead = |transport, rule: &Rule, dispatched: Option<(PacketEnd, (u16, u16))>| {
+    let mut lead = |proto, rule: &Rule, dispatched: Option<(PacketEnd, (u16, u16))>| {
         let ports = |end_of_rule| {
             let matched = rule.matches.iter().filter_map(|condition| match condition {
                 Match::Port(_, end, ports) if *end == end_of_rule => Some(ports.iter().collect::<Vec<_>>()),
@@ -140,22 +138,36 @@ fn leads(ruleset: &Ruleset, usable: impl Fn(&IpAddr) -> bool) -> Vec<Lead> {
         if !rule.matches.iter().any(|condition| matches!(condition, Match::Address(..))) {
             fars.push(None);
         }
-        let new = |far| Lead { transport, sports: sports.clone(), dports: dports.clone(), far };
+        let new = |far| Lead { proto, sports: sports.clone(), dports: dports.clone(), far };
         leads.extend(fars.into_iter().map(new));
     };
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
         if let Action::ByPort { protocol, end, chains } = &rule.action {
             for (range, name) in chains {
                 let rules = ruleset.chain(name).into_iter().flat_map(|chain| &chain.rules);
-                rules.for_each(|rule| lead(*protocol, rule, Some((*end, *range))));
+                rules.for_each(|rule| lead(of_transport(*protocol), rule, Some((*end, *range))));
+            }
+        } else if let Action::ByProtocol(chains) = &rule.action {
+            for (number, name) in chains.iter().filter(|(number, _)| PORTLESS.iter().any(|(_, other)| other == *number))
+            {
+                let rules = ruleset.chain(name).into_iter().flat_map(|chain| &chain.rules);
+                rules.for_each(|rule| lead(Proto::Portless(*number), rule, None));
             }
         } else if let Some(Match::Port(transport, ..)) =
             rule.matches.iter().find(|condition| matches!(condition, Match::Port(..)))
         {
-            lead(*transport, rule, None);
+            lead(of_transport(*transport), rule, None);
         }
     }
     leads
+}
+
+fn of_transport(transport: Transport) -> Proto {
+    match transport {
+        Transport::Tcp => Proto::Tcp,
+        Transport::Udp => Proto::Udp,
+        Transport::Sctp => Proto::Sctp,
+    }
 }
 
 /// The ends of a set's ranges, and their neighbours.
@@ -188,7 +200,8 @@ pub fn packet(probe: &Probe) -> Packet {
         (Proto::Udp, _) => Payload::Udp { sport, dport },
         (Proto::IcmpEcho, IpAddr::V4(_)) => Payload::Icmp { kind: 8 },
         (Proto::IcmpEcho, IpAddr::V6(_)) => Payload::Icmp { kind: 128 },
-        (Proto::Ipip, _) => Payload::Other(4),
+        (Proto::Sctp, _) => Payload::Sctp { sport, dport },
+        (Proto::Portless(number), _) => Payload::Other(number),
     };
     Packet {
         hook: match probe.hook {

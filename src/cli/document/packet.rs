@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::net::{CtState, Hook, Packet, Payload};
 
-/// A packet. Ports are there for TCP and UDP only.
+/// A packet. Ports are there for TCP, UDP and SCTP only.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Packet")]
@@ -19,7 +19,7 @@ pub(crate) struct PacketDocument {
     from: IpAddr,
     /// Its destination address.
     to: IpAddr,
-    /// Its protocol: `tcp`, `udp`, `icmp`, `icmpv6`, or the number of another one.
+    /// Its protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or the number of another one.
     proto: ProtocolDocument,
     /// Its conntrack state.
     #[schemars(with = "CtState")]
@@ -71,22 +71,21 @@ enum ProtocolDocument {
 
 impl From<&Packet> for PacketDocument {
     fn from(packet: &Packet) -> Self {
-        let (mut ports, mut opens, mut icmp_type) = (None, None, None);
+        let (mut opens, mut icmp_type) = (None, None);
         let proto = match packet.payload {
-            Payload::Tcp { sport, dport, opens: is_opening } => {
-                (ports, opens) = (Some((sport, dport)), Some(is_opening));
+            Payload::Tcp { opens: is_opening, .. } => {
+                opens = Some(is_opening);
                 ProtocolDocument::Word("tcp")
             }
-            Payload::Udp { sport, dport } => {
-                ports = Some((sport, dport));
-                ProtocolDocument::Word("udp")
-            }
+            Payload::Udp { .. } => ProtocolDocument::Word("udp"),
+            Payload::Sctp { .. } => ProtocolDocument::Word("sctp"),
             Payload::Icmp { kind } => {
                 icmp_type = Some(kind);
                 ProtocolDocument::Word(if packet.source.is_ipv4() { "icmp" } else { "icmpv6" })
             }
             Payload::Other(number) => ProtocolDocument::Number(number),
         };
+        let ports = packet.ports();
         Self {
             hook: packet.hook.name(),
             from: packet.source,

@@ -67,7 +67,7 @@ struct PacketArguments {
     /// Its destination address
     #[arg(long, value_name = "ADDR", value_parser = address, required_unless_present = "probes")]
     to: Option<IpAddr>,
-    /// Its protocol: tcp, udp, icmp, icmpv6, ipip or a number
+    /// Its protocol: tcp, udp, sctp, icmp, icmpv6, ipip, gre, esp, ah, vrrp or a number
     #[arg(long, value_name = "PROTOCOL", required_unless_present = "probes")]
     proto: Option<ProtocolNumber>,
     /// Its source port [default: 40000, which no service has]

@@ -45,9 +45,11 @@ struct NftLimits {
 /// # Errors
 /// nft is missing, not permitted, fails, or does not end in time.
 pub fn list_table(name: &str) -> Result<Option<Source>, KernelError> {
-    // To list a single table, nft 1.0.6 reads the elements of all sets, even if it does not print them.
+    // To list a single table, nft 1.0.6 reads the elements of all sets, even if it does not print them. Names of
+    // protocols come from `/etc/protocols`, which differs between hosts.
     let mut command = nft()?;
-    command.args(["--stateless", "--terse", "list", "ruleset", TABLE_FAMILIES.word(OWN_FAMILY)]);
+    let family = TABLE_FAMILIES.word(OWN_FAMILY);
+    command.args(["--stateless", "--terse", "--numeric-protocol", "list", "ruleset", family]);
     let listed = known(answer(run(command, "", TABLE)?))?;
     Ok(table_of(listed.text(), name).map(|text| Source::new("kernel", text)))
 }

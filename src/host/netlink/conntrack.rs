@@ -67,7 +67,7 @@ pub fn push(bytes: &mut Vec<u8>, number: u32, flow: FlowEnds) {
         wire::attribute(bytes, STATUS, &ANSWERED.to_be_bytes());
         let seconds = match flow.transport {
             Transport::Tcp => TCP_SECONDS,
-            Transport::Udp => UDP_SECONDS,
+            Transport::Udp | Transport::Sctp => UDP_SECONDS,
         };
         wire::attribute(bytes, TIMEOUT, &seconds.to_be_bytes());
         if flow.transport == Transport::Tcp {

@@ -57,21 +57,18 @@ pub fn brief(intent: &Intent<Declared>, resolution: &Resolution, length: Length)
 fn ports(opening: &Opening<'_>, is_stateless: bool, length: Length) -> String {
     let max_ports = length.at_most(MAX_PORTS);
     let through = opening.interfaces.map(|interfaces| format!(" through {interfaces}")).unwrap_or_default();
-    let Traffic::Some { tcp, udp, icmp, icmpv6, protocols } = &opening.traffic else { return format!("any{through}") };
-    let listed = [
-        (Protocol::Tcp, tcp.words()),
-        (Protocol::Udp, udp.words()),
-        (Protocol::Icmp, icmp.words()),
-        (Protocol::Icmpv6, icmpv6.words()),
-    ];
-    let listed = listed.into_iter().filter(|(_, words)| !words.is_empty());
-    let mut words: Vec<String> = listed
+    let Traffic::Some { icmp, icmpv6, protocols, .. } = &opening.traffic else { return format!("any{through}") };
+    let ports = opening.traffic.transports().map(|(transport, ports)| (transport.protocol(), ports.words()));
+    let types = [(Protocol::Icmp, icmp.words()), (Protocol::Icmpv6, icmpv6.words())];
+    let types = types.into_iter().filter(|(_, words)| !words.is_empty());
+    let mut words: Vec<String> = ports
+        .chain(types)
         .map(|(protocol, words)| match (protocol, &words[..]) {
             (Protocol::Icmp | Protocol::Icmpv6, [all]) if all == "0-255" => protocol.name().to_owned(),
             _ => format!("{}/{}", protocol.name(), fitting(&words, words.len(), ",", max_ports)),
         })
         .collect();
-    words.extend(protocols.iter().map(|number| format!("protocol {number}")));
+    words.extend(protocols.iter().map(|number| Traffic::of_protocol(*number).to_string()));
     let mut text = fitting(&words, words.len(), " ", 2 * max_ports);
     if source_ports(opening).is_some() {
         let from = opening.from_ports.map(|ports| ports.words()).unwrap_or_default();

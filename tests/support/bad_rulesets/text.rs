@@ -20,7 +20,7 @@ pub const RULES: &[Bad] = &[
     (UnknownConstruct, "‸dnat to 10.0.0.1"),
     (UnknownConstruct, "‸meta mark set 1"),
     (UnknownConstruct, "‸th dport 22"),
-    (UnknownConstruct, "‸sctp dport 22"),
+    (UnknownConstruct, "‸dccp dport 22"),
     (UnknownConstruct, "‸ip protocol tcp"),
     (UnknownConstruct, "‸ip ttl 1"),
     (UnknownConstruct, "‸tcp flags syn"),

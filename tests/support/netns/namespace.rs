@@ -11,12 +11,12 @@ use std::thread;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, netlink, recv, send, sendto, socket,
-    socket_with,
+    AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto, netlink, recv, send,
+    sendto, socket, socket_with,
 };
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::{Hook, Probe, Verdict, wire};
+use super::{Hook, PORTLESS, Probe, Verdict, wire};
 
 /// The seconds that a command in a namespace may take, as the argument of timeout(1).
 const COMMAND_LIMIT: &str = "60";
@@ -63,7 +63,9 @@ impl Namespace {
             let (v4, v6) = (AddressFamily::INET, AddressFamily::INET6);
             let mut taps = Vec::new();
             for (family, icmp) in [(v4, ipproto::ICMP), (v6, ipproto::ICMPV6)] {
-                for protocol in [icmp, ipproto::TCP, ipproto::UDP, ipproto::IPIP] {
+                let portless = PORTLESS.iter().filter_map(|(_, number)| RawProtocol::new((*number).into()));
+                let portless = portless.map(Protocol::from_raw);
+                for protocol in [icmp, ipproto::TCP, ipproto::UDP, ipproto::SCTP].into_iter().chain(portless) {
                     let fd = raw(family, protocol)?;
                     taps.push(Tap { fd, is_v6: family == v6, protocol: protocol.as_raw().get() as u8 });
                 }

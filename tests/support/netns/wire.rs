@@ -1,7 +1,7 @@
 //! Writes probes as packets and recognises them, and the answers to them, on arrival.
 //!
 //! Each carries its number where an ICMP error quotes it and no checksum or NAT touches it: TCP in
-//! the sequence number, the others in the payload.
+//! the sequence number, SCTP in the tag, the others in the payload.
 
 use std::net::IpAddr;
 
@@ -11,6 +11,7 @@ const ICMP: u8 = 1;
 const IPIP: u8 = 4;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const SCTP: u8 = 132;
 const ICMPV6: u8 = 58;
 
 /// The header of a v4 packet without payload (protocol 59), up to its destination.
@@ -40,7 +41,13 @@ pub fn packet(probe: &Probe, sport: u16, id: u32) -> Vec<u8> {
         // The header of an empty packet, its destination the number. Like the other protocols, and
         // unlike most packets of a tunnel, it has a right checksum over all: without that the kernel
         // sends no ICMP error from input and forward.
-        (Proto::Ipip, _) => (IPIP, [&EMPTY_V4[..], &id].concat()),
+        (Proto::Portless(IPIP), _) => (IPIP, [&EMPTY_V4[..], &id].concat()),
+        (Proto::Portless(number), _) => (number, [&[0; 16][..], &id].concat()),
+        // A common header without tag, and a chunk INIT with the number as its tag (RFC 9260 section 3.3.2).
+        (Proto::Sctp, _) => {
+            let rest = [0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1];
+            (SCTP, [&ports, &[0; 8][..], &[1, 0, 0, 20], &id, &rest].concat())
+        }
     };
     let length = body.len() as u16;
     let (header, addresses) = match (probe.from, probe.to) {
@@ -56,6 +63,11 @@ pub fn packet(probe: &Probe, sport: u16, id: u32) -> Vec<u8> {
         }
         _ => panic!("{probe:?} mixes families"),
     };
+    if protocol == SCTP {
+        let sum = crc32c(&body).to_le_bytes();
+        body[8..12].copy_from_slice(&sum);
+        return [header, addresses, body].concat();
+    }
     let field = match protocol {
         TCP => 16,
         UDP => 6,
@@ -64,7 +76,9 @@ pub fn packet(probe: &Probe, sport: u16, id: u32) -> Vec<u8> {
     };
     let [high, low] = length.to_be_bytes();
     let pseudo_header = match (protocol, probe.from) {
-        (ICMP, _) | (IPIP, IpAddr::V4(_)) => Vec::new(),
+        (ICMP, _) => Vec::new(),
+        // As the kernel looks at protocols that it does not know.
+        (_, IpAddr::V4(_)) if ![TCP, UDP].contains(&protocol) => Vec::new(),
         _ => [&addresses, &[0, protocol, high, low][..]].concat(),
     };
     let sum = match checksum(&[pseudo_header, body.clone()].concat()) {
@@ -120,6 +134,12 @@ fn number(protocol: u8, payload: &[u8]) -> Option<u32> {
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     let word = bytes.get(at..at + 4)?.try_into().ok()?;
     Some(u32::from_be_bytes(word))
+}
+
+/// The checksum of SCTP (RFC 9260 appendix A): a reflected CRC.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
 
 /// The internet checksum (RFC 1071) of an even number of bytes.
