@@ -1,5 +1,8 @@
 //! The command line: two or three tests for each verb, the exit codes of README.md, and files that no one would expect.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, clippy::unwrap_used, clippy::panic)]
+
+#[path = "support/lockfiles.rs"]
+mod lockfiles;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -266,6 +269,41 @@ fn rows_for_what_the_catalog_does_not_know_can_be_pasted() {
     let rows: String = comment.lines().skip(1).map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
     let said = check(&format!("{head}allow:\n{}", rows.replace("#   ", "  ")));
     assert!(!said.contains("unlisted-need") && rows.contains("id: images"), "{said}");
+}
+
+/// Only some sites need them, so `check` does not ask for them, and `init` has them as a comment.
+#[test]
+fn the_rows_for_ravens_tunnel_can_be_pasted() {
+    let init = |connection, target| {
+        let site = ["init", "--region", "cn-hangzhou", "--connection", connection, "--cni", "flannel"];
+        edgeward(site.into_iter().chain(["--target", target])).ends(0).out
+    };
+    for (connection, target) in [("public", "idc-gateway"), ("express-connect", "edge-host")] {
+        assert!(!init(connection, target).contains("raven-siblings"), "{connection} {target}");
+    }
+    let starter = filled_in(&init("public", "edge-host")).replace("mode: audit ", "mode: enforce ");
+    let (head, comment) = starter.split_once("allow: []\n").unwrap();
+    let rows = comment.split("# - ").filter(|row| row.starts_with("id: raven-siblings"));
+    let rows: String = rows.map(|row| format!("- {}", row.replace("#   ", "  "))).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let verdicts = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let checked = edgeward([Path::new("check"), &path]).ends(0).err;
+        assert!(!checked.contains("unlisted-need"), "{checked}");
+        let lock = lockfiles::completed(&Source::new("policy.yaml", text), "", None);
+        fs::write(path.with_extension("lock.yaml"), lock).unwrap();
+        edgeward([Path::new("compile"), &path]).ends(0);
+        [("10.0.0.5", "10.0.0.6", "output"), ("10.0.0.6", "10.0.0.5", "input")].map(|(from, to, hook)| {
+            let packet = ["--from", from, "--to", to, "--hook", hook, "--proto", "udp", "--dport", "4472"];
+            let explained =
+                edgeward(["explain"].iter().map(OsStr::new).chain([path.as_os_str()]).chain(packet.map(OsStr::new)));
+            explained.ends(0).out.lines().next().unwrap_or_default().to_owned()
+        })
+    };
+    assert_eq!(verdicts(&starter).map(|line| line.contains("accept")), [false, false]);
+    let permitted = verdicts(&format!("{head}allow:\n{rows}"));
+    assert_eq!(permitted.map(|line| line.contains("accept")), [true, true]);
 }
 
 // ── compile ──────────────────────────────────────────────────────────────────────────────────────────────────────

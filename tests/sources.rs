@@ -358,6 +358,21 @@ fn the_flows_are_those_of_the_documents() {
     }
 }
 
+/// What operators name themselves: the ports of a document that no flow has.
+#[test]
+fn the_needs_have_the_ports_of_their_documents() {
+    let flows = read("policies/catalog/flows.yaml");
+    let row = |document: &str, need: &Value| (document.to_owned(), text(need, "id"), strings(need, "ports"));
+    let documents = documents();
+    let said = documents.iter().flat_map(|(id, facts)| list(facts, "needs").iter().map(move |need| row(id, need)));
+    let said: BTreeSet<_> = said.collect();
+    assert!(!said.is_empty());
+    let catalog: BTreeSet<_> = list(&flows, "needs").iter().map(|need| row(&text(need, "source"), need)).collect();
+    // The others are guesses: documents of registered clusters have no ports.
+    let catalog: BTreeSet<_> = catalog.into_iter().filter(|(source, ..)| source != "hybrid").collect();
+    assert_eq!(said, catalog);
+}
+
 /// A line of docs/sources.md.
 struct Line {
     document: String,

@@ -9,6 +9,7 @@ use crate::yaml::{by_word, record, words};
 use super::cnis::CniRow;
 use super::condition::SiteCondition;
 use super::date::Date;
+use super::direction::Direction;
 use super::ends::{EndKind, EndRow, Endpoint};
 use super::needs::{self, NeedRow};
 use super::ports::{self, FromPorts, PortRow, PortTraffic};
@@ -24,18 +25,6 @@ record! {
         pub flows: Vec<FlowRow>,
         /// What only an operator can name.
         pub needs: Vec<NeedRow>,
-    }
-}
-
-words! {
-    /// The direction of a flow, as seen from its local end.
-    pub enum Direction {
-        /// The peer opens it.
-        Inbound = "inbound",
-        /// The local end opens it.
-        Outbound = "outbound",
-        /// Either end opens it.
-        Both = "both",
     }
 }
 

@@ -7,12 +7,13 @@ use crate::yaml::record;
 
 use super::condition::SiteCondition;
 use super::date::Date;
+use super::direction::Direction;
 use super::ports::{PortRow, PortTraffic};
 use super::regions::{Document, check_source};
 use super::{bad_row, check_id};
 
 record! {
-    /// Something that every cluster of a kind needs from outside, and that only its operator can name.
+    /// Something that clusters of a kind need, and that only the operator can name.
     pub struct NeedRow {
         /// The id that a row of the operator's would have.
         pub id: Spanned<String>,
@@ -20,10 +21,14 @@ record! {
         pub purpose: String,
         /// What must hold of the site.
         pub when: SiteCondition,
+        /// Who opens it; `both` are two rows.
+        pub direction: Direction = Direction::Outbound,
         /// A peer to replace.
         pub peer: String,
         /// Protocols and destination ports.
         pub ports: Vec<PortRow>,
+        /// Whether only some of these sites need it, which nothing in their policies tells.
+        pub optional: bool = false,
         /// The document.
         pub source: Spanned<String>,
         /// Whether the document does not say it explicitly.
@@ -42,10 +47,23 @@ impl NeedRow {
         }))
     }
 
-    /// A row of `allow` in one line, with a peer to replace.
-    pub fn allow_row(&self) -> String {
-        let (id, peer, ports) = (&self.id.value, &self.peer, self.traffic());
-        format!("- {{id: {id}, direction: outbound, peers: [{peer}], ports: [{ports}]}}")
+    /// The ids and directions of its rows.
+    pub fn rows(&self) -> Vec<(String, Direction)> {
+        let id = &self.id.value;
+        match self.direction {
+            Direction::Both => {
+                vec![(format!("{id}-in"), Direction::Inbound), (format!("{id}-out"), Direction::Outbound)]
+            }
+            one => vec![(id.clone(), one)],
+        }
+    }
+
+    /// Its rows of `allow`, each in one line, with a peer to replace.
+    pub fn allow_rows(&self) -> Vec<String> {
+        let (peer, ports) = (&self.peer, self.traffic());
+        let row =
+            |(id, direction)| format!("- {{id: {id}, direction: {direction}, peers: [{peer}], ports: [{ports}]}}");
+        self.rows().into_iter().map(row).collect()
     }
 }
 

@@ -106,7 +106,7 @@ fn check_pod_source(policy: &Policy, site: &Site, problems: &mut Problems) {
 
 /// Notes what only the operator can name, unless a row of the policy is about it.
 fn check_needs(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
-    for need in catalog.needs_of(site) {
+    for need in catalog.needs_of(site).filter(|need| !need.optional) {
         let needed = need.traffic();
         let meets = |row: &&Allow| {
             row.id.value.0 == need.id.value || row.ports.value.iter().any(|traffic| traffic.overlaps(&needed))
@@ -114,7 +114,7 @@ fn check_needs(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut P
         let mut outbound = policy.allow.iter().filter(|row| row.direction == Side::Outbound);
         if !outbound.any(|row| meets(&row)) {
             let message = format!("the catalog does not know {}, and no row of `allow` does", need.purpose);
-            let help = format!("add a row with your own peers to `allow`: `{}`", need.allow_row());
+            let help = format!("add a row with your own peers to `allow`: `{}`", need.allow_rows().join("\n"));
             problems.push_with_help(Code::UnlistedNeed, policy.name.span, message, help);
         }
     }

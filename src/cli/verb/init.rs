@@ -125,12 +125,15 @@ const OWN_NTP: &str = "\
 /// Later than every version that a row has a condition on.
 const LATEST: ClusterVersion = ClusterVersion { major: u32::MAX, minor: 0 };
 
-/// A commented row, with a peer to replace.
-fn need(row: &NeedRow) -> String {
-    let (id, peer, ports, purpose) = (&row.id.value, &row.peer, row.traffic(), &row.purpose);
-    format!(
-        "# - id: {id}\n#   direction: outbound\n#   peers: [{peer}]\n#   ports: [{ports}]\n#   purpose: {purpose}\n"
-    )
+/// Commented rows, with a peer to replace.
+fn need(need: &NeedRow) -> String {
+    let (peer, ports, purpose) = (&need.peer, need.traffic(), &need.purpose);
+    let row = |(id, direction)| {
+        format!(
+            "# - id: {id}\n#   direction: {direction}\n#   peers: [{peer}]\n#   ports: [{ports}]\n#   purpose: {purpose}\n"
+        )
+    };
+    need.rows().into_iter().map(row).collect()
 }
 
 impl Site<'_> {
@@ -239,8 +242,10 @@ cluster:
             self_host_ntp: false,
             agent: false,
         };
-        let rows: Vec<String> = self.catalog.needs_of(&site).map(need).collect();
-        if rows.is_empty() { OWN_NTP.to_owned() } else { rows.concat() }
+        let (optional, required): (Vec<_>, Vec<_>) = self.catalog.needs_of(&site).partition(|row| row.optional);
+        let rows = |rows: Vec<&NeedRow>| rows.into_iter().map(need).collect::<String>();
+        let own = if required.is_empty() { OWN_NTP.to_owned() } else { rows(required) };
+        own + &rows(optional)
     }
 
     fn allow(&self) -> String {
