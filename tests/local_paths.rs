@@ -7,20 +7,18 @@
 #[macro_use]
 mod support;
 
+#[path = "local_paths/link.rs"]
+mod link;
+
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
 use edgeward::emit;
 use edgeward::lower::lower;
 use edgeward::source::Source;
-
-use rustix::net::{
-    AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketType, netdevice, recv, sendto, socket, sockopt,
-};
 
 use support::compile::resolved;
 use support::netns::lan::{Lan, Member};
@@ -221,78 +219,4 @@ fn a_masqueraded_pod_is_a_host_to_others() {
     let row = "allow:\n- {id: metrics, direction: inbound, peers: [10.1.0.11], ports: [udp/9153]}\n";
     enforce(host, PODS, row);
     hears(asks, service);
-}
-
-/// The groups of virtual routers (RFC 9568 sections 5.1.1.2 and 5.1.2.2), and another group of the link.
-const ROUTERS: [&str; 2] = ["224.0.0.18", "ff02::12"];
-const OTHERS: &str = "224.0.0.5";
-
-/// A program on `eth0` that speaks a protocol without ports, and hears what is sent to the group of virtual routers.
-struct Speaker(OwnedFd);
-
-impl Speaker {
-    fn new(member: Member<'_>, number: u32, group: &str) -> Self {
-        member.within(|| {
-            let group: IpAddr = group.parse().unwrap();
-            let family = if group.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-            let protocol = Protocol::from_raw(RawProtocol::new(number).unwrap());
-            let fd = socket(family, SocketType::RAW, Some(protocol)).unwrap();
-            let index = netdevice::name_to_index(&fd, "eth0").unwrap();
-            match group {
-                IpAddr::V4(group) => {
-                    let any = Ipv4Addr::UNSPECIFIED;
-                    sockopt::set_ip_add_membership_with_ifindex(&fd, &group, &any, index).unwrap();
-                    sockopt::set_ip_multicast_if_with_ifindex(&fd, &group, &any, index).unwrap();
-                }
-                IpAddr::V6(group) => {
-                    sockopt::set_ipv6_add_membership(&fd, &group, index).unwrap();
-                    sockopt::set_ipv6_multicast_if(&fd, index).unwrap();
-                }
-            }
-            Self(fd)
-        })
-    }
-
-    /// Sends to a group; returns whether the rules of this host let it out.
-    fn say(&self, group: &str) -> bool {
-        let group = SocketAddr::new(group.parse().unwrap(), 0);
-        sendto(&self.0, b"an advertisement", SendFlags::empty(), &group).is_ok()
-    }
-
-    fn hears(&self, patience: Duration) -> bool {
-        sockopt::set_socket_timeout(&self.0, sockopt::Timeout::Recv, Some(patience)).unwrap();
-        recv(&self.0, &mut [0; 64], RecvFlags::empty()).is_ok()
-    }
-}
-
-/// keepalived, with its two rows: what it sends goes to a group, and what it hears comes from the other router.
-#[test]
-fn virtual_routers_hear_each_other() {
-    need_namespaces!();
-    let lan = stage();
-    let (own, other) = (lan.host(0), lan.host(1));
-    own.ip("addr add fe80::a/64 dev eth0 nodad\n");
-    other.ip("addr add fe80::b/64 dev eth0 nodad\n");
-    let rows = |heard: &str| {
-        format!(
-            "allow:\n- {{id: vrrp-out, direction: outbound, peers: [224.0.0.18, \"ff02::12\"], ports: [vrrp]}}\n\
-             - {{id: vrrp-in, direction: inbound, peers: [{heard}], ports: [protocol/112]}}\n"
-        )
-    };
-    enforce(own, PODS, &rows("10.1.0.11, \"fe80::b\""));
-    for group in ROUTERS {
-        let [ours, theirs] = [own, other].map(|member| Speaker::new(member, 112, group));
-        assert!(ours.say(group) && theirs.hears(PATIENCE), "{group}");
-        assert!(theirs.say(group) && ours.hears(PATIENCE), "{group}");
-    }
-    let counted = own.counters();
-    assert_eq!((counted["flow_vrrp-out"], counted["flow_vrrp-in"]), (2, 2));
-
-    // To another group, of another protocol, and from a router that the row does not have.
-    let group = ROUTERS[0];
-    let ours = Speaker::new(own, 112, group);
-    assert!(!ours.say(OTHERS));
-    assert!(!Speaker::new(own, 89, group).say(group));
-    enforce(own, PODS, &rows("10.1.0.12"));
-    assert!(Speaker::new(other, 112, group).say(group) && !ours.hears(SILENCE));
 }

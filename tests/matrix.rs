@@ -39,6 +39,7 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::embedded().unwrap(
 const HOST: &str = "10.1.2.3 2001:db8:a::23";
 const POD: &str = "172.20.5.6 2001:db8:b::56";
 const STRANGER: &str = "8.8.8.8 2001:4860:4860::8888";
+const LINK_LOCAL: &str = "169.254.7.8 fe80::78";
 
 const STATES: [CtState; 5] =
     [CtState::New, CtState::Established, CtState::Related, CtState::Invalid, CtState::Untracked];
@@ -198,7 +199,7 @@ fn everything(model: &Model) -> Vec<Packet> {
     }
     let some: BTreeSet<IpAddr> = flows.iter().flat_map(outermost).chain(singles).collect();
     for (&peer, &payload) in some.iter().flat_map(|peer| fewer.iter().map(move |payload| (peer, payload))) {
-        for local in [HOST, POD, STRANGER].map(|word| like(word, peer)) {
+        for local in [HOST, POD, STRANGER, LINK_LOCAL].map(|word| like(word, peer)) {
             let begun = both_ways(site, local, peer, payload);
             packets.extend(begun.iter().flat_map(|&packet| [packet, reply(packet, false), reply(packet, true)]));
             packets.extend(begun.map(|packet| Packet { state: CtState::Established, ..packet }));

@@ -205,7 +205,7 @@ fn a_line_that_says_something_else_is_found() {
     for (from, to) in [
         ("10250", "10251"),
         ("inbound   ssh", "outbound  ssh"),
-        ("from fe80::/10", "from fe80::/9"),
+        ("to fe80::/10", "to fe80::/9"),
         (" sport 67", ""),
         (" IPv4", ""),
         ("8,11-12", "8,11-13"),

@@ -532,7 +532,7 @@ fn dhcp(packet: &Packet) -> bool {
     match (packet.hook, packet.source.is_ipv4()) {
         (Hook::Input, true) => (sport, dport) == (67, 68),
         (Hook::Output, true) => (sport, dport) == (68, 67),
-        (Hook::Input, false) => (sport, dport) == (547, 546) && within(&ranges("fe80::/10"), packet.source),
+        (Hook::Input, false) => (sport, dport) == (547, 546) && within(&ranges("fe80::/10"), packet.destination),
         (Hook::Output, false) => {
             (sport, dport) == (546, 547) && within(&ranges("fe80::/10 ff02::1:2"), packet.destination)
         }
