@@ -74,6 +74,26 @@ fn a_refresh_answers_for_what_it_newly_denies() {
     assert!([Need::Management, Need::Dns, Need::ApiServer].iter().all(|need| all.contains(need)), "{all:?}");
 }
 
+/// A registered cluster's API server may be a load balancer with a port of its own.
+#[test]
+fn the_api_server_is_needed_at_its_port() {
+    let text = text()
+        .replace("public", "express-connect")
+        .replace("cni: flannel", "cni: flannel-vxlan")
+        .replace("kind: ack-edge", "kind: registered, api-server-port: 16443")
+        .replace("hosts: ", "vpc: [192.168.0.0/16], hosts: ");
+    for target in [Target::EdgeHost, Target::IdcGateway] {
+        let (policy, intent) = load(&text, target);
+        let known = answers(&intent, "203.0.113.1");
+        let required = requirements(&policy, &intent, &known);
+        let ports: Vec<Payload> =
+            required.iter().filter(|one| one.need == Need::ApiServer).map(|one| one.packet.payload).collect();
+        assert!(matches!(ports[..], [Payload::Tcp { dport: 16443, opens: true, .. }]), "{ports:?}");
+        let rules = lower(&intent.bind(&known).unwrap());
+        assert_eq!(denied(&rules, &required), []);
+    }
+}
+
 #[test]
 fn an_edge_host_that_enforces_is_managed_from_somewhere() {
     let denies = |text: &str, target: Target| {

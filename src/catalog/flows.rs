@@ -12,7 +12,7 @@ use super::date::Date;
 use super::direction::Direction;
 use super::ends::{EndKind, EndRow, Endpoint};
 use super::needs::{self, NeedRow};
-use super::ports::{self, FromPorts, PortRow, PortTraffic};
+use super::ports::{self, FromPorts, OwnPorts, PortRow, PortTraffic};
 use super::regions::{Document, RegionRow, check_source};
 use super::{bad_row, check_id};
 
@@ -131,13 +131,19 @@ impl FlowRow {
         Family::BOTH.into_iter().filter(fits)
     }
 
-    /// The traffic of the flow in a version of the cluster; `ssh_port` is the policy's. Ports of endpoints are not
+    /// Whether one of its ports is that of the policy's API server.
+    pub fn has_api_server_port(&self) -> bool {
+        self.ports.iter().any(|ports| matches!(ports.traffic, PortTraffic::ApiServer))
+    }
+
+    /// The traffic of the flow in a version of the cluster, with the ports of a policy. Those of endpoints are not
     /// included.
-    pub fn traffic(&self, version: ClusterVersion, ssh_port: u16) -> Traffic {
+    pub fn traffic(&self, version: ClusterVersion, own: OwnPorts) -> Traffic {
         let ports = self.ports.iter().filter(|ports| ports.applies(version));
         ports.fold(Traffic::none(), |all, ports| match &ports.traffic {
             PortTraffic::Fixed(traffic) => all.union(traffic),
-            PortTraffic::Ssh => all.union(&Traffic::tcp(ssh_port)),
+            PortTraffic::Ssh => all.union(&Traffic::tcp(own.ssh)),
+            PortTraffic::ApiServer => all.union(&Traffic::tcp(own.api_server)),
             PortTraffic::Endpoint => all,
         })
     }

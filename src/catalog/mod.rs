@@ -32,7 +32,7 @@ pub use elements::{Element, Elements, HealthChecks, RouteDirection, RouteLimits,
 pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
 pub use flows::{FlowRow, WhenEmpty};
 pub use needs::NeedRow;
-pub use ports::{FromPorts, PortRow, PortTraffic};
+pub use ports::{FromPorts, OwnPorts, PortRow, PortTraffic};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
 
 /// The files that rulesets are made from, in the order in which [`Catalog::parse`] takes them.

@@ -22,8 +22,19 @@ pub enum PortTraffic {
     Fixed(Traffic),
     /// By the policy's port of SSH.
     Ssh,
+    /// By the policy's port of the API server.
+    ApiServer,
     /// By the endpoints of the policy, each of which has a port of TCP.
     Endpoint,
+}
+
+/// The ports of TCP that a policy gives.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnPorts {
+    /// Of SSH on the hosts.
+    pub ssh: u16,
+    /// Of the API server.
+    pub api_server: u16,
 }
 
 impl PortRow {
@@ -40,6 +51,7 @@ fn decode_ports(node: &Node, problems: &mut Problems) -> Option<PortRow> {
     let mut words = text.split(' ');
     let traffic = match words.next().unwrap_or_default() {
         "ssh" => PortTraffic::Ssh,
+        "api-server" => PortTraffic::ApiServer,
         "endpoint" => PortTraffic::Endpoint,
         word => match Traffic::parse_catalog(word) {
             Ok(traffic) => PortTraffic::Fixed(traffic),
@@ -103,7 +115,7 @@ pub(super) fn union(rows: &[Spanned<FromPorts>]) -> Option<PortSet> {
 /// Whether a row's ports are of TCP, of UDP, and of anything else.
 fn kinds(rows: &[PortRow]) -> [bool; 3] {
     rows.iter().fold([false; 3], |[has_tcp, has_udp, has_other], ports| match &ports.traffic {
-        PortTraffic::Ssh | PortTraffic::Endpoint => [true, has_udp, has_other],
+        PortTraffic::Ssh | PortTraffic::ApiServer | PortTraffic::Endpoint => [true, has_udp, has_other],
         PortTraffic::Fixed(Traffic::Any) => [has_tcp, has_udp, true],
         PortTraffic::Fixed(Traffic::Some { tcp, udp, sctp, icmp, icmpv6, protocols }) => {
             let other = !sctp.is_empty() || !icmp.is_empty() || !icmpv6.is_empty() || !protocols.is_empty();

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::dead;
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::notes;
-use super::syntax::{Allow, Networks, Policy};
+use super::syntax::{API_SERVER_PORT, Allow, Networks, Policy};
 use super::zones::{overlapping, prefixes, widest, zone, zone_field};
-use crate::catalog::{Catalog, Endpoint, RegionRow, SiteCondition, Zone};
+use crate::catalog::{Catalog, Endpoint, FlowRow, RegionRow, SiteCondition, Zone};
 use crate::diag::{Code, Problems, one_of, suggest};
 use crate::intent::{Declared, Denials, Flow, Intent};
 use crate::net::{Prefix, PrefixSet, Special, Traffic};
@@ -206,6 +206,13 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
         if let (Some(span), Some((reason, help))) = (first, unused(endpoint, site, catalog)) {
             problems.push_with_help(Code::UnusedField, span, reason, help);
         }
+    }
+    let port = cluster.api_server_port;
+    if port.value.0 != API_SERVER_PORT && !catalog.flows_of(site).any(FlowRow::has_api_server_port) {
+        let message =
+            format!("the API server of a cluster of the kind `{}` is at port {API_SERVER_PORT}", site.cluster);
+        let help = "remove `api-server-port`, or correct `cluster.kind`";
+        problems.push_with_help(Code::UnusedField, port.span, message, help);
     }
     let hosts = prefixes(&policy.networks.value.hosts);
     if let AddressOrName::Address(address) = cluster.api_server.value

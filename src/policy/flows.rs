@@ -110,7 +110,7 @@ impl<'a> Builder<'a> {
         if row.has_endpoint_ports() {
             return self.flows_by_port(row, problems);
         }
-        let traffic = row.traffic(self.site.version, self.policy.ssh_port());
+        let traffic = row.traffic(self.site.version, self.policy.own_ports());
         if traffic.is_none() {
             // None of its ports is used in this version of the cluster.
             return Vec::new();

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::catalog::OssNetwork;
+use crate::catalog::{OssNetwork, OwnPorts};
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{DomainName, InterfacePattern, Prefix, Rate, RateUnit, Traffic};
@@ -72,6 +72,8 @@ record! {
         pub version: ClusterVersion,
         /// The address or name of the API server.
         pub api_server: Spanned<AddressOrName>,
+        /// The port at which a registered cluster's API server is reached.
+        pub api_server_port: Spanned<Port> = Spanned::unwritten(Port(API_SERVER_PORT)),
         /// Raven's cloud gateways, by address or name; public connection only.
         pub raven_gateways: Vec<Spanned<AddressOrName>>,
         /// Tunnel servers, by address or name; public connection and old clusters only.
@@ -222,7 +224,15 @@ impl Allow {
 /// The default port of SSH (RFC 4251 section 7).
 pub const SSH_PORT: u16 = 22;
 
+/// The default port of the API server (kube-apiserver's `--secure-port`).
+pub const API_SERVER_PORT: u16 = 6443;
+
 impl Policy {
+    /// The ports that the policy gives.
+    pub fn own_ports(&self) -> OwnPorts {
+        OwnPorts { ssh: self.ssh_port(), api_server: self.cluster.api_server_port.value.0 }
+    }
+
     /// The port of SSH on the hosts.
     pub fn ssh_port(&self) -> u16 {
         self.management.as_ref().map_or(SSH_PORT, |section| section.value.ssh_port.0)

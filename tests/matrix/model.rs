@@ -106,6 +106,11 @@ impl Site {
         }
     }
 
+    /// The API server of a registered cluster may be at the port of a load balancer.
+    fn api_port(&self) -> u16 {
+        if self.registered && self.old() { 16443 } else { 6443 }
+    }
+
     /// The policy file.
     pub fn policy(&self) -> String {
         let list = |text: &str| {
@@ -135,6 +140,9 @@ impl Site {
         );
         let (kind, api) = (word(self.registered, "registered", "ack-edge"), self.api_server());
         text += &format!("cluster:\n  kind: {kind}\n  version: \"{}\"\n  api-server: \"{api}\"\n", self.version);
+        if self.api_port() != 6443 {
+            text += &format!("  api-server-port: {}\n", self.api_port());
+        }
         if self.public {
             text += &format!("  raven-gateways: {}\n", list(&format!("{RAVEN} raven.example.com")));
         }
@@ -363,7 +371,8 @@ impl Model {
             let peers = ranges(&format!("{POD_VSWITCHES} {VSWITCHES}"));
             self.flow("", "in out", &routed, &peers, &[Traffic::Any]);
         }
-        let (server, api) = (ranges(self.site.api_server()), Traffic::Tcp(6443, 6443));
+        let port = self.site.api_port();
+        let (server, api) = (ranges(self.site.api_server()), Traffic::Tcp(port, port));
         self.flow("api-server", "in", &server, &tunnel, &[api]);
         self.flow("api-server", "out", &hosts, &server, &[api]);
         // The control plane: any of the hosts, where the policy does not say which.

@@ -9,6 +9,7 @@ use crate::cli::context::load_catalog;
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::one_of;
+use crate::policy::syntax::API_SERVER_PORT;
 use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Target};
 
 /// Print a commented starter policy
@@ -159,6 +160,11 @@ cluster:
   api-server:            # FILL IN: its address or name (the cluster's page in the console, Basic Information)
 "
         );
+        if !self.edge {
+            text.push_str(&format!(
+                "  api-server-port: {API_SERVER_PORT}  # where it is reached, perhaps the port of a load balancer\n"
+            ));
+        }
         if !self.leased {
             text.push_str(
                 "  raven-gateways: []     # EXTERNAL-IP of the Services x-raven-proxy-svc-gw-cloud-xxx and \
