@@ -148,6 +148,8 @@ codes! {
     BroadPublic = "broad-public", Warning;
     /// Image layers may be stored on hosts that no document names.
     UnnamedLayers = "unnamed-layers", Note;
+    /// A row for addresses of the VPC over the public network.
+    PublicPods = "public-pods", Warning;
     /// Something that the cluster needs and only the operator can name.
     UnlistedNeed = "unlisted-need", Note;
     /// A row that only permits what another flow permits already.

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::syntax::{Allow, Policy};
-use super::zones::{zone, zone_field};
+use super::zones::{prefixes, zone, zone_field};
 use crate::catalog::{Catalog, EndKind, Zone};
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
+use crate::net::{Prefix, PrefixSet};
 use crate::site::{Connection, Scope, Site, Target};
+use crate::yaml::PrefixOrName;
 
 /// Reports what needs no change, but perhaps a row.
 pub(super) fn check(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
@@ -19,6 +21,7 @@ pub(super) fn check(policy: &Policy, site: &Site, catalog: &Catalog, problems: &
     check_left_out(policy, site, catalog, problems);
     check_needs(policy, site, catalog, problems);
     check_pod_source(policy, site, problems);
+    check_public(policy, site, problems);
 }
 
 /// The zones that the catalog's rows read, on a host or on a gateway: one policy may be compiled for both.
@@ -101,6 +104,30 @@ fn check_pod_source(policy: &Policy, site: &Site, problems: &mut Problems) {
                     `[\"veth*\"]`; without it, only `rp_filter` 1 keeps out neighbours that write the address of a pod, \
                     not 0 or 2";
         problems.push_with_help(Code::PodSource, pods.span, message, help);
+    }
+}
+
+/// Warns of rows for addresses of the VPC over the public network, which does not lead there.
+fn check_public(policy: &Policy, site: &Site, problems: &mut Problems) {
+    if site.connection != Connection::Public {
+        return;
+    }
+    let inside = |peer: Prefix| {
+        let peer = PrefixSet::from_iter([peer]);
+        let zones = [Zone::Vpc, Zone::Vswitches, Zone::PodVswitches].into_iter();
+        zones.map(|one| (one, prefixes(policy.networks.value.zone(one)))).find(|(_, zone)| peer.is_subset(zone))
+    };
+    for peer in policy.allow.iter().flat_map(Allow::written_peers) {
+        let PrefixOrName::Prefix(prefix) = peer.value else { continue };
+        if let Some((zone, _)) = inside(prefix) {
+            let message = format!(
+                "`{prefix}` is inside `{}`: over the public network, pods and hosts of the data centre and those of the \
+                 VPC cannot reach each other",
+                zone_field(zone)
+            );
+            let help = "remove the peer, write the public address of the service, or join the two by a leased line";
+            problems.push_with_help(Code::PublicPods, peer.span, message, help);
+        }
     }
 }
 
