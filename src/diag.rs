@@ -122,7 +122,13 @@ codes! {
     PodsInsideVpc = "pods-inside-vpc", Warning;
     /// The Service prefixes overlap those of hosts, pods or the cloud.
     ServicesOverlap = "services-overlap", Error;
-    /// The prefixes of the cloud's services over a leased line are not given.
+    /// A zone overlaps the cloud's prefixes, or answers of its names.
+    CatalogOverlap = "catalog-overlap", Error;
+    /// An answer outside of the VPC, where the cloud's services are reached inside it.
+    AnswerOutsideVpc = "answer-outside-vpc", Error;
+    /// Prefixes of the region outside of the cloud's services and of the VPC.
+    OutsideCloudServices = "outside-cloud-services", Warning;
+    /// The list of the cloud's services over a leased line is empty.
     NoCloudServices = "no-cloud-services", Note;
     /// A vSwitch that is not inside the VPC.
     VswitchOutsideVpc = "vswitch-outside-vpc", Warning;

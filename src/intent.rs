@@ -124,16 +124,30 @@ impl Intent<Declared> {
         names
     }
 
+    /// The names that rows of the catalog give, each with a flow that uses it.
+    pub fn names_of_the_catalog(&self) -> BTreeMap<&DomainName, &str> {
+        let named = self.parts().filter_map(|(flow, part)| match (&part.kind, &part.origin) {
+            (PartKind::Name { name, .. }, Origin::Catalog { .. }) => Some((name, flow)),
+            _ => None,
+        });
+        named.collect()
+    }
+
     fn uses(&self) -> impl Iterator<Item = (&DomainName, bool, &str)> {
+        self.parts().filter_map(|(flow, part)| match &part.kind {
+            PartKind::Name { name, optional } => Some((name, *optional, flow)),
+            PartKind::Prefixes(_) => None,
+        })
+    }
+
+    /// The parts of all ends, each with the id of its flow.
+    fn parts(&self) -> impl Iterator<Item = (&str, &Part)> {
         self.flows.iter().flat_map(|flow| {
             let parts = [&flow.local, &flow.peers].into_iter().flat_map(|end| match end {
                 End::Any => &[][..],
                 End::Ends(parts) => parts,
             });
-            parts.filter_map(|part| match &part.kind {
-                PartKind::Name { name, optional } => Some((name, *optional, flow.id.as_str())),
-                PartKind::Prefixes(_) => None,
-            })
+            parts.map(|part| (flow.id.as_str(), part))
         })
     }
 

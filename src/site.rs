@@ -27,6 +27,16 @@ words! {
 }
 
 words! {
+    /// How the cloud's services are reached over a leased line.
+    pub enum CloudAccess {
+        /// At the prefixes of the catalog.
+        Catalog = "catalog",
+        /// At endpoints inside the VPC (PrivateLink).
+        PrivateLink = "private-link",
+    }
+}
+
+words! {
     /// What the site joins.
     pub enum ClusterKind {
         /// An ACK Edge cluster: the control plane is in the cloud.

@@ -5,6 +5,7 @@ use edgeward::catalog::Catalog;
 use edgeward::guard::{InForce, Need, denied, denies_management, requirements};
 use edgeward::intent::{Declared, Intent};
 use edgeward::lower::lower;
+use edgeward::net::Payload;
 use edgeward::policy::{self, syntax::Policy};
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::Ruleset;

@@ -408,6 +408,33 @@ fn finance_regions_may_use_the_public_oss_network() {
     none(&wrong);
 }
 
+/// With registry and OSS at endpoints inside the VPC, no prefix of the catalog is open.
+#[test]
+fn private_link_opens_names_inside_the_vpc_and_no_prefixes() {
+    let mut wrong = Vec::new();
+    let full = region("cn-hangzhou");
+    let bare = regions::Region { registry: "", oss: "", ..full };
+    let prefixes = ranges(&format!("{} {}", full.registry, full.oss));
+    assert!(prefixes.len() > 4);
+    let site = Site { private_link: true, ..Site::new(bare) };
+    let mut sites = targets(site);
+    sites.extend(targets(Site { cni: "terway-edge", narrow: true, ..site }));
+    sites.push(Site { registered: true, agent: true, cni: "cilium-vxlan", ..site });
+    // What no document has of a region is not needed either.
+    sites.push(Site { region: regions::Region { oss: "", ..region("cn-nanjing") }, ..site });
+    for site in sites {
+        let choose = |model: &Model| {
+            let mut packets = edges_of_flows(model);
+            for (peer, payload) in edges(&prefixes).flat_map(|peer| [443, 80].map(|port| (peer, tcp(port)))) {
+                packets.extend(both_ways(&model.site, like(HOST, peer), peer, payload));
+            }
+            packets
+        };
+        hold(site, choose, &mut wrong);
+    }
+    none(&wrong);
+}
+
 /// A name without an answer fails the compile, but for the one that does not exist in all regions.
 #[test]
 fn only_one_name_may_be_unresolved() {

@@ -309,6 +309,22 @@ fn the_newest_answer_is_kept_though_it_exceeds_the_bound() {
     assert_eq!(after, before);
 }
 
+/// The site has moved to endpoints inside the VPC, or has given a prefix to its pods: earlier answers are no longer right.
+#[test]
+fn addresses_that_a_changed_policy_does_not_accept_are_dropped() {
+    let (before, _) =
+        update(&Resolution::default(), &said(addresses(&["1.1.1.1", "2.2.2.2"]), Reply::NoData), &moment(0), &rules());
+    assert_eq!(known(&before), ["1.1.1.1", "2.2.2.2"]);
+    let trust = Trust { site: "1.1.1.0/24".parse().unwrap(), ..Trust::default() };
+    let rules = Rules { trust, ..rules() };
+    for reply in [addresses(&["2.2.2.2", "1.1.1.1"]), Reply::ServFail, Reply::NxDomain, Reply::NoData] {
+        let (after, summary) = update(&before, &said(reply.clone(), Reply::NoData), &moment(1), &rules);
+        assert_eq!(known(&after), ["2.2.2.2"], "{reply:?}");
+        let change = summary.values().next().unwrap();
+        assert_eq!(change.refused.get(&"1.1.1.1".parse().unwrap()), Some(&Distrust::Site), "{reply:?}");
+    }
+}
+
 #[test]
 fn a_public_name_has_no_address_in_any_prefix_of_the_policy() {
     let text = r#"version: 1

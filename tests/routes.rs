@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
 
-use edgeward::catalog::{Catalog, Element, RouteDirection};
+use edgeward::catalog::{Catalog, Element, RouteDirection, Zone};
 use edgeward::diag::Problems;
 use edgeward::intent::{Declared, End, Intent};
 use edgeward::lower::lower;
@@ -174,7 +174,7 @@ fn every_permitted_packet_has_a_way_there_and_back() {
         let resolved = site.intent.bind(&site.resolution).unwrap();
         let networks = &site.policy.networks.value;
         let vpc = zone(&[&networks.vpc, &networks.vswitches, &networks.pod_vswitches]);
-        let cloud = vpc.union(&zone(&[&networks.cloud_services]));
+        let cloud = vpc.union(&zone(&[&policy::zone(&site.policy, Zone::CloudServices)]));
         let routed = if site.facts.routed { zone(&[&networks.pods]) } else { PrefixSet::default() };
         let inside = zone(&[&networks.hosts]).union(&routed);
         let points = CutPoints::of(&lower(&resolved));

@@ -59,6 +59,16 @@ words! {
     }
 }
 
+impl RegionPrefixes {
+    /// What they are, for messages.
+    pub fn plural(self) -> &'static str {
+        match self {
+            RegionPrefixes::Registry => "registry prefixes",
+            RegionPrefixes::Oss => "OSS prefixes",
+        }
+    }
+}
+
 /// One part of an end of a flow.
 #[derive(Clone, Debug)]
 pub struct EndRow {

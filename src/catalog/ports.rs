@@ -6,7 +6,7 @@ use crate::site::ClusterVersion;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Node, scalar};
 
-/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`.
+/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`, `api-server`.
 #[derive(Clone, Debug)]
 pub struct PortRow {
     /// The traffic.

@@ -23,7 +23,7 @@ use crate::source::Source;
 
 pub(crate) use age::{AgeLimits, age_warning, last_seen, warn_of_age};
 pub(crate) use kept::{kept_answers, kept_catalog, kept_or_chosen_catalog, kept_policy, not_stored};
-pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, load_if_exists, no_lockfile};
+pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, check_answers, load_if_exists, no_lockfile};
 pub(crate) use options::{
     GuardArguments, KernelArguments, ListFormat, MAX_LOCK_WAIT, MessageArguments, PolicyTarget, StateArguments, records,
 };

@@ -33,6 +33,10 @@ impl Family {
     }
 }
 
+/// The shortest prefixes that can be those of a site: 10.0.0.0/8, and the largest allocations of registries.
+const SHORTEST_V4: u8 = 8;
+const SHORTEST_V6: u8 = 19;
+
 /// An IPv4 or IPv6 prefix without host bits. A single address is a prefix of full length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Prefix(IpNet);
@@ -81,6 +85,15 @@ impl Prefix {
     /// The prefix as the `ipnet` crate has it.
     pub fn net(self) -> IpNet {
         self.0
+    }
+
+    /// Whether it can be one of a single site: not that of a whole provider, or of everything.
+    pub fn is_of_a_site(self) -> bool {
+        let shortest = match self.family() {
+            Family::V4 => SHORTEST_V4,
+            Family::V6 => SHORTEST_V6,
+        };
+        self.0.prefix_len() >= shortest
     }
 
     /// The family of the prefix.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::cloud;
 use super::dead;
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::notes;
@@ -32,6 +33,7 @@ pub fn check(
         check_networks(&policy.networks.value, policy.cluster.kind, problems);
         check_dns(policy, target, problems);
         dead::check_hosts(policy, problems);
+        cloud::check_fields(policy, problems);
         check_allow(&policy.allow, catalog, problems);
         return None;
     };
@@ -40,6 +42,8 @@ pub fn check(
     check_cluster(policy, &site, catalog, problems);
     check_dns(policy, target, problems);
     dead::check_hosts(policy, problems);
+    cloud::check_fields(policy, problems);
+    cloud::check(policy, &site, region, catalog, problems);
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
@@ -48,6 +52,9 @@ pub fn check(
     flows.sort_by_key(|flow| flow.traffic == Traffic::Any);
     if policy.networks.value.hosts.is_empty() {
         builder.gaps.zones.entry(Zone::Hosts).or_default();
+    }
+    if policy.is_inside_vpc() && policy.networks.value.vpc.is_empty() {
+        builder.gaps.zones.entry(Zone::Vpc).or_default();
     }
     builder.gaps.report(policy, region, problems);
     notes::check(policy, &site, catalog, problems);
@@ -197,7 +204,6 @@ pub(super) fn check_networks(networks: &Networks, cluster: ClusterKind, problems
 
 fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut Problems) {
     let cluster = &policy.cluster;
-    let leased = site.connection == Connection::ExpressConnect;
     for (endpoint, first) in [
         (Endpoint::RavenGateways, cluster.raven_gateways.first().map(|host| host.span)),
         (Endpoint::TunnelServers, cluster.tunnel_servers.first().map(|host| host.span)),
@@ -231,12 +237,6 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
         let help = "add it to `networks.hosts`: flows among the hosts do not include it";
         problems.push_with_help(Code::ControlPlaneOutsideHosts, prefix.span, message, help);
     }
-    if leased && (site.cluster == ClusterKind::AckEdge || site.agent) && policy.networks.value.cloud_services.is_empty()
-    {
-        let message = "`networks.cloud-services` is empty: the cloud's internal names are accepted only inside the VPC";
-        let help = format!("write `cloud-services: [{}]` or the prefixes of your region", catalog.cloud.services());
-        problems.push_with_help(Code::NoCloudServices, policy.networks.span, message, help);
-    }
     if site.target == Target::EdgeHost {
         let section = |span: Option<Span>| span.unwrap_or(policy.name.span);
         if !policy.permits_ssh() {
@@ -251,10 +251,12 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
             problems.push_with_help(Code::NoDns, span, message, "write `dns: {servers: [10.0.0.53]}`");
         }
     }
-    let shared = Special::addresses(|special| special == Special::Shared);
+    let shared = cloud::shared();
     let public = catalog.cloud.services().difference(&shared);
     let has_public = |prefix: &&Spanned<Prefix>| PrefixSet::from_iter([prefix.value]).overlaps(&public);
-    if let (Scope::Broad, Some(wide)) = (site.scope, policy.networks.value.cloud_services.iter().find(has_public)) {
+    if let (Scope::Broad, Some(wide)) =
+        (site.scope, policy.networks.value.zone(Zone::CloudServices).iter().find(has_public))
+    {
         let message = format!("`{}` includes public addresses outside of `{shared}`", wide.value);
         let help = format!("write `{shared}`, which includes every prefix of the catalog, or `scope: fine`");
         problems.push_with_help(Code::BroadPublic, wide.span, message, help);

@@ -35,7 +35,8 @@ pub(super) fn check_hosts(policy: &Policy, problems: &mut Problems) {
     let dead = of_no_host();
     let (cluster, overrides) = (&policy.cluster, &policy.overrides);
     let management = zone(policy, Zone::Management);
-    for prefix in management.iter().chain(&overrides.registry).chain(&overrides.oss) {
+    let overrides = [&overrides.registry, &overrides.oss].into_iter().flatten().flat_map(|list| &list.value);
+    for prefix in management.iter().chain(overrides) {
         check(*prefix, &dead, Field::Prefixes, problems);
     }
     for server in zone(policy, Zone::DnsServers) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::cloud::{CloudPrefixes, region_prefixes};
 use super::syntax::{Allow, Policy};
 use super::zones::{zone, zone_field};
 use crate::catalog::{
@@ -34,6 +35,15 @@ pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
 /// The prefixes of a zone as parts of an end.
 pub(super) fn parts(policy: &Policy, name: Zone) -> Vec<Part> {
     zone(policy, name).into_iter().map(written).collect()
+}
+
+/// The same for a row: a default comes from it, not from the policy.
+fn parts_of(policy: &Policy, name: Zone, row: &FlowRow) -> Vec<Part> {
+    let part = |prefix: Spanned<Prefix>| match prefix.is_written() {
+        true => written(prefix),
+        false => Part { origin: inferred_origin(row), ..written(prefix) },
+    };
+    zone(policy, name).into_iter().map(part).collect()
 }
 
 fn written(prefix: Spanned<Prefix>) -> Part {
@@ -211,8 +221,10 @@ impl<'a> Builder<'a> {
             EndKind::Any => Vec::new(),
             EndKind::Zone { optional, .. } => {
                 let Some(used) = self.zone_of(end) else { return Vec::new() };
-                let parts = parts(self.policy, used);
-                if parts.is_empty() && !optional {
+                let parts = parts_of(self.policy, used, row);
+                // The services are a part of the VPC then.
+                let is_none = used == Zone::CloudServices && self.policy.is_inside_vpc();
+                if parts.is_empty() && !optional && !is_none {
                     self.empty(row, used, problems);
                 }
                 parts
@@ -274,31 +286,18 @@ impl<'a> Builder<'a> {
     }
 
     fn region_prefixes(&mut self, flow: &str, which: RegionPrefixes) -> Vec<Part> {
-        let (overrides, row, what, field) = match which {
-            RegionPrefixes::Registry => {
-                let row = self.region.registry.as_ref().map(|row| (&row.prefixes, &row.source, &row.retrieved));
-                (&self.policy.overrides.registry, row, "registry prefixes", "registry")
+        match region_prefixes(self.policy, self.region, which) {
+            CloudPrefixes::InsideVpc => Vec::new(),
+            CloudPrefixes::Policy(listed) => listed.iter().copied().map(written).collect(),
+            CloudPrefixes::Catalog(prefixes, origin) => {
+                vec![Part { kind: PartKind::Prefixes(prefixes.iter().copied().collect()), origin }]
             }
-            RegionPrefixes::Oss => {
-                let row = self.region.oss(self.policy.overrides.oss_network);
-                let row = row.map(|row| (&row.vips, &row.source, &row.retrieved));
-                (&self.policy.overrides.oss, row, "OSS prefixes", "oss")
+            CloudPrefixes::Missing => {
+                let (what, field) = (which.plural(), which.word());
+                self.gaps.region.entry((what, field)).or_default().insert(flow.to_owned());
+                Vec::new()
             }
-        };
-        if !overrides.is_empty() {
-            return overrides.iter().copied().map(written).collect();
         }
-        let Some((prefixes, source, retrieved)) = row else {
-            self.gaps.region.entry((what, field)).or_default().insert(flow.to_owned());
-            return Vec::new();
-        };
-        let origin = Origin::Catalog {
-            source: source.value.clone(),
-            section: None,
-            retrieved: retrieved.to_string(),
-            inferred: false,
-        };
-        vec![Part { kind: PartKind::Prefixes(prefixes.iter().copied().collect()), origin }]
     }
 }
 
@@ -315,6 +314,12 @@ fn catalog_origin(row: &FlowRow) -> Origin {
         retrieved: row.retrieved.to_string(),
         inferred: row.inferred,
     }
+}
+
+/// The origin of what a row means, but does not say.
+fn inferred_origin(row: &FlowRow) -> Origin {
+    let (source, section) = (row.source.value.clone(), row.section.clone());
+    Origin::Catalog { source, section, retrieved: row.retrieved.to_string(), inferred: true }
 }
 
 /// The operator's flows, sorted by id: the order of the rows has no meaning.

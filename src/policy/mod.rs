@@ -1,6 +1,7 @@
 //! The policy file: its syntax, and what it means.
 
 mod check;
+mod cloud;
 mod dead;
 mod flows;
 mod notes;
@@ -11,6 +12,7 @@ pub mod syntax;
 mod zones;
 
 pub use check::{check, site};
+pub use cloud::check_answers;
 pub use zones::zone;
 
 use crate::catalog::Catalog;

@@ -12,10 +12,6 @@ use crate::site::Connection;
 use crate::source::Spanned;
 use crate::yaml::AddressOrName;
 
-/// The shortest prefixes that can be those of a site: 10.0.0.0/8, and the largest allocations of registries.
-const MIN_SITE_V4: u8 = 8;
-const MIN_SITE_V6: u8 = 19;
-
 impl Policy {
     /// How answers change what is known.
     pub fn resolution_rules(&self, cloud: &CloudFacts) -> Rules {
@@ -23,6 +19,8 @@ impl Policy {
         let set = |zones: &[&[Spanned<Prefix>]]| {
             zones.iter().flat_map(|zone| zone.iter()).map(|prefix| prefix.value).collect::<PrefixSet>()
         };
+        // With endpoints inside the VPC there are none.
+        let services = if self.is_inside_vpc() { Vec::new() } else { self.cloud_services() };
         let leased = self.connection.value == Connection::ExpressConnect;
         let agent = self.cluster.agent_endpoints.iter().map(|endpoint| &endpoint.value.host);
         let name = |host: &AddressOrName| match host {
@@ -36,7 +34,8 @@ impl Policy {
             max_addresses: self.resolve.max_addresses.0.into(),
             max_gathered: self.resolve.max_gathered.value.0.max(self.resolve.max_addresses.0).into(),
             trust: Trust {
-                cloud: leased.then(|| set(&[&networks.cloud_services, &networks.vpc])),
+                cloud: leased.then(|| set(&[&services, &networks.vpc])),
+                inside_vpc: self.is_inside_vpc(),
                 internal_suffixes: cloud.internal_names.label_suffixes.value.clone(),
                 metadata: cloud.metadata(),
                 own: set(&[&networks.hosts, &networks.vpc]),
@@ -52,8 +51,7 @@ impl Policy {
         // DNS servers may be public ones, and names of the same provider.
         let zones = Zone::ALL.iter().filter(|zone| !matches!(zone, Zone::CloudServices | Zone::DnsServers));
         let prefixes = zones.flat_map(|zone| zones::zone(self, *zone)).map(|prefix| prefix.value);
-        let least = |prefix: &Prefix| if prefix.net().addr().is_ipv4() { MIN_SITE_V4 } else { MIN_SITE_V6 };
-        prefixes.filter(|prefix| prefix.net().prefix_len() >= least(prefix)).collect()
+        prefixes.filter(|prefix| prefix.is_of_a_site()).collect()
     }
 
     /// Reports durations and bounds that contradict each other.

@@ -7,7 +7,7 @@ use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{DomainName, InterfacePattern, Prefix, Rate, RateUnit, Traffic};
 use crate::resolution::FormatVersion;
-use crate::site::{ClusterKind, ClusterVersion, Connection, Covers, Mode, Phase, Scope, Target};
+use crate::site::{CloudAccess, ClusterKind, ClusterVersion, Connection, Covers, Mode, Phase, Scope, Target};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName, record};
 
@@ -30,6 +30,8 @@ record! {
         pub region: Spanned<String>,
         /// How the site reaches the cloud.
         pub connection: Spanned<Connection>,
+        /// How registry and OSS are reached over a leased line: at the catalog's prefixes, or inside the VPC.
+        pub cloud_access: Spanned<CloudAccess> = Spanned::unwritten(CloudAccess::Catalog),
         /// The container network: a CNI of the catalog.
         pub cni: Spanned<String>,
         /// Whether hosts are being installed or upgraded.
@@ -100,8 +102,8 @@ record! {
         pub pods: Vec<Spanned<Prefix>>,
         /// The cluster's Service prefixes.
         pub services: Vec<Spanned<Prefix>>,
-        /// The cloud's services, as reached over a leased line.
-        pub cloud_services: Vec<Spanned<Prefix>>,
+        /// The cloud's services, as reached over a leased line: `[100.64.0.0/10]` if it is not given.
+        pub cloud_services: Option<Spanned<Vec<Spanned<Prefix>>>>,
         /// The BGP peers of the site.
         pub bgp_peers: Vec<Spanned<Prefix>>,
         /// The control-plane hosts of a registered cluster; all hosts if empty.
@@ -175,9 +177,9 @@ record! {
     /// Data for regions that the catalog knows only in part; it replaces the catalog's.
     pub struct Overrides {
         /// Prefixes of the image registry.
-        pub registry: Vec<Spanned<Prefix>>,
+        pub registry: Option<Spanned<Vec<Spanned<Prefix>>>>,
         /// Prefixes of OSS.
-        pub oss: Vec<Spanned<Prefix>>,
+        pub oss: Option<Spanned<Vec<Spanned<Prefix>>>>,
         /// The OSS endpoint.
         pub oss_endpoint: Option<Spanned<DomainName>>,
         /// Which OSS network of a finance region is used over a leased line.

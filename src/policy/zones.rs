@@ -28,7 +28,7 @@ pub(super) fn overlapping(prefix: Prefix, widest: &[Prefix]) -> Option<Prefix> {
 }
 
 impl Networks {
-    /// The prefixes of a zone of `networks`; none for the zones of other sections.
+    /// The prefixes of a zone of `networks` as they are written; none for the zones of other sections.
     pub(super) fn zone(&self, zone: Zone) -> &[Spanned<Prefix>] {
         match zone {
             Zone::Vpc => &self.vpc,
@@ -37,7 +37,7 @@ impl Networks {
             Zone::Hosts => &self.hosts,
             Zone::Pods => &self.pods,
             Zone::Services => &self.services,
-            Zone::CloudServices => &self.cloud_services,
+            Zone::CloudServices => self.cloud_services.as_ref().map_or(&[], |listed| &listed.value),
             Zone::BgpPeers => &self.bgp_peers,
             Zone::ControlPlane => &self.control_plane,
             Zone::Management | Zone::DnsServers => &[],
@@ -45,7 +45,7 @@ impl Networks {
     }
 }
 
-/// The prefixes of a zone, with their spans.
+/// The prefixes of a zone, with their spans; a default has none.
 pub fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
     match zone {
         Zone::Management => policy.management.as_ref().map(|section| section.value.from.clone()).unwrap_or_default(),
@@ -53,6 +53,7 @@ pub fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
             let servers = policy.dns.iter().flat_map(|section| &section.value.servers);
             servers.map(|server| server.map(Prefix::from)).collect()
         }
+        Zone::CloudServices => policy.cloud_services(),
         _ => policy.networks.value.zone(zone).to_vec(),
     }
 }

@@ -11,6 +11,8 @@ use crate::net::{DomainName, PrefixSet, Special};
 pub struct Trust {
     /// The prefixes of the cloud as reached over a leased line; `None` over the public network.
     pub cloud: Option<PrefixSet>,
+    /// Whether those are the VPC's only: the cloud's services are reached at endpoints there.
+    pub inside_vpc: bool,
     /// Suffixes of labels: over a leased line a name with one resolves inside the cloud.
     pub internal_suffixes: Vec<String>,
     /// The addresses of the cloud's metadata service.
@@ -46,6 +48,8 @@ pub enum Distrust {
     Site,
     /// A name internal to the VPC that resolves outside of the cloud's prefixes.
     OutsideCloud,
+    /// The same, where the cloud's prefixes are those of the VPC.
+    OutsideVpc,
 }
 
 impl fmt::Display for Distrust {
@@ -62,6 +66,7 @@ impl fmt::Display for Distrust {
                 "an address of the policy's own prefixes from a public name; `resolve.allow-private` permits it for a name"
             }
             Distrust::OutsideCloud => "outside of `networks.cloud-services` and `networks.vpc`",
+            Distrust::OutsideVpc => "outside of `networks.vpc`, as `cloud-access` is `private-link`",
         })
     }
 }
@@ -73,7 +78,8 @@ impl Trust {
             return Some(never);
         }
         if let Some(cloud) = self.cloud.as_ref().filter(|_| self.is_internal(name)) {
-            return (!cloud.contains(address)).then_some(Distrust::OutsideCloud);
+            let outside = if self.inside_vpc { Distrust::OutsideVpc } else { Distrust::OutsideCloud };
+            return (!cloud.contains(address)).then_some(outside);
         }
         if self.hosts.contains(name) && self.own.contains(address) || self.allow_private.contains(name) {
             return None;
@@ -83,7 +89,7 @@ impl Trust {
     }
 
     /// Whether the cloud resolves a name to internal addresses inside VPCs.
-    fn is_internal(&self, name: &DomainName) -> bool {
+    pub fn is_internal(&self, name: &DomainName) -> bool {
         let is_internal = |label: &str| self.internal_suffixes.iter().any(|suffix| label.ends_with(suffix));
         name.as_str().split('.').any(is_internal)
     }
@@ -125,6 +131,7 @@ mod tests {
         let name = |text: &str| text.parse::<DomainName>().unwrap();
         let trust = Trust {
             cloud: Some("100.0.0.0/8, 192.168.0.0/16".parse().unwrap()),
+            inside_vpc: false,
             internal_suffixes: ["-vpc", "-internal"].map(str::to_owned).into(),
             metadata: "100.100.100.200".parse().unwrap(),
             own: "192.168.0.0/16, 10.0.0.0/8, 198.51.100.0/24".parse().unwrap(),
@@ -170,8 +177,13 @@ mod tests {
         ] {
             assert_eq!(why(who, address), expected, "{who} {address}");
         }
-        let public = Trust { cloud: None, ..trust };
         let internal = name("x.oss-cn-hangzhou-internal.aliyuncs.com");
+        let inside = Trust { cloud: Some("192.168.0.0/16".parse().unwrap()), inside_vpc: true, ..trust.clone() };
+        for (address, expected) in [("192.168.3.3", None), ("100.118.28.1", Some(Distrust::OutsideVpc))] {
+            assert_eq!(inside.distrusts(&internal, address.parse().unwrap()), expected, "{address}");
+        }
+        assert_eq!(inside.distrusts(&name("ntp.example.com"), "203.0.113.7".parse().unwrap()), None);
+        let public = Trust { cloud: None, ..trust };
         assert_eq!(public.distrusts(&internal, "100.118.28.1".parse().unwrap()), Some(Distrust::Private));
     }
 }

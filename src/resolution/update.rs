@@ -7,6 +7,8 @@
 //! | no data for either family, no such name | kept for `max-stale` after the newest was last seen |
 //! | anything else: no answer at all | kept for `max-stale` after the newest was last seen |
 //!
+//! Addresses that the rules no longer accept are dropped with every reply: the policy has changed.
+//!
 //! After an answer, a name has at most `max_gathered` addresses of a family: those last seen longest ago are dropped.
 //!
 //! A server that says "no such name" may be as broken as one that does not answer. So a name as a whole expires only by
@@ -144,12 +146,7 @@ fn update_name(
         replies.iter().map(|(&family, answer)| (family, accept(name, family, answer, rules, &mut change))).collect();
     let name_answers = accepted.values().any(|accepted| matches!(accepted, Accepted::Addresses { .. }));
     for family in Family::BOTH {
-        let known: BTreeMap<IpAddr, Seen> = before
-            .addresses
-            .iter()
-            .filter(|(address, _)| Family::of(**address) == family)
-            .map(|(a, s)| (*a, *s))
-            .collect();
+        let known = accepted_before(name, family, &before.addresses, rules, &mut change);
         let reply = accepted.get(&family).unwrap_or(&Accepted::Nothing);
         if let (Some(kind), Some(answer)) = (reply.kind(), replies.get(&family)) {
             let chain = match &answer.reply {
@@ -183,6 +180,24 @@ fn update_name(
         }
     }
     (record, change)
+}
+
+/// The known addresses of a family. The policy may have changed since they were accepted.
+fn accepted_before(
+    name: &DomainName,
+    family: Family,
+    addresses: &BTreeMap<IpAddr, Seen>,
+    rules: &Rules,
+    change: &mut Change,
+) -> BTreeMap<IpAddr, Seen> {
+    let mut known = BTreeMap::new();
+    for (address, seen) in addresses.iter().filter(|(address, _)| Family::of(**address) == family) {
+        match rules.trust.distrusts(name, *address) {
+            None => drop(known.insert(*address, *seen)),
+            Some(why) => drop(change.refused.insert(*address, why)),
+        }
+    }
+    known
 }
 
 /// Keeps addresses that answers no longer have until `linger` has passed, if there are not too many.

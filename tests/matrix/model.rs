@@ -61,6 +61,8 @@ pub struct Site {
     pub own_ntp: bool,
     /// Whether the policy has endpoints of a registered cluster's agent.
     pub agent: bool,
+    /// Whether the cloud's services are endpoints inside the VPC; the region then has no prefixes.
+    pub private_link: bool,
     /// The fields of `overrides`.
     pub overrides: &'static str,
 }
@@ -83,6 +85,7 @@ impl Site {
             narrow: false,
             own_ntp: false,
             agent: false,
+            private_link: false,
             overrides: "",
         }
     }
@@ -125,7 +128,7 @@ impl Site {
         networks.extend((self.narrow && self.registered).then_some(("control-plane", CONTROL_PLANE)));
         networks.extend((!self.gateway || self.bgp()).then_some(("pods", PODS)));
         networks.extend((!self.gateway).then_some(("services", SERVICES)));
-        networks.extend(self.broad.then_some(("cloud-services", CLOUD_SERVICES)));
+        networks.extend((self.broad && !self.private_link).then_some(("cloud-services", CLOUD_SERVICES)));
         networks.extend(self.bgp().then_some(("bgp-peers", BGP_PEERS)));
         let networks: String = networks.iter().map(|(zone, text)| format!("  {zone}: {}\n", list(text))).collect();
 
@@ -138,6 +141,7 @@ impl Site {
             word(self.install, "install", "steady"),
             word(self.audit, "audit", "enforce"),
         );
+        text += word(self.private_link, "cloud-access: private-link\n", "");
         let (kind, api) = (word(self.registered, "registered", "ack-edge"), self.api_server());
         text += &format!("cluster:\n  kind: {kind}\n  version: \"{}\"\n  api-server: \"{api}\"\n", self.version);
         if self.api_port() != 6443 {
@@ -261,10 +265,17 @@ impl Model {
                 continue;
             }
             let next = u8::try_from(self.names.len()).unwrap();
-            let fresh: [IpAddr; 2] = [
-                Ipv4Addr::new(198, 18, next, 7).into(),
-                Ipv6Addr::new(0x2001, 0xdb8, 0xf, next.into(), 0, 0, 0, 7).into(),
-            ];
+            let internal = word.split('.').any(|label| label.ends_with("-vpc") || label.ends_with("-internal"));
+            let fresh: [IpAddr; 2] = match self.site.private_link && internal {
+                true => [
+                    Ipv4Addr::new(192, 168, 200, next).into(),
+                    Ipv6Addr::new(0x2001, 0xdb8, 0xc, 200, 0, 0, 0, next.into()).into(),
+                ],
+                false => [
+                    Ipv4Addr::new(198, 18, next, 7).into(),
+                    Ipv6Addr::new(0x2001, 0xdb8, 0xf, next.into(), 0, 0, 0, 7).into(),
+                ],
+            };
             // "this name alone is optional: it does not exist in all regions"
             let optional = word.starts_with("dockerauth-ee-vpc.");
             let (addresses, _) = *self.names.entry(word.to_owned()).or_insert((fresh, optional));
@@ -426,7 +437,8 @@ impl Model {
             self.flow("", "in out", &idc, &ranges(&format!("{PODS} {SERVICES}")), &[Traffic::Any]);
         }
         if self.site.broad {
-            self.flow("", "in out", &idc, &ranges(&format!("{VPC} {CLOUD_SERVICES}")), &[Traffic::Any]);
+            let services = if self.site.private_link { "" } else { CLOUD_SERVICES };
+            self.flow("", "in out", &idc, &ranges(&format!("{VPC} {services}")), &[Traffic::Any]);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::host::files;
 use crate::host::streams;
 use crate::intent::{Intent, Resolved, Unresolved};
 use crate::net::PrefixSet;
+use crate::policy;
 use crate::resolution::Resolution;
 use crate::source::Source;
 use crate::wording::count;
@@ -71,6 +72,7 @@ impl LockArguments {
         loaded: LoadedPolicy,
         resolution: Resolution,
     ) -> Result<BoundPolicy, Failure> {
+        check_answers(&loaded, &resolution)?;
         let resolved = loaded.intent.bind(&resolution).map_err(|missing| self.unresolved(&missing, policy))?;
         Ok(BoundPolicy { loaded, resolution, resolved })
     }
@@ -149,12 +151,24 @@ impl BoundArguments {
     pub(crate) fn load_unbound(&self, catalog: &Catalog) -> Result<(LoadedPolicy, Resolution), Failure> {
         let loaded = load_policy(&self.policy, catalog, self.target.target, Severity::Warning)?;
         let resolution = self.lock.resolution(&self.policy, &loaded)?;
+        check_answers(&loaded, &resolution)?;
         Ok((loaded, resolution))
     }
 
     /// Binds what [`load_unbound`](Self::load_unbound) read.
     pub(crate) fn bind(&self, loaded: LoadedPolicy, resolution: Resolution) -> Result<BoundPolicy, Failure> {
         self.lock.bind_to(&self.policy, loaded, resolution)
+    }
+}
+
+/// Checks that a policy may open the answers in its lockfile.
+pub(crate) fn check_answers(loaded: &LoadedPolicy, resolution: &Resolution) -> Result<(), Failure> {
+    let mut problems = Problems::default();
+    let trust = loaded.policy.resolution_rules(&loaded.cloud).trust;
+    policy::check_answers(&loaded.policy, &loaded.intent, resolution, &trust, &mut problems);
+    match problems.has_errors() {
+        true => Err(Failure::invalid(loaded.source.clone(), at_least(Severity::Warning, problems))),
+        false => Ok(()),
     }
 }
 

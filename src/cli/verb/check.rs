@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::catalog::Catalog;
 use crate::cli::context::{
-    ListFormat, LoadedPolicy, LockArguments, PolicyTarget, age_warning, at_least, load_catalog, load_if_exists,
-    load_policy, load_text,
+    ListFormat, LoadedPolicy, LockArguments, PolicyTarget, age_warning, at_least, check_answers, load_catalog,
+    load_if_exists, load_policy, load_text,
 };
 use crate::cli::document::{CheckDocument, CheckedLockfile, CheckedPolicy, DiagnosticDocument};
 use crate::cli::failure::{Failure, Message};
@@ -122,6 +122,9 @@ impl Checked<'_> {
             Err(_) if self.arguments.files.contains(&file) => return Ok(()),
             resolution => resolution?,
         };
+        if let Some(resolution) = &resolution {
+            check_answers(loaded, resolution)?;
+        }
         let resolve = lock.resolve_command(path);
         if let Some(warning) = resolution.and_then(|resolution| age_warning(&file, &resolve, loaded, &resolution)) {
             render::warning(&warning);

@@ -199,8 +199,9 @@ cluster:
         if self.leased {
             text += &zone(true, "vpc", "the VPC's prefixes");
             text += &zone(false, "vswitches", "the cluster's vSwitches, to narrow down the VPC");
-            let comment = "where the cloud's services answer over a leased line";
-            text += &zone_with("cloud-services", &format!("[{}]", self.catalog.cloud.services()), comment);
+            let comment = "where the cloud's services answer over a leased line; a site that uses these addresses itself \
+                           removes this line, and writes `cloud-access: private-link` below `connection`";
+            text += &zone_with("cloud-services", "[100.64.0.0/10]", comment);
         }
         if !self.edge {
             text += &zone(false, "control-plane", "the hosts of the cluster's control plane; empty: any of the hosts");
@@ -220,10 +221,10 @@ cluster:
         let row = region.oss(OssNetwork::Internal);
         let mut lines = Vec::new();
         if edge && leased && region.registry.is_none() {
-            lines.push("  registry: []           # FILL IN: the catalog has no registry prefixes of this region");
+            lines.push("  registry:              # FILL IN: the catalog has no registry prefixes of this region");
         }
         if edge && leased && row.is_none() {
-            lines.push("  oss: []                # FILL IN: the catalog has no OSS prefixes of this region");
+            lines.push("  oss:                   # FILL IN: the catalog has no OSS prefixes of this region");
             lines.push("  oss-endpoint:          # FILL IN: nor its internal OSS endpoint");
         }
         if edge && !leased && row.is_none_or(|row| row.public_endpoint.is_none()) {
