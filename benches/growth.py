@@ -20,8 +20,8 @@ SIZES = [1_000, 2_000, 4_000, 8_000, 16_000]
 # In seconds of processor time; a run that needs more is given up, and so are larger ones.
 MAX_SECONDS = 60
 MAX_BYTES = 8 << 30
-# n log n is 1.08 from 4,000 to 16,000. The rest is for caches, and for noise.
-MAX_EXPONENT = 1.3
+# n log n is 1.08 from 4,000 to 16,000. The rest is for tables that no longer fit into the cache, and for noise.
+MAX_EXPONENT = 1.5
 # Times near that of an empty policy say nothing about growth.
 MIN_SECONDS = 0.1
 
@@ -64,6 +64,8 @@ SHAPES = {
     "an error in each row": lambda i, n: ([peer(i) + "/7"], [f"tcp/{2 * i + 1}"]),
     "one row with all peers": lambda i, n: ([peer(i) for i in range(n)], ["tcp/443"]) if i == 0 else None,
     "one row with all ports": lambda i, n: ([peer(0)], [f"tcp/{2 * i + 1}" for i in range(n)]) if i == 0 else None,
+    "gateway, port ranges that overlap": lambda i, n: ([cloud(i)], [f"tcp/{i + 1}-{i + n}"]),
+    "stateless gateway, port ranges that overlap": lambda i, n: ([cloud(i)], [f"tcp/{i + 1}-{i + n}"]),
     "gateway, distinct peers and ports": lambda i, n: ([cloud(i)], [f"tcp/{2 * i + 1}"]),
     "stateless gateway, distinct peers and ports": lambda i, n: ([cloud(i)], [f"tcp/{2 * i + 1}"]),
 }
@@ -73,7 +75,10 @@ INVALID = ["an error in each row"]
 COMPILED = [
     "distinct peers and ports",
     "distinct peers, one port",
+    "nested port ranges",
     "port ranges that overlap",
+    "gateway, port ranges that overlap",
+    "stateless gateway, port ranges that overlap",
     "a name in each row",
     "one row with all peers",
     "gateway, distinct peers and ports",

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark reads files of the repository")]
 
 use std::fs;
+use std::net::Ipv4Addr;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -40,11 +41,18 @@ fn resolved(name: &str) -> Intent<Resolved> {
     intent.bind(&resolution).unwrap()
 }
 
+/// So many prefixes as a policy lists them, without those that no packet has.
+fn peers(count: usize) -> String {
+    let prefixes =
+        spread().map(|bits| v4(bits, 24)).filter(|prefix| matches!(prefix.addr().octets()[0], 1..=126 | 128..=223));
+    let words: Vec<String> = prefixes.take(count).map(|prefix| Prefix::from(prefix).to_string()).collect();
+    words.join(", ")
+}
+
 /// A policy with a port that is open to many prefixes.
 fn wide(prefixes: usize) -> Intent<Declared> {
     let mut text = file("registered-calico-bgp.yaml").into_text();
-    let peers: Vec<String> = spread().take(prefixes).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
-    let peers = peers.join(", ");
+    let peers = peers(prefixes);
     text += &format!("allow:\n- {{id: wide, direction: outbound, peers: [{peers}], ports: [tcp/443]}}\n");
     let mut problems = Problems::default();
     let policy = policy::parse(&Source::new("wide.yaml", &text), &mut problems).unwrap();
@@ -199,18 +207,19 @@ fn all_regions(more: usize) -> Intent<Resolved> {
     let registry = catalog.regions.iter().filter_map(|region| region.registry.as_ref()).flat_map(|row| &row.prefixes);
     let oss = catalog.regions.iter().flat_map(|region| &region.oss).flat_map(|row| &row.vips);
     let peers: Vec<String> = registry.chain(oss).map(ToString::to_string).collect();
-    let wide: Vec<String> = spread().take(more).map(|bits| Prefix::from(v4(bits, 24)).to_string()).collect();
-    let mut text = file("express-connect-flannel.yaml").into_text();
-    if !text.contains("\nallow:") {
-        text += "allow:\n";
-    }
-    text += &format!("- {{id: regions, direction: outbound, peers: [{}], ports: [tcp/443]}}\n", peers.join(", "));
+    let mut rows = format!("- {{id: regions, direction: outbound, peers: [{}], ports: [tcp/443]}}\n", peers.join(", "));
     if more > 0 {
-        text += &format!("- {{id: wide, direction: outbound, peers: [{}], ports: [tcp/8443]}}\n", wide.join(", "));
+        rows += &format!("- {{id: wide, direction: outbound, peers: [{}], ports: [tcp/8443]}}\n", self::peers(more));
     }
+    with_rows(&rows)
+}
+
+/// An example with more rows in its list `allow`, which is the last of its fields.
+fn with_rows(rows: &str) -> Intent<Resolved> {
+    let text = file("express-connect-flannel.yaml").into_text() + rows;
     let mut problems = Problems::default();
-    let policy = policy::parse(&Source::new("regions.yaml", &text), &mut problems).unwrap();
-    let intent = policy::check(&policy, &catalog, None, &mut problems).unwrap();
+    let policy = policy::parse(&Source::new("rows.yaml", &text), &mut problems).unwrap();
+    let intent = policy::check(&policy, &Catalog::embedded().unwrap(), None, &mut problems).unwrap();
     let resolution = Resolution::parse(&file("express-connect-flannel.lock.yaml"), &mut problems).unwrap();
     intent.bind(&resolution).unwrap()
 }
@@ -218,6 +227,18 @@ fn all_regions(more: usize) -> Intent<Resolved> {
 #[divan::bench(args = [0, 10_000, 100_000])]
 fn prove_all_regions(bencher: Bencher, more: usize) {
     let intent = all_regions(more);
+    let ruleset = lower(&intent);
+    bencher.bench(|| prove(black_box(&intent), black_box(&ruleset)).unwrap());
+}
+
+/// The proof of a policy with so many rows of the operator, whose port ranges overlap.
+#[divan::bench(args = [1_000, 4_000, 16_000], sample_count = 3)]
+fn prove_rows(bencher: Bencher, rows: u32) {
+    let row = |row: u32| {
+        let (peer, low, high) = (Ipv4Addr::from_bits(0x0b00_0000 + 4 * row), row + 1, row + rows);
+        format!("- {{id: more-{row}, direction: inbound, peers: [{peer}], ports: [tcp/{low}-{high}]}}\n")
+    };
+    let intent = with_rows(&(0..rows).map(row).collect::<String>());
     let ruleset = lower(&intent);
     bencher.bench(|| prove(black_box(&intent), black_box(&ruleset)).unwrap());
 }

@@ -8,6 +8,7 @@ mod openings;
 mod specification;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::net::{DomainName, Hook, Rate, Verdict};
 use crate::resolution::Resolution;
@@ -145,7 +146,7 @@ impl Intent<Declared> {
         self.flows.iter().flat_map(|flow| {
             let parts = [&flow.local, &flow.peers].into_iter().flat_map(|end| match end {
                 End::Any => &[][..],
-                End::Ends(parts) => parts,
+                End::Ends(parts) => &parts[..],
             });
             parts.map(|part| (flow.id.as_str(), part))
         })
@@ -169,6 +170,11 @@ impl Intent<Declared> {
             };
             return Err(Unresolved(missing.into_iter().map(|(name, flows)| (name.clone(), tidy(flows))).collect()));
         }
+        let hosts = Addresses::of(&self.hosts, resolution);
+        let addresses = |parts: &Arc<[Part]>| match Arc::ptr_eq(parts, &self.hosts) {
+            true => hosts.clone(),
+            false => Addresses::of(parts, resolution),
+        };
         Ok(Intent {
             name: self.name.clone(),
             catalog: self.catalog.clone(),
@@ -176,18 +182,14 @@ impl Intent<Declared> {
             mode: self.mode,
             denials: self.denials,
             log: self.log,
-            hosts: Addresses::of(&self.hosts, resolution),
             gateway: self.gateway.as_ref().map(|gateway| Gateway {
                 covered: Addresses::of(&gateway.covered, resolution),
                 pods: Addresses::of(&gateway.pods, resolution),
                 covers: gateway.covers,
                 stateless: gateway.stateless,
             }),
-            flows: self
-                .flows
-                .iter()
-                .map(|flow| flow.with(|parts| End::Ends(Addresses::of(parts, resolution))))
-                .collect(),
+            flows: self.flows.iter().map(|flow| flow.with(|parts| End::Ends(addresses(parts)))).collect(),
+            hosts,
         })
     }
 }

@@ -254,14 +254,17 @@ impl Lowering<'_> {
 }
 
 /// The part of a flow that crosses the gateway: not what stays inside the data centre.
+///
+/// Sets that need no change are shared: each of thousands of flows may have the same thousands of hosts.
 fn crossing(flow: &Flow<Resolved>, gateway: &Gateway<Resolved>, covered: &PrefixSet) -> Flow<Resolved> {
     let mut flow = flow.clone();
     if !gateway.covers_everything() {
         if let End::Ends(addresses) = &mut flow.peers {
-            *addresses = addresses.map(|set| set.difference(covered));
+            *addresses = addresses.map(|set| if set.overlaps(covered) { set.difference(covered) } else { set.clone() });
         }
         if let End::Ends(addresses) = &mut flow.local {
-            *addresses = addresses.map(|set| set.intersection(covered));
+            let within = |set: &PrefixSet| if set.is_subset(covered) { set.clone() } else { set.intersection(covered) };
+            *addresses = addresses.map(within);
         }
     }
     flow

@@ -226,3 +226,67 @@ fn diagrams_stay_small_where_products_explode() {
     assert!(groups.len() > 1_000 && space.cells() > 1e13, "{:e} cells", space.cells());
     assert!(space.nodes() < 100_000, "{} nodes", space.nodes());
 }
+
+/// A policy of so many operator's rows; `row` gives the peers and the ports of each.
+fn many_rows(target: &str, rows: usize, row: impl Fn(usize) -> (String, String)) -> String {
+    let mut text = format!(
+        "version: 1\nname: many\ntarget: {target}\nregion: cn-hangzhou\nconnection: express-connect\ncni: flannel\n\
+         cluster: {{kind: ack-edge, version: '1.30', api-server: 192.168.10.20}}\n\
+         networks: {{vpc: [192.168.0.0/16], hosts: [10.0.0.0/24], pods: [172.20.0.0/16]}}\n\
+         dns: {{servers: [192.168.10.53]}}\nmode: audit\n{}\nallow:\n",
+        if target == "edge-host" { "" } else { "gateway: {stateless: true}" },
+    );
+    for number in 0..rows {
+        let (peers, ports) = row(number);
+        let direction = if number % 2 == 0 { "inbound" } else { "outbound" };
+        text += &format!("- {{id: row-{number}, direction: {direction}, peers: [{peers}], ports: [{ports}]}}\n");
+    }
+    text
+}
+
+/// How much work a policy makes: rules, nodes of the diagrams, and what the largest axis has to remember.
+fn work(text: &str, catalog: &Catalog) -> (usize, usize) {
+    let declared = intent(text, catalog);
+    let intent = declared.bind(&resolution(&declared, &mut Dice::new(1))).unwrap();
+    let ruleset = lower(&intent);
+    prove(&intent, &ruleset).unwrap();
+    let conditions: Vec<Condition> = ruleset.conditions().collect();
+    let space = Space::new(&conditions);
+    let groups = ruleset.partition(&space);
+    assert!(groups.len() > ruleset.rules().filter(|rule| rule.flow().is_some()).count() / 4);
+    (ruleset.rules().count(), space.nodes())
+}
+
+/// The shapes that once grew with the square of the rows: 800 rows took 50 s, and 3.7 GB.
+#[test]
+fn rules_and_diagrams_grow_with_the_rows() {
+    let catalog = Catalog::embedded().unwrap();
+    let peer = |number: usize| format!("198.{}.{}.{}", 18 + number / 16_384, number / 64 % 256, 4 * (number % 64));
+    // Numbers without an order, the same in each run.
+    let mixed = |number: usize| (number * 7_919 + 13) % 10_007;
+    for target in ["edge-host", "idc-gateway"] {
+        for (shape, row) in [
+            ("ranges that overlap", &|i, n| (peer(i), format!("tcp/{}-{}", i + 1, i + n)) as (String, String)),
+            ("nested ranges", &|i, _| (peer(i), format!("tcp/{}-{}", i + 1, 65_535 - i))),
+            ("ranges in no order", &|i, _| {
+                (peer(i), format!("tcp/{}-{}", mixed(i) + 1, mixed(i) + 20_000 + mixed(i + 5)))
+            }),
+            ("several ranges of several peers", &|i, n| {
+                (
+                    format!("{}, {}", peer(i), peer((i + 1) % n)),
+                    format!("tcp/{}-{}, udp/{}-{}", i + 1, i + n, mixed(i) + 1, mixed(i) + 20_000),
+                )
+            }),
+            ("one port", &|i, _| (peer(i), "tcp/443".to_owned())),
+            ("distinct ports", &|i, _| (peer(i), format!("tcp/{}", 7 * i + 1))),
+        ] as [(&str, &dyn Fn(usize, usize) -> (String, String)); 6]
+        {
+            let [(few, small), (many, large)] =
+                [200, 800].map(|rows| work(&many_rows(target, rows, |number| row(number, rows)), &catalog));
+            let of = format!("{target}, {shape}: {few} and {many} rules, {small} and {large} nodes");
+            // Four times as many rows; halving costs a logarithm.
+            assert!(many < 5 * few && many < 12 * 800, "{of}");
+            assert!(large < 6 * small && large < 300_000, "{of}");
+        }
+    }
+}

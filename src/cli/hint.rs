@@ -77,23 +77,20 @@ pub(crate) struct Hint {
     verb: &'static str,
     words: Vec<String>,
     options: BTreeMap<&'static str, String>,
-    /// Whether the verb reads or writes a lockfile.
-    has_lock: bool,
 }
 
 /// The command of a verb, with the options of this run.
 pub(crate) fn command(verb: &'static str) -> Hint {
-    let (mut options, mut has_lock) = (BTreeMap::new(), false);
+    let mut options = BTreeMap::new();
     if let Some(run) = RUN.get() {
         let taken = run.taken.get(verb).map(Vec::as_slice).unwrap_or_default();
-        has_lock = taken.contains(&"lock");
         for (name, given) in &run.given {
             if let (Some(name), Given::Option(value)) = (taken.iter().find(|taken| *taken == name), given) {
                 options.insert(*name, value.clone());
             }
         }
     }
-    Hint { verb, words: Vec::new(), options, has_lock }
+    Hint { verb, words: Vec::new(), options }
 }
 
 /// The command of this run, whose verb that is, without some of its options.
@@ -162,10 +159,6 @@ impl fmt::Display for Hint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "edgeward {}", self.verb)?;
         self.words.iter().try_for_each(|word| write!(f, " {word}"))?;
-        // No lockfile is beside a stream.
-        if self.has_lock && !self.options.contains_key("lock") && self.words.iter().any(|word| word == STREAM) {
-            f.write_str(" --lock FILE")?;
-        }
         self.options.iter().try_for_each(|(name, value)| write!(f, " --{name} {}", quoted(value)))
     }
 }

@@ -1,6 +1,7 @@
 //! Flows and their ends.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Declared, Resolved};
 use crate::net::{
@@ -17,7 +18,8 @@ pub trait Stage {
 }
 
 impl Stage for Declared {
-    type Ends = Vec<Part>;
+    /// Shared: each of thousands of flows may have the same thousands of hosts as its local end.
+    type Ends = Arc<[Part]>;
 }
 
 impl Stage for Resolved {
@@ -205,7 +207,7 @@ impl Addresses {
 
 impl Flow<Declared> {
     /// The same flow with other ends.
-    pub fn with<S: Stage>(&self, ends: impl Fn(&[Part]) -> End<S>) -> Flow<S> {
+    pub fn with<S: Stage>(&self, ends: impl Fn(&Arc<[Part]>) -> End<S>) -> Flow<S> {
         let end = |end: &End<Declared>| match end {
             End::Any => End::Any,
             End::Ends(parts) => ends(parts),

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 use super::index::{Entry, Index};
-use super::region::{AXES, Bounds, Filter, Product, Region, SERVICE, boxes, everywhere, peers, region};
+use super::region::{AXES, Bounds, Ends, Filter, Product, Region, SERVICE, boxes, everywhere, peers, region};
 use crate::diag::{Code, Problems};
-use crate::intent::{Declared, Flow, Gateway, Intent, Origin, Part, PartKind};
+use crate::intent::{Declared, End, Flow, Gateway, Intent, Origin, Part, PartKind};
 use crate::net::{DomainName, PrefixSet};
 use crate::source::Span;
 
@@ -46,7 +47,17 @@ impl<'a> Comparison<'a> {
         };
         let (operators, catalogs): (Vec<_>, Vec<_>) = intent.flows.iter().partition(|flow| place(flow).is_some());
         let flows = catalogs.into_iter().chain(operators);
-        let flows: Vec<_> = flows.map(|flow| (flow, region(flow, &filter, |parts| stand_in(parts, &names)))).collect();
+        let anywhere = Ends::new(&everywhere(), &filter);
+        // By the place in memory of their parts: flows share them.
+        let mut known: BTreeMap<*const Part, Rc<Ends>> = BTreeMap::new();
+        let mut ends = |end: &End<Declared>| match end {
+            End::Any => Rc::clone(&anywhere),
+            End::Ends(parts) => {
+                let new = || Ends::new(&stand_in(parts, &names), &filter);
+                Rc::clone(known.entry(parts.as_ptr()).or_insert_with(new))
+            }
+        };
+        let flows: Vec<_> = flows.map(|flow| (flow, region(flow, &filter, &mut ends))).collect();
         let mut occurrences = BTreeMap::new();
         for (flow, region) in &flows {
             for (axis, (low, high)) in region.0.iter().flat_map(|product| counted(flow, product)) {
@@ -202,6 +213,8 @@ fn stand_in(parts: &[Part], names: &BTreeMap<&DomainName, u32>) -> PrefixSet {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::intent::{Denials, End, Side};
     use crate::net::{Rate, RateUnit, Traffic, Verdict};
@@ -234,7 +247,7 @@ mod tests {
             mode: Mode::Enforce,
             denials: Denials { input: Verdict::Drop, output: Verdict::Drop, forward: Verdict::Drop },
             log: Rate { count: 1, per: RateUnit::Second },
-            hosts: Vec::new(),
+            hosts: Arc::default(),
             gateway: None,
             flows: rows.enumerate().map(row).collect(),
         }

@@ -3,7 +3,9 @@
 //! A flow is a product as it is written: some sources, some destinations, some services. So it is within another one if
 //! each of its sets is within the other's, which needs no diagram of packet space.
 
-use crate::intent::{Declared, End, Flow, Part, Side};
+use std::rc::Rc;
+
+use crate::intent::{Declared, End, Flow, Side};
 use crate::net::{Family, PrefixSet, Protocol, Ranges, Traffic, Transport};
 
 /// The dimensions of a product. The first is its kind: the family, and what a hook or a gateway distinguishes. Products
@@ -67,34 +69,50 @@ pub(super) fn everywhere() -> PrefixSet {
     PrefixSet::from((Ranges::all(), Ranges::all()))
 }
 
-/// What a flow permits, given the addresses of some parts of an end.
-pub(super) fn region(flow: &Flow<Declared>, filter: &Filter, addresses: impl Fn(&[Part]) -> PrefixSet) -> Region {
-    let end = |end: &End<Declared>| match end {
-        End::Any => everywhere(),
-        End::Ends(parts) => addresses(parts),
-    };
-    let (local, peers) = (end(&flow.local), end(&flow.peers));
+/// The addresses of an end on the axes of products, by family: those inside and those outside of what a gateway covers,
+/// or all of them twice where that makes no difference.
+pub(super) struct Ends([[Ranges<u128>; 2]; 2]);
+
+impl Ends {
+    pub(super) fn new(addresses: &PrefixSet, filter: &Filter) -> Rc<Self> {
+        let wide = |set: &PrefixSet| Family::BOTH.map(|family| of_family(set, family));
+        let halves = match filter {
+            Filter::Hooks | Filter::Everything => {
+                let all = wide(addresses);
+                [all.clone(), all]
+            }
+            Filter::Crossing { inside, outside } => [inside, outside].map(|half| wide(&addresses.intersection(half))),
+        };
+        Rc::new(Self(halves))
+    }
+}
+
+/// What a flow permits, given its ends.
+pub(super) fn region(
+    flow: &Flow<Declared>,
+    filter: &Filter,
+    mut ends: impl FnMut(&End<Declared>) -> Rc<Ends>,
+) -> Region {
+    let (local, peers) = (ends(&flow.local), ends(&flow.peers));
     let [source, destination] = match flow.side {
-        Side::Inbound => [peers, local],
-        Side::Outbound => [local, peers],
+        Side::Inbound => [&peers, &local],
+        Side::Outbound => [&local, &peers],
     };
+    let [in_out, out_in] = [(&source.0[0], &destination.0[1]), (&source.0[1], &destination.0[0])];
     let ways = match filter {
-        Filter::Hooks => vec![(u8::from(flow.side == Side::Outbound), source, destination)],
-        Filter::Everything => vec![(0, source, destination)],
-        Filter::Crossing { inside, outside } => vec![
-            (0, source.intersection(inside), destination.intersection(outside)),
-            (1, source.intersection(outside), destination.intersection(inside)),
-        ],
+        Filter::Hooks => vec![(u8::from(flow.side == Side::Outbound), in_out)],
+        Filter::Everything => vec![(0, in_out)],
+        Filter::Crossing { .. } => vec![(0, in_out), (1, out_in)],
     };
     let mut products = Vec::new();
-    for (way, source, destination) in ways {
+    for (way, (source, destination)) in ways {
         for family in Family::BOTH.into_iter().filter(|family| flow.family.is_none_or(|only| only == *family)) {
             let kind = 2 * way + u8::from(family == Family::V6);
             let ports = flow.from_ports.as_ref().map_or_else(Ranges::all, |ports| ports.clone());
             let product = [
                 wide([(kind, kind)]),
-                of_family(&source, family),
-                of_family(&destination, family),
+                source[usize::from(family == Family::V6)].clone(),
+                destination[usize::from(family == Family::V6)].clone(),
                 services(flow, family),
                 wide(ports.iter()),
                 flow.interfaces.as_ref().map_or_else(Ranges::all, |interfaces| interfaces.numbers().clone()),

@@ -1,9 +1,13 @@
 //! From permits to rules, dispatched by protocol and port.
 
+mod ports;
+
 use std::collections::BTreeMap;
 
 use crate::net::{CtDirection, Family, IcmpTypes, PacketEnd, PortSet, Protocol, Traffic, Transport, Verdict};
 use crate::ruleset::{Action, Chain, FLOW_COUNTER, Label, Match, Rule};
+
+use ports::by_port;
 
 /// One combination of sets, protocols and ports by which a flow permits packets.
 #[derive(Clone, Debug)]
@@ -147,40 +151,4 @@ fn add(rules: &mut Vec<Rule>, rule: Rule) {
 
 fn protocol_word(number: u8) -> String {
     Protocol::numbered(number).map_or_else(|| format!("protocol_{number}"), |protocol| protocol.name().to_owned())
-}
-
-/// The rule that sends packets to a chain by port. Ports with the same permits share a chain.
-fn by_port(
-    stem: &str,
-    transport: Transport,
-    end: PacketEnd,
-    permits: &[(&Permit, PortSet)],
-    chains: &mut Vec<Chain>,
-) -> Option<Rule> {
-    let mut starts: Vec<u16> = permits
-        .iter()
-        .flat_map(|(_, ports)| ports.iter())
-        .flat_map(|(low, high)| [Some(low), high.checked_add(1)])
-        .flatten()
-        .collect();
-    starts.sort_unstable();
-    starts.dedup();
-    let mut names: BTreeMap<Vec<usize>, String> = BTreeMap::new();
-    let mut targets = Vec::new();
-    for (index, &low) in starts.iter().enumerate() {
-        let high = starts.get(index + 1).map_or(u16::MAX, |next| next - 1);
-        let here: Vec<usize> = (0..permits.len()).filter(|&i| permits[i].1.contains(low)).collect();
-        if here.is_empty() {
-            continue;
-        }
-        let name = names.entry(here).or_insert_with_key(|here| {
-            let name = if low == high { format!("{stem}{low}") } else { format!("{stem}{low}-{high}") };
-            let rules = here.iter().map(|&i| permits[i].0.rule(permits[i].0.transport_matches(transport))).collect();
-            chains.push(Chain { name: name.clone(), base: None, rules });
-            name
-        });
-        targets.push(((low, high), name.clone()));
-    }
-    let action = Action::ByPort { protocol: transport, end, chains: targets };
-    (!starts.is_empty()).then(|| Rule::new([], action))
 }

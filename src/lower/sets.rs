@@ -17,10 +17,14 @@ pub(super) struct Sets {
 
 impl Sets {
     pub(super) fn new(flows: &[Flow<Resolved>]) -> Self {
-        let differs = |flow: &&Flow<Resolved>| {
-            flows.iter().any(|other| other.id == flow.id && other.side != flow.side && other.peers != flow.peers)
-        };
-        let two_sided = flows.iter().filter(differs).map(|flow| flow.id.clone()).collect();
+        let mut known: BTreeMap<(&str, Side), &End<Resolved>> = BTreeMap::new();
+        let mut two_sided = BTreeSet::new();
+        for flow in flows {
+            known.insert((&flow.id, flow.side), &flow.peers);
+            if known.get(&(&flow.id, flow.side.reversed())).is_some_and(|others| **others != flow.peers) {
+                two_sided.insert(flow.id.clone());
+            }
+        }
         Self { sets: BTreeMap::new(), two_sided }
     }
 

@@ -47,7 +47,8 @@ pub fn check(
     let mut builder = Builder::new(policy, &site, region);
     let mut flows: Vec<Flow<Declared>> = catalog.flows_of(&site).flat_map(|row| builder.flows(row, problems)).collect();
     check_allow(&policy.allow, catalog, problems);
-    flows.extend(operators_flows(policy, target));
+    let hosts = parts(policy, Zone::Hosts).into();
+    flows.extend(operators_flows(policy, target, &hosts));
     // A packet is attributed to the flow that names its port before one that permits everything.
     flows.sort_by_key(|flow| flow.traffic == Traffic::Any);
     if policy.networks.value.hosts.is_empty() {
@@ -70,7 +71,7 @@ pub fn check(
             forward: policy.deny.forward.into(),
         },
         log: policy.log.rate,
-        hosts: parts(policy, Zone::Hosts),
+        hosts,
         gateway,
         flows,
     })

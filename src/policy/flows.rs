@@ -1,6 +1,7 @@
 //! From rows to flows: the catalog's under their conditions, and the operator's own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::cloud::{CloudPrefixes, region_prefixes};
 use super::syntax::{Allow, Policy};
@@ -29,7 +30,7 @@ pub(super) fn gateway(policy: &Policy, site: &Site) -> Gateway<Declared> {
         covered.push(host(&policy.cluster.api_server));
         covered.extend(parts(policy, Zone::ControlPlane));
     }
-    Gateway { covered, pods, covers, stateless: policy.gateway.stateless }
+    Gateway { covered: covered.into(), pods: pods.into(), covers, stateless: policy.gateway.stateless }
 }
 
 /// The prefixes of a zone as parts of an end.
@@ -138,7 +139,7 @@ impl<'a> Builder<'a> {
             by_port.entry(endpoint.value.port).or_default().push(host(&written));
         }
         let flows = by_port.into_iter().flat_map(|(port, peers)| {
-            self.sides(row, row.id_of_port(port), End::Ends(peers), &Traffic::tcp(port), problems)
+            self.sides(row, row.id_of_port(port), End::Ends(peers.into()), &Traffic::tcp(port), problems)
         });
         flows.collect()
     }
@@ -190,7 +191,7 @@ impl<'a> Builder<'a> {
     fn local(&mut self, row: &FlowRow, problems: &mut Problems) -> End<Declared> {
         let on_host = self.site.target == Target::EdgeHost;
         if row.local.is_empty() {
-            return if on_host { End::Any } else { End::Ends(parts(self.policy, Zone::Hosts)) };
+            return if on_host { End::Any } else { End::Ends(parts(self.policy, Zone::Hosts).into()) };
         }
         let mut held = row.local.iter().filter(|end| end.when.holds(self.site));
         if on_host && held.any(|end| self.zone_of(&end.kind) == Some(Zone::Hosts)) {
@@ -213,7 +214,7 @@ impl<'a> Builder<'a> {
                 kind => parts.extend(self.parts(row, kind, problems)),
             }
         }
-        End::Ends(parts)
+        End::Ends(parts.into())
     }
 
     fn parts(&mut self, row: &FlowRow, end: &EndKind, problems: &mut Problems) -> Vec<Part> {
@@ -323,13 +324,13 @@ fn inferred_origin(row: &FlowRow) -> Origin {
 }
 
 /// The operator's flows, sorted by id: the order of the rows has no meaning.
-pub(super) fn operators_flows(policy: &Policy, target: Target) -> Vec<Flow<Declared>> {
+pub(super) fn operators_flows(policy: &Policy, target: Target, hosts: &Arc<[Part]>) -> Vec<Flow<Declared>> {
     let mut rows: Vec<&Allow> = policy.allow.iter().collect();
     rows.sort_by(|a, b| a.id.value.0.cmp(&b.id.value.0));
-    rows.into_iter().map(|row| operators_flow(policy, row, target)).collect()
+    rows.into_iter().map(|row| operators_flow(row, target, hosts)).collect()
 }
 
-fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared> {
+fn operators_flow(row: &Allow, target: Target, hosts: &Arc<[Part]>) -> Flow<Declared> {
     let peers = row.written_peers().iter().map(|peer| match &peer.value {
         PrefixOrName::Prefix(prefix) => written(Spanned { value: *prefix, span: peer.span }),
         PrefixOrName::Name(name) => Part {
@@ -347,7 +348,7 @@ fn operators_flow(policy: &Policy, row: &Allow, target: Target) -> Flow<Declared
         side: row.direction,
         local: match target {
             Target::EdgeHost => End::Any,
-            Target::IdcGateway => End::Ends(parts(policy, Zone::Hosts)),
+            Target::IdcGateway => End::Ends(Arc::clone(hosts)),
         },
         peers: End::Ends(peers.chain(listed).collect()),
         traffic: Traffic::union_of(row.ports.value.iter()),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Group, Label, Rule, Ruleset};
 use crate::net::{Disposition, Packet, Verdict};
-use crate::space::{Condition, Function, PacketBox, Region, Space};
+use crate::space::{Condition, Function, PacketBox, Packets, Region, Space};
 
 /// How the treatment of packets differs from before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,15 +160,16 @@ impl<'a, 's> Version<'a, 's> {
     }
 }
 
+/// Divides packets among groups that no packet is in two of, and unites the parts of each flow.
 fn grouped<'f, 's>(
     packets: Region<'s>,
-    parts: impl Iterator<Item = (Option<&'f str>, Region<'s>)>,
+    groups: impl Iterator<Item = (Option<&'f str>, Region<'s>)>,
 ) -> Vec<(Option<String>, Region<'s>)> {
-    let mut flows: BTreeMap<Option<&str>, Region<'s>> = BTreeMap::new();
-    for (flow, region) in parts {
-        let region = region.and(packets);
-        flows.entry(flow).and_modify(|all| *all = all.or(region)).or_insert(region);
+    let (flows, regions): (Vec<Option<&str>>, Vec<Region<'s>>) = groups.unzip();
+    let mut by_flow: BTreeMap<Option<&str>, Vec<Region<'s>>> = BTreeMap::new();
+    for (number, part) in packets.among(&regions).0 {
+        by_flow.entry(flows[number]).or_default().push(part);
     }
-    let filled = flows.into_iter().filter(|(_, region)| !region.is_empty());
-    filled.map(|(flow, region)| (flow.map(str::to_owned), region)).collect()
+    let united = by_flow.into_iter().filter_map(|(flow, parts)| Some((flow.map(str::to_owned), Region::join(parts)?)));
+    united.collect()
 }

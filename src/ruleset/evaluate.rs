@@ -1,5 +1,7 @@
 //! What chains, sets, maps and verdicts mean. No other code knows it.
 
+use std::collections::BTreeMap;
+
 use super::{Action, Chain, Match, Rule, Ruleset};
 use crate::net::{Disposition, Hook, Packet, Verdict};
 use crate::space::{Condition, Packets, Region, Space};
@@ -58,7 +60,8 @@ impl Ruleset {
         let mut trace = Trace { disposition: Disposition::of(Verdict::Accept), chain: None, rule: None };
         let Some((entry, policy)) = self.entry(packet.hook) else { return trace };
         (trace.disposition.verdict, trace.chain) = (policy, Some(entry));
-        self.walk(entry, packet, &mut |chain, rule, _| {
+        let course = Course { ruleset: self, chain: |name: &str| self.chain(name) };
+        course.walk(entry, packet, &mut |chain, rule, _| {
             matched(chain, rule);
             match rule.action {
                 Action::Verdict(verdict) => {
@@ -76,6 +79,9 @@ impl Ruleset {
     /// exactly one.
     pub fn partition<'a, 's>(&'a self, space: &'s Space<'s>) -> Vec<Group<'a, 's>> {
         let mut groups = Vec::new();
+        // There may be ten thousand chains: they are not searched for each jump.
+        let chains: BTreeMap<&str, &Chain> = self.chains.iter().map(|chain| (chain.name.as_str(), chain)).collect();
+        let course = Course { ruleset: self, chain: |name: &str| chains.get(name).copied() };
         for hook in Hook::ALL {
             let here = space.region(&Condition::Hook(hook));
             let Some((entry, policy)) = self.entry(hook) else {
@@ -83,7 +89,7 @@ impl Ruleset {
                 continue;
             };
             let (mut decided, mut notrack) = (Vec::new(), Vec::new());
-            let rest = self.walk(entry, here, &mut |chain, rule, packets| match rule.action {
+            let rest = course.walk(entry, here, &mut |chain, rule, packets| match rule.action {
                 Action::Verdict(verdict) => {
                     let disposition = Disposition { flow: rule.flow(), ..Disposition::of(verdict) };
                     decided.push(Group { packets: *packets, disposition, rule: Some((chain, rule)), notrack: None });
@@ -118,89 +124,6 @@ impl Ruleset {
         Some((chain, chain.base?.policy.verdict()))
     }
 
-    /// Sends packets through a chain. Each rule is reported with the packets for which its matches hold; packets that
-    /// no rule decides are returned.
-    fn walk<'a, P: Packets>(
-        &'a self,
-        chain: &'a Chain,
-        mut packets: P,
-        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
-    ) -> Option<P> {
-        // What a `goto` leaves undecided returns to the caller of this chain, not to this chain.
-        let mut gone: Option<P> = None;
-        for rule in &chain.rules {
-            let (held, mut left) = self.split(rule, packets);
-            if let Some(held) = held {
-                matched(chain, rule, &held);
-                let back = match &rule.action {
-                    Action::Continue | Action::Notrack => Some(held),
-                    Action::Verdict(_) => None,
-                    Action::Jump(target) => self.enter(target, held, matched),
-                    Action::Goto(target) => {
-                        gone = join(gone, self.enter(target, held, matched));
-                        None
-                    }
-                    Action::ByProtocol(chains) => {
-                        let keys = chains.iter().map(|(number, target)| (Condition::Protocol(*number), target));
-                        self.dispatch(keys, held, matched)
-                    }
-                    Action::ByPort { protocol, end, chains } => {
-                        let keys = chains.iter().map(|(range, target)| {
-                            (Condition::Port(*protocol, *end, std::slice::from_ref(range)), target)
-                        });
-                        self.dispatch(keys, held, matched)
-                    }
-                };
-                left = join(left, back);
-            }
-            match left {
-                Some(left) => packets = left,
-                None => return gone,
-            }
-        }
-        join(gone, Some(packets))
-    }
-
-    fn enter<'a, P: Packets>(
-        &'a self,
-        target: &str,
-        packets: P,
-        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
-    ) -> Option<P> {
-        match self.chain(target) {
-            Some(chain) => self.walk(chain, packets, matched),
-            None => Some(packets),
-        }
-    }
-
-    /// Sends packets to the chain of their key. Those without one, and those that no chain decides, are returned.
-    fn dispatch<'a, P: Packets>(
-        &'a self,
-        keys: impl Iterator<Item = (Condition<'a>, &'a String)>,
-        packets: P,
-        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
-    ) -> Option<P> {
-        let (keys, targets): (Vec<Condition<'_>>, Vec<&String>) = keys.unzip();
-        let (parts, others) = packets.spread(&keys);
-        let sent = parts.into_iter().zip(targets).filter_map(|(part, target)| self.enter(target, part?, matched));
-        let back: Vec<P> = sent.collect();
-        P::join(back.into_iter().chain(others))
-    }
-
-    /// The packets for which all matches of a rule hold, and the others.
-    fn split<P: Packets>(&self, rule: &Rule, packets: P) -> (Option<P>, Option<P>) {
-        let (mut held, mut others) = (packets, None);
-        for condition in &rule.matches {
-            let (still, not) = held.split(&self.condition(condition));
-            others = join(others, not);
-            match still {
-                Some(still) => held = still,
-                None => return (None, others),
-            }
-        }
-        (Some(held), others)
-    }
-
     /// The condition that a match is.
     fn condition<'a>(&'a self, condition: &'a Match) -> Condition<'a> {
         match condition {
@@ -217,6 +140,119 @@ impl Ruleset {
             Match::Protocol(number) => Condition::Protocol(*number),
             Match::NotOpening => Condition::NotOpening,
         }
+    }
+}
+
+/// The way of packets through the chains of a ruleset.
+struct Course<'a, F> {
+    ruleset: &'a Ruleset,
+    /// Finds a chain by its name.
+    chain: F,
+}
+
+impl<'a, F: Fn(&str) -> Option<&'a Chain>> Course<'a, F> {
+    /// Sends packets through a chain. Each rule is reported with the packets for which its matches hold; packets that
+    /// no rule decides are returned.
+    fn walk<P: Packets>(
+        &self,
+        chain: &'a Chain,
+        mut packets: P,
+        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
+    ) -> Option<P> {
+        // What a `goto` leaves undecided returns to the caller of this chain, not to this chain.
+        let mut gone: Option<P> = None;
+        let mut rules = &chain.rules[..];
+        while !rules.is_empty() {
+            // Rules that decide are taken together: one by one, each would traverse all packets that are left.
+            let deciding = rules.iter().take_while(|rule| matches!(rule.action, Action::Verdict(_))).count();
+            let (now, later) = rules.split_at(deciding.max(1));
+            let all = (Condition::always(), self.matches_of(now));
+            let (parts, mut left) = packets.spread([all].into_iter());
+            for ((_, number), held) in parts {
+                let rule = &now[number];
+                matched(chain, rule, &held);
+                let back = match &rule.action {
+                    Action::Continue | Action::Notrack => Some(held),
+                    Action::Verdict(_) => None,
+                    Action::Jump(target) => self.enter(target, held, matched),
+                    Action::Goto(target) => {
+                        gone = join(gone, self.enter(target, held, matched));
+                        None
+                    }
+                    Action::ByProtocol(chains) => {
+                        let key = |(number, target): (&u8, &'a String)| (Condition::Protocol(*number), target.as_str());
+                        self.dispatch(chains.iter().map(key), held, matched)
+                    }
+                    Action::ByPort { protocol, end, chains } => {
+                        let port = |range| Condition::Port(*protocol, *end, std::slice::from_ref(range));
+                        let key = |(range, target): &'a (_, String)| (port(range), target.as_str());
+                        self.dispatch(chains.iter().map(key), held, matched)
+                    }
+                };
+                left = join(left, back);
+            }
+            match left {
+                Some(left) => (packets, rules) = (left, later),
+                None => return gone,
+            }
+        }
+        join(gone, Some(packets))
+    }
+
+    fn enter<P: Packets>(
+        &self,
+        target: &str,
+        packets: P,
+        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
+    ) -> Option<P> {
+        match (self.chain)(target) {
+            Some(chain) => self.walk(chain, packets, matched),
+            None => Some(packets),
+        }
+    }
+
+    /// Sends packets to the chain of their key. Those without one, and those that no chain decides, are returned.
+    fn dispatch<P: Packets>(
+        &self,
+        keys: impl Iterator<Item = (Condition<'a>, &'a str)>,
+        packets: P,
+        matched: &mut impl FnMut(&'a Chain, &'a Rule, &P),
+    ) -> Option<P> {
+        let mut by_target: BTreeMap<&str, Vec<Condition<'a>>> = BTreeMap::new();
+        for (key, target) in keys {
+            by_target.entry(target).or_default().push(key);
+        }
+        let chains: Vec<Option<&'a Chain>> = by_target.keys().map(|target| (self.chain)(target)).collect();
+        // A chain that only decides is not entered: its rules are taken together with those of the others.
+        let deciding = |chain: &Option<&'a Chain>| {
+            chain.filter(|chain| chain.rules.iter().all(|rule| matches!(rule.action, Action::Verdict(_))))
+        };
+        let groups = by_target.into_values().zip(&chains).map(|(keys, chain)| {
+            let rules = deciding(chain).map_or(&[][..], |chain| &chain.rules);
+            let whole = deciding(chain).is_none().then(Condition::always);
+            (Condition::Any(keys), self.matches_of(rules).chain(whole))
+        });
+        let (parts, others) = packets.spread(groups);
+        let sent = parts.into_iter().filter_map(|((target, number), part)| {
+            match (deciding(&chains[target]), chains[target]) {
+                (Some(chain), _) => {
+                    matched(chain, &chain.rules[number], &part);
+                    None
+                }
+                (None, Some(chain)) => self.walk(chain, part, matched),
+                (None, None) => Some(part),
+            }
+        });
+        let back: Vec<P> = sent.collect();
+        P::join(back.into_iter().chain(others))
+    }
+
+    /// The condition of each rule: that all of its matches hold.
+    fn matches_of(&self, rules: &'a [Rule]) -> impl Iterator<Item = Condition<'a>> {
+        rules.iter().map(|rule| match &rule.matches[..] {
+            [one] => self.ruleset.condition(one),
+            matches => Condition::All(matches.iter().map(|condition| self.ruleset.condition(condition)).collect()),
+        })
     }
 }
 

@@ -12,10 +12,10 @@ use crate::net::{
 
 /// A dimension of packet space.
 ///
-/// The order is that of the nodes in a diagram. What rules match first and what has few values comes first. The
-/// destination port comes before the addresses, since most rules are about one service. The source port comes after
-/// them: where replies have rules of their own, a peer has few services that reply, and these cases must not multiply
-/// with those of the destination ports.
+/// The order is that of the nodes in a diagram, see [`Axes::ranks`]. What rules match first and what has few values comes
+/// first. The destination port comes before the addresses, since most rules are about one service. The source port comes
+/// after them: where replies have rules of their own, a peer has few services that reply, and these cases must not
+/// multiply with those of the destination ports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Axis {
     Hook,
@@ -113,6 +113,9 @@ const USUAL_TYPES: [u8; 2] = [8, 128];
 const USUAL_SOURCE: (u32, u128, u16) = (0xcb00_7101, 0x2001_0db8_0000_0000_0000_0000_0000_0001, 40_000);
 const USUAL_DESTINATION: (u32, u128, u16) = (0xc633_6401, 0x2001_0db8_0000_0000_0000_0000_0000_0002, 50_000);
 
+/// With so many nodes any order of the axes is fast.
+const MAX_NODES: usize = 20_000;
+
 impl<'a> Axes<'a> {
     pub(super) fn new<'c>(conditions: impl IntoIterator<Item = &'c Condition<'a>>) -> Self
     where
@@ -155,6 +158,31 @@ impl<'a> Axes<'a> {
             destination4: Classes::new(destination4, &[USUAL_DESTINATION.0]),
             destination6: Classes::new(destination6, &[USUAL_DESTINATION.1]),
         }
+    }
+
+    /// The place of each axis in the diagrams.
+    ///
+    /// It is that of [`Axis`], but the destination port comes after the addresses if there would be too many nodes: each
+    /// class of ports has one for all peers that use it, and for all that reply from a port of their own. That is much
+    /// if ranges of ports overlap, or if there are many replies, and each class of peers has few services.
+    pub(super) fn ranks(&self) -> [u8; Axis::ALL.len()] {
+        let ends = [
+            (self.source4.count(), self.source4.memberships()),
+            (self.destination4.count(), self.destination4.memberships()),
+            (self.source6.count(), self.source6.memberships()),
+            (self.destination6.count(), self.destination6.memberships()),
+        ];
+        let most = |numbers: [usize; 4]| numbers.into_iter().max().unwrap_or_default();
+        let replies =
+            if self.sports.count() > 1 { self.dports.count() * most(ends.map(|(count, _)| count)) } else { 0 };
+        let ports_first = self.dports.memberships() + replies;
+        let ports_last = ports_first > MAX_NODES.max(most(ends.map(|(_, memberships)| memberships)));
+        let rank = |axis: Axis| match axis {
+            Axis::Dport if ports_last => Axis::Source6 as u8,
+            Axis::Destination4 | Axis::Destination6 | Axis::Source4 | Axis::Source6 if ports_last => axis as u8 - 1,
+            _ => axis as u8,
+        };
+        Axis::ALL.map(rank)
     }
 
     /// How many classes an axis has.

@@ -5,8 +5,9 @@
 
 #![allow(clippy::disallowed_types, reason = "nothing iterates over these hash maps")]
 
-use std::collections::HashMap;
 use std::rc::Rc;
+
+use rustc_hash::FxHashMap;
 
 use super::axes::Axis;
 use super::classes::Runs;
@@ -35,6 +36,23 @@ struct InnerNode {
     edges: Edges,
 }
 
+/// A set along an axis.
+enum OnAxis {
+    /// Its first node looks at the axis.
+    Cut(Edges),
+    /// Its first node looks at another: one edge for all classes.
+    Whole([(u32, NodeId); 1]),
+}
+
+impl OnAxis {
+    fn edges(&self) -> &[(u32, NodeId)] {
+        match self {
+            OnAxis::Cut(edges) => edges,
+            OnAxis::Whole(edge) => edge,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum SetOperation {
     /// The cells of both. Of a set and a label: the function that has the label in the set.
@@ -50,16 +68,22 @@ pub(super) enum SetOperation {
 }
 
 /// All diagrams of a space.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Diagrams {
+    /// The place of each axis: nodes lead to nodes of axes with higher ranks.
+    ranks: [u8; Axis::ALL.len()],
     /// The nodes that follow `NONE` and `ALL`.
     inner: Vec<InnerNode>,
-    known: HashMap<InnerNode, NodeId>,
+    known: FxHashMap<InnerNode, NodeId>,
     /// The results of operations.
-    done: HashMap<(SetOperation, NodeId, NodeId), NodeId>,
+    done: FxHashMap<(SetOperation, NodeId, NodeId), NodeId>,
 }
 
 impl Diagrams {
+    pub(super) fn new(ranks: [u8; Axis::ALL.len()]) -> Self {
+        Self { ranks, inner: Vec::new(), known: FxHashMap::default(), done: FxHashMap::default() }
+    }
+
     fn inner_node(&self, node: NodeId) -> Option<&InnerNode> {
         self.inner.get((node as usize).checked_sub(2)?)
     }
@@ -134,7 +158,8 @@ impl Diagrams {
         if let Some(&node) = self.done.get(&key) {
             return node;
         }
-        let axis = [left, right].into_iter().filter_map(|node| Some(self.inner_node(node)?.axis)).min();
+        let axes = [left, right].into_iter().filter_map(|node| Some(self.inner_node(node)?.axis));
+        let axis = axes.min_by_key(|axis| self.ranks[*axis as usize]);
         let Some(axis) = axis else {
             // Two labels: `NONE` and `ALL` have been handled above.
             return match operation {
@@ -143,7 +168,8 @@ impl Diagrams {
                 SetOperation::And | SetOperation::Or | SetOperation::Minus => NONE,
             };
         };
-        let (lefts, rights) = (self.on(axis, left), self.on(axis, right));
+        let on_axis = (self.on(axis, left), self.on(axis, right));
+        let (lefts, rights) = (on_axis.0.edges(), on_axis.1.edges());
         let mut edges = Vec::with_capacity(lefts.len() + rights.len());
         let (mut i, mut j) = (0, 0);
         while let (Some(&(end, a)), Some(&(other_end, b))) = (lefts.get(i), rights.get(j)) {
@@ -155,20 +181,19 @@ impl Diagrams {
         node
     }
 
-    /// The edges of a set on an axis; one edge if its first node looks at another.
-    fn on(&self, axis: Axis, node: NodeId) -> Edges {
+    fn on(&self, axis: Axis, node: NodeId) -> OnAxis {
         match self.inner_node(node) {
-            Some(inner) if inner.axis == axis => Rc::clone(&inner.edges),
-            _ => Rc::new([(u32::MAX, node)]),
+            Some(inner) if inner.axis == axis => OnAxis::Cut(Rc::clone(&inner.edges)),
+            _ => OnAxis::Whole([(u32::MAX, node)]),
         }
     }
 
     /// The cells that are in a set for some class on these axes: the set as if no condition looked at them.
     pub(super) fn regardless_of(&mut self, axes: &[Axis], node: NodeId) -> NodeId {
-        self.regardless(axes, node, &mut HashMap::new())
+        self.regardless(axes, node, &mut FxHashMap::default())
     }
 
-    fn regardless(&mut self, axes: &[Axis], node: NodeId, known: &mut HashMap<NodeId, NodeId>) -> NodeId {
+    fn regardless(&mut self, axes: &[Axis], node: NodeId, known: &mut FxHashMap<NodeId, NodeId>) -> NodeId {
         let Some((axis, edges)) = self.edges(node) else { return node };
         if let Some(&found) = known.get(&node) {
             return found;
@@ -185,7 +210,7 @@ impl Diagrams {
 
     /// Forgets the results of operations; the sets stay.
     pub(super) fn forget(&mut self) {
-        self.done = HashMap::new();
+        self.done = FxHashMap::default();
     }
 
     /// How many nodes there are.

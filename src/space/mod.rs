@@ -23,27 +23,35 @@ use crate::net::{Family, Packet, Protocol};
 pub use condition::Condition;
 pub use packet_box::PacketBox;
 
+/// A part of some packets, with the number of its group and that of its condition in the group.
+type Part<P> = ((usize, usize), P);
+
 /// Packets that are sent through a ruleset together: a single one, or a region.
 pub trait Packets: Clone {
-    /// Those for which a condition holds, and the others.
-    fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>);
-
-    /// Those for which each key holds, and the others. No two keys hold for the same packet.
-    fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>);
+    /// Divides packets among the conditions of several groups: each belongs to the first condition that holds in a group
+    /// whose key holds, too. Returns the parts with the numbers of their group and condition, in order, and the others.
+    fn spread<'k, C: Iterator<Item = Condition<'k>>>(
+        self,
+        groups: impl Iterator<Item = (Condition<'k>, C)>,
+    ) -> (Vec<Part<Self>>, Option<Self>);
 
     /// The union.
     fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self>;
 }
 
 impl Packets for &Packet {
-    fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>) {
-        if condition.holds(self) { (Some(self), None) } else { (None, Some(self)) }
-    }
-
-    fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>) {
-        let own = keys.iter().position(|key| key.holds(self));
-        let parts = (0..keys.len()).map(|index| (Some(index) == own).then_some(self));
-        (parts.collect(), own.is_none().then_some(self))
+    fn spread<'k, C: Iterator<Item = Condition<'k>>>(
+        self,
+        groups: impl Iterator<Item = (Condition<'k>, C)>,
+    ) -> (Vec<Part<Self>>, Option<Self>) {
+        let held =
+            groups.enumerate().filter(|(_, (key, _))| key.holds(self)).find_map(|(group, (_, mut conditions))| {
+                Some((group, conditions.position(|condition| condition.holds(self))?))
+            });
+        match held {
+            Some(own) => (vec![(own, self)], None),
+            None => (Vec::new(), Some(self)),
+        }
     }
 
     fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self> {
@@ -87,7 +95,9 @@ impl<'a> Space<'a> {
     where
         'a: 'c,
     {
-        Self { axes: Axes::new(conditions), diagrams: RefCell::default() }
+        let axes = Axes::new(conditions);
+        let diagrams = RefCell::new(Diagrams::new(axes.ranks()));
+        Self { axes, diagrams }
     }
 
     /// Every packet.
@@ -133,17 +143,28 @@ impl<'a> Space<'a> {
         }
     }
 
-    /// The parts of a set that are in each of some disjoint sets, in halves.
-    fn parts(&self, node: NodeId, keys: &[NodeId], found: &mut Vec<NodeId>) {
-        match keys {
-            [] => {}
-            _ if node == diagram::NONE => found.extend(keys.iter().map(|_| diagram::NONE)),
-            [key] => found.push(self.both(node, *key)),
-            _ => {
-                for half in [&keys[..keys.len() / 2], &keys[keys.len() / 2..]] {
-                    self.parts(self.both(node, self.halves(SetOperation::Or, half)), half, found);
-                }
-            }
+    /// Divides a set among others: each packet belongs to the first one that has it. Adds the parts with the numbers of
+    /// the sets, from `from` on, and returns the packets that no set has.
+    ///
+    /// It works in halves: one by one, all packets that are left would be traversed for each set.
+    fn divide(&self, node: NodeId, sets: &[NodeId], from: usize, parts: &mut Vec<(usize, NodeId)>) -> NodeId {
+        let taken = self.both(node, self.halves(SetOperation::Or, sets));
+        if taken != diagram::NONE {
+            self.share(taken, sets, from, parts);
+        }
+        self.apply(SetOperation::Minus, node, taken)
+    }
+
+    /// Divides a set that is not empty and within the union of others.
+    fn share(&self, node: NodeId, sets: &[NodeId], from: usize, parts: &mut Vec<(usize, NodeId)>) {
+        let (left, right) = sets.split_at(sets.len() / 2);
+        if left.is_empty() {
+            parts.push((from, node));
+            return;
+        }
+        let rest = self.divide(node, left, from, parts);
+        if rest != diagram::NONE {
+            self.share(rest, right, from + left.len(), parts);
         }
     }
 
@@ -219,7 +240,8 @@ impl<'a> Space<'a> {
             Condition::NotOpening => self.both(self.protocol(Protocol::Tcp.number()), self.class(Axis::Opens, 0)),
             Condition::All(parts) => parts.iter().fold(diagram::ALL, |found, part| self.both(found, self.node(part))),
             Condition::Any(parts) => {
-                parts.iter().fold(diagram::NONE, |found, part| self.apply(SetOperation::Or, found, self.node(part)))
+                let nodes: Vec<NodeId> = parts.iter().map(|part| self.node(part)).collect();
+                self.halves(SetOperation::Or, &nodes)
             }
             Condition::Not(part) => self.apply(SetOperation::Minus, diagram::ALL, self.node(part)),
         }
@@ -256,6 +278,16 @@ impl<'s> Region<'s> {
     pub fn any_traffic(self) -> Self {
         let axes = [Axis::Protocol, Axis::IcmpType, Axis::Dport, Axis::Sport, Axis::Opens];
         Self { node: self.space.diagrams.borrow_mut().regardless_of(&axes, self.node), ..self }
+    }
+
+    /// Divides the packets among regions: each belongs to the first region that has it. Returns the parts that are not
+    /// empty, with the numbers of their regions in order, and the packets that no region has.
+    pub fn among(self, regions: &[Self]) -> (Vec<(usize, Self)>, Self) {
+        let nodes: Vec<NodeId> = regions.iter().map(|region| region.node).collect();
+        let mut parts = Vec::new();
+        let others = self.space.divide(self.node, &nodes, 0, &mut parts);
+        let region = |node| Region { node, ..self };
+        (parts.into_iter().map(|(number, node)| (number, region(node))).collect(), region(others))
     }
 
     /// Whether there is no packet in it.
@@ -306,19 +338,22 @@ impl PartialEq for Region<'_> {
 }
 
 impl Packets for Region<'_> {
-    fn split(self, condition: &Condition<'_>) -> (Option<Self>, Option<Self>) {
-        let meant = Region { node: self.space.node(condition), ..self };
-        let some = |region: Self| (!region.is_empty()).then_some(region);
-        (some(self.and(meant)), some(self.minus(meant)))
-    }
-
-    fn spread(self, keys: &[Condition<'_>]) -> (Vec<Option<Self>>, Option<Self>) {
-        let nodes: Vec<NodeId> = keys.iter().map(|key| self.space.node(key)).collect();
-        let mut parts = Vec::with_capacity(nodes.len());
-        self.space.parts(self.node, &nodes, &mut parts);
-        let others = self.space.apply(SetOperation::Minus, self.node, self.space.halves(SetOperation::Or, &nodes));
-        let some = |node| (node != diagram::NONE).then_some(Region { node, ..self });
-        (parts.into_iter().map(some).collect(), some(others))
+    fn spread<'k, C: Iterator<Item = Condition<'k>>>(
+        self,
+        groups: impl Iterator<Item = (Condition<'k>, C)>,
+    ) -> (Vec<Part<Self>>, Option<Self>) {
+        // Key and condition are one: the packets of a key may be many, those of a condition with it are few.
+        let (mut numbers, mut regions) = (Vec::new(), Vec::new());
+        for (group, (key, conditions)) in groups.enumerate() {
+            let key = self.space.node(&key);
+            for (number, condition) in conditions.enumerate() {
+                numbers.push((group, number));
+                regions.push(Region { node: self.space.both(key, self.space.node(&condition)), ..self });
+            }
+        }
+        let (parts, others) = self.among(&regions);
+        let parts = parts.into_iter().map(|(number, part)| (numbers[number], part)).collect();
+        (parts, (!others.is_empty()).then_some(others))
     }
 
     fn join(parts: impl IntoIterator<Item = Self>) -> Option<Self> {

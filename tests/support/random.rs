@@ -160,7 +160,15 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
         peers: owned(dice.some(&PEERS, 1)),
         ports: owned(dice.some(&PORTS, 1)),
     });
-    let allow = allow.collect();
+    let mut allow: Vec<AllowText> = allow.collect();
+    // Ranges of ports that overlap so much that rules match the port.
+    let (overlapping, direction) = (if dice.below(5) == 0 { 20 } else { 0 }, *dice.pick(&["inbound", "outbound"]));
+    allow.extend((0..overlapping).map(|index| AllowText {
+        id: format!("many-{index}"),
+        direction,
+        peers: owned(vec![dice.pick::<&str>(&PEERS)]),
+        ports: vec![format!("{}/{}-{}", dice.pick(&["tcp", "tcp", "udp"]), 30_000 + index, 30_020 + index)],
+    }));
     PolicyText { head, lists, allow }
 }
 
