@@ -94,6 +94,36 @@ fn answers_are_written_compiled_and_kept_when_the_server_is_gone() {
     assert_eq!(site.lock(), lock);
 }
 
+/// A site that moves from the catalog's prefixes to endpoints inside the VPC: what it knows is an error until DNS is
+/// asked, and is dropped then.
+#[test]
+fn answers_of_the_time_before_private_link_are_dropped() {
+    let site = Site::new();
+    let before = fs::read_to_string("fixtures/invalid/answer-outside-vpc.yaml").unwrap();
+    fs::write(site.policy(), before.replace("dns:", "resolve: {timeout: 200ms, attempts: 1}\ndns:")).unwrap();
+    let lock = fs::read_to_string("fixtures/invalid/answer-outside-vpc.lock.yaml").unwrap();
+    fs::write(site.policy().with_extension("lock.yaml"), &lock).unwrap();
+    let said = ends(site.run("compile", &[]), 2);
+    assert!(said.contains("error[answer-outside-vpc]") && said.contains("(and 5 more)"), "{said}");
+    let inside = |zone: Zone, (at, row): (usize, &str)| {
+        let name = row.trim_end_matches(':').trim();
+        let address = if name.contains("-vpc") || name.contains("-internal") { "192.168.3" } else { "203.0.113" };
+        zone.name(name, Entry::addresses(&[&format!("{address}.{at}")], 60))
+    };
+    let names = lock.lines().filter_map(|line| line.strip_prefix("- name: ")).enumerate();
+    let server = names.fold(Zone::default(), inside).serve();
+    let said = ends(site.resolve(&server, &[]), 0);
+    assert!(said.contains("100.118.28.45") && said.contains("outside of `networks.vpc`"), "{said}");
+    assert!(!site.lock().contains("address: 100."), "{}", site.lock());
+    let compiled = ends(site.run("compile", &[]), 0);
+    assert!(compiled.contains("192.168.3.") && !compiled.contains(" 100.1"), "{compiled}");
+    // A server outside of the VPC has the old answers: none of them is opened.
+    fs::remove_file(site.policy().with_extension("lock.yaml")).unwrap();
+    let old = Zone::default().name("cs-anony-vpc.cn-hangzhou.aliyuncs.com", Entry::addresses(&["100.103.42.233"], 60));
+    let said = ends(site.resolve(&old.serve(), &[]), 3);
+    assert!(said.contains("100.103.42.233") && said.contains("outside of `networks.vpc`"), "{said}");
+}
+
 #[test]
 fn offline_no_server_is_blamed() {
     let site = Site::new();

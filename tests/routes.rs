@@ -430,7 +430,7 @@ fn a_catalog_without_devices_uses_the_built_in_ones() {
     for name in ["cloud", "regions", "flows", "sources"] {
         let text = fs::read_to_string(format!("policies/catalog/{name}.yaml")).unwrap();
         let limits = text.find("- id: network-limits").unwrap_or(text.len());
-        let after = text[limits..].find("- id: edgeward").map_or(text.len(), |at| limits + at);
+        let after = text[limits..].find("\n- id: ").map_or(text.len(), |at| limits + at + 1);
         fs::write(folder.path().join(format!("{name}.yaml")), text[..limits].to_owned() + &text[after..]).unwrap();
     }
     let policy = "policies/express-connect-flannel.yaml";
