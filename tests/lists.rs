@@ -171,3 +171,30 @@ fn a_file_of_peers_is_part_of_its_row() {
     let said = String::from_utf8_lossy(&explained.stdout).into_owned();
     assert!(said.starts_with("accept") && said.contains("site.yaml:12:"), "{said}");
 }
+
+/// Lists as others publish them are read where that is asked for, and refused with the way to do it elsewhere.
+#[test]
+fn published_lists_are_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text, meant) in [
+        (
+            "semicolon",
+            "; made for this test\n198.51.100.0/25 ; list entry 1\n203.0.113.0/28 ; 2\n",
+            "198.51.100.0/25\n203.0.113.0/28\n",
+        ),
+        ("slashes", "// comment\n10.0.0.0/8\n", "10.0.0.0/8\n"),
+        ("netmask", "10.0.0.0/255.255.0.0\n", "10.0.0.0/16\n"),
+        ("columns", "198.51.100.0\t198.51.100.255\t24\t7\n", "198.51.100.0/24\n"),
+        ("json", "{\"prefixes\":[{\"ip_prefix\":\"198.51.100.0/24\",\"service\":\"X\"}]}", "198.51.100.0/24\n"),
+    ] {
+        fs::write(folder.path().join(name), text).unwrap();
+        assert_eq!(aggregate(&["--input-format", "published", name], "", folder.path()), meant, "{name}");
+        let strict = edgeward(&["aggregate", name], "", folder.path());
+        let said = String::from_utf8(strict.stderr).unwrap();
+        assert_eq!((strict.status.code(), strict.stdout.len()), (Some(2), 0), "{name}: {said}");
+        assert!(said.contains(&format!("{name}:1: ")) && said.contains("--input-format published"), "{name}: {said}");
+    }
+    // A mistake is one in any format.
+    let wrong = edgeward(&["aggregate", "--input-format", "published", "-"], "10.0.0.1/8 ; x\n", folder.path());
+    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+}

@@ -204,7 +204,7 @@ impl From<ListFileError> for Failure {
     fn from(error: ListFileError) -> Self {
         match error {
             ListFileError::Io(..) => Self::system(error),
-            ListFileError::Lines(..) => Self::usage(error),
+            ListFileError::Lines(..) | ListFileError::Published(..) => Self::usage(error),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Files with lists of prefixes, plain or compressed with gzip, of up to 512 MiB of text; read in pieces.
 
+mod published;
+
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,8 @@ const PIECE: usize = 256 << 10;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The most text that is read: a small file may unpack to any size. This is more than 30 million addresses.
 const MAX_TEXT: u64 = 512 << 20;
+/// The most text of a published list. It is held in memory; the feeds of clouds have a few MiB.
+const MAX_PUBLISHED: u64 = 64 << 20;
 
 /// A list of prefixes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +42,9 @@ pub enum ListFileError {
     /// Lines are invalid.
     #[error("{}", shown(.0, .1))]
     Lines(PathBuf, ListProblems),
+    /// It is not one of the published formats.
+    #[error("`{}`: {}", shown_path(.0), .1)]
+    Published(PathBuf, String),
 }
 
 fn shown(path: &Path, problems: &ListProblems) -> String {
@@ -59,31 +66,51 @@ pub fn read_file(path: &Path) -> Result<List, ListFileError> {
     if !std::fs::metadata(path).map_err(io)?.is_file() {
         return Err(io(io::Error::other("it is not a regular file")));
     }
-    read(path)
+    read(path, InputFormat::Lines)
+}
+
+/// How a list is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputFormat {
+    /// A prefix, an address or a range on each line; comments after `#`.
+    Lines,
+    /// As publishers write them: other comments, netmasks, columns, JSON.
+    Published,
 }
 
 /// Reads a list; `-` is standard input.
 ///
 /// # Errors
 /// The file cannot be read, or has lines that are no entries.
-pub fn read(path: &Path) -> Result<List, ListFileError> {
+pub fn read(path: &Path, format: InputFormat) -> Result<List, ListFileError> {
     let io = |error| ListFileError::Io(path.to_owned(), error);
     match path == Path::new("-") {
-        true => read_from(path, io::stdin().lock()),
-        false => read_from(path, files::open(path).map_err(io)?),
+        true => read_from(path, io::stdin().lock(), format),
+        false => read_from(path, files::open(path).map_err(io)?, format),
     }
 }
 
-fn read_from(path: &Path, file: impl Read) -> Result<List, ListFileError> {
+fn read_from(path: &Path, file: impl Read, format: InputFormat) -> Result<List, ListFileError> {
     let io = |error| ListFileError::Io(path.to_owned(), error);
     let mut bytes = BufReader::with_capacity(PIECE, Hashed { file, digest: Sha256::new() });
     let is_packed = bytes.fill_buf().map_err(io)?.starts_with(&GZIP);
     let mut list = ListReader::default();
-    if is_packed {
-        pour(&mut MultiGzDecoder::new(&mut bytes), &mut list).map_err(io)?;
-    } else {
-        pour(&mut bytes, &mut list).map_err(io)?;
+    let mut unpacked: Box<dyn Read> = match is_packed {
+        true => Box::new(MultiGzDecoder::new(&mut bytes)),
+        false => Box::new(&mut bytes),
+    };
+    match format {
+        InputFormat::Lines => pour(&mut unpacked, &mut list).map_err(io)?,
+        InputFormat::Published => {
+            let mut text = Vec::new();
+            unpacked.by_ref().take(MAX_PUBLISHED + 1).read_to_end(&mut text).map_err(io)?;
+            if text.len() as u64 > MAX_PUBLISHED {
+                return Err(io(too_long(MAX_PUBLISHED)));
+            }
+            published::read(&text, &mut list).map_err(|error| ListFileError::Published(path.to_owned(), error))?;
+        }
     }
+    drop(unpacked);
     let (addresses, entries) = list.finish().map_err(|problems| ListFileError::Lines(path.to_owned(), problems))?;
     let sha256 = hexadecimal(&bytes.into_inner().digest.finalize());
     Ok(List { addresses, entries, sha256 })
@@ -103,10 +130,14 @@ fn pour(from: &mut impl Read, list: &mut ListReader) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         if total > MAX_TEXT {
-            return Err(io::Error::other(format!("it has more than {} MiB of text", MAX_TEXT >> 20)));
+            return Err(too_long(MAX_TEXT));
         }
     }
     Ok(())
+}
+
+fn too_long(most: u64) -> io::Error {
+    io::Error::other(format!("it has more than {} MiB of text", most >> 20))
 }
 
 /// A reader that digests what is read.
@@ -143,7 +174,7 @@ mod tests {
         let list = |name: &str, bytes: &[u8]| {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
-            read(&path)
+            read(&path, InputFormat::Lines)
         };
         let (plain, unpacked) = (list("plain", text.as_bytes()).unwrap(), list("packed", &packed).unwrap());
         assert_eq!((plain.entries, plain.addresses.to_string().as_str()), (49_152, "10.0.0.0/9, 10.128.0.0/10"));
@@ -173,7 +204,7 @@ mod tests {
         let text = "x\n".repeat(PIECE);
         // It never ends.
         let mut endless = Counted(text.as_bytes(), 0);
-        let error = read_from(Path::new("list"), &mut endless).unwrap_err().to_string();
+        let error = read_from(Path::new("list"), &mut endless, InputFormat::Lines).unwrap_err().to_string();
         assert!(error.starts_with("list:1: `x` is not an IP address\n"), "{error}");
         assert!(
             error.ends_with(

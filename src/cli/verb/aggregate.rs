@@ -8,20 +8,25 @@ use crate::cli::context::ListFormat;
 use crate::cli::document::AggregateDocument;
 use crate::cli::failure::Failure;
 use crate::cli::render;
-use crate::host::lists;
-use crate::net::{Family, PrefixSet};
+use crate::host::lists::{self, InputFormat, ListFileError};
+use crate::net::{Family, ListError, PrefixSet};
 use crate::report::DocumentVersion;
 
 /// Merge lists of prefixes into the fewest prefixes with the same addresses
 ///
 /// A list has a prefix, an address or a range (`10.0.0.1-10.0.0.9`) on each line; `#` begins a comment. All errors of a
 /// list are reported with their lines, and nothing is printed.
+///
+/// `--input-format published` reads lists as others publish them: comments after `;` and `//` as well, text after a
+/// prefix, netmasks (`10.0.0.0/255.255.0.0`), columns with the first and the last address, headings, and the JSON of
+/// cloud providers. So a feed becomes a list for `peers-file`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   edgeward aggregate office.txt partners.txt.gz
   edgeward aggregate --v4 --except bogons.txt < prefixes.txt
-  edgeward aggregate office.txt --format json | jq -r '.prefixes[]'")]
+  edgeward aggregate office.txt --format json | jq -r '.prefixes[]'
+  edgeward aggregate --input-format published ip-ranges.json > lists/provider.txt")]
 pub(crate) struct Arguments {
     /// Lists of prefixes, addresses and ranges, one a line, plain or gzip; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -35,9 +40,21 @@ pub(crate) struct Arguments {
     /// Leave out the addresses of this list; can be given several times
     #[arg(long, value_name = "FILE")]
     except: Vec<PathBuf>,
+    /// How the lists are written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    input_format: InputChoice,
     /// One prefix a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
+}
+
+#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
+enum InputChoice {
+    /// A prefix, an address or a range on each line
+    #[default]
+    Lines,
+    /// As others publish them, text or JSON
+    Published,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -47,9 +64,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if twice {
         return Err(Failure::usage(anyhow!("standard input can be read once: name a file for the other list")));
     }
-    let mut set = union(files)?;
+    let format = match arguments.input_format {
+        InputChoice::Lines => InputFormat::Lines,
+        InputChoice::Published => InputFormat::Published,
+    };
+    let mut set = union(files, format)?;
     if !arguments.except.is_empty() {
-        set = set.difference(&union(&arguments.except)?);
+        set = set.difference(&union(&arguments.except, format)?);
     }
     if arguments.v4 {
         set = set.only(Family::V4);
@@ -67,12 +88,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn union(files: &[PathBuf]) -> Result<PrefixSet, Failure> {
+fn union(files: &[PathBuf], format: InputFormat) -> Result<PrefixSet, Failure> {
     let mut union = PrefixSet::default();
     for file in files {
-        let list = lists::read(file)?.addresses;
+        let list = lists::read(file, format).map_err(|error| refused(error, format))?.addresses;
         // A single list is not copied.
         union = if union.is_empty() { list } else { union.union(&list) };
     }
     Ok(union)
+}
+
+/// The failure, with the way to read a list whose lines have more than entries.
+fn refused(error: ListFileError, format: InputFormat) -> Failure {
+    let other = |problem: &(u64, ListError)| matches!(problem.1, ListError::Other | ListError::TooLong);
+    let has_more = match &error {
+        ListFileError::Lines(_, problems) => format == InputFormat::Lines && problems.first.iter().any(other),
+        ListFileError::Io(..) | ListFileError::Published(..) => false,
+    };
+    let failure = Failure::from(error);
+    let way = "`--input-format published` reads comments after `;` and `//`, netmasks, columns and JSON";
+    if has_more { failure.with(anyhow!(way)) } else { failure }
 }
