@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use edgeward::catalog::Catalog;
 use edgeward::diag::Problems;
 use edgeward::host::generations::Store;
-use edgeward::host::{foreign, netlink};
+use edgeward::host::netlink;
 use edgeward::intent::{Declared, Intent};
 use edgeward::lower::lower;
 use edgeward::net::ListReader;
@@ -125,7 +125,7 @@ pub fn catalog(bytes: &[u8]) {
     }
 }
 
-/// Any text gives a ruleset, or says what is wrong with it; so does any list of chains.
+/// Any text gives a ruleset, or says what is wrong with it.
 pub fn ruleset(bytes: &[u8]) {
     let source = source("a.nft", bytes);
     for read in [readback::text, readback::json] {
@@ -139,11 +139,13 @@ pub fn ruleset(bytes: &[u8]) {
             Err(diagnostic) => assert!(diagnostic.span.end <= source.text().len(), "{diagnostic:?}"),
         }
     }
-    let _ = foreign::chains_in(source.text(), "edgeward");
 }
 
 /// Any bytes in place of the kernel's messages.
 pub fn messages(bytes: &[u8]) {
+    if let Ok(table) = netlink::read_table(bytes) {
+        emit::nft(&table);
+    }
     for kind in [SetKind::Hosts, SetKind::Prefixes] {
         if let Ok((set, _)) = netlink::read_answer(kind, bytes) {
             // A prefix takes more bytes in a message than there are prefixes in a range.

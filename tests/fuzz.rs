@@ -76,6 +76,46 @@ fn answer() -> Vec<u8> {
     [message(10 << 8 | 12, 0, &set), message(10 << 8 | 18, 0, &counter), message(3, 0, &[])].concat()
 }
 
+/// Messages that describe a table with a verdict map, a named set and a base chain with one rule.
+fn table() -> Vec<u8> {
+    let text = |kind, value: &str| attribute(kind, format!("{value}\0").as_bytes());
+    let number = |kind, value: u32| attribute(kind, &value.to_be_bytes());
+    let inner = |kind: u16, parts: &[Vec<u8>]| attribute(kind | 0x8000, &parts.concat());
+    let value = |kind, bytes: &[u8]| inner(kind, &[attribute(1, bytes)]);
+    let expression = |name, data: &[Vec<u8>]| inner(1, &[text(1, name), inner(2, data)]);
+    let own = || text(1, "edgeward");
+    let jump = inner(2, &[inner(2, &[number(1, 0xffff_fffd), text(2, "a")])]);
+    let elements = inner(3, &[inner(1, &[value(1, &[0, 53]), jump]), inner(1, &[value(1, &[0, 54]), number(3, 1)])]);
+    let rule = [
+        expression("meta", &[number(2, 16), number(1, 1)]),
+        expression("cmp", &[number(1, 1), number(2, 0), value(3, &[6])]),
+        expression("payload", &[number(1, 1), number(2, 2), number(3, 2), number(4, 2)]),
+        expression("lookup", &[text(1, "__map0"), number(2, 1), number(3, 0)]),
+    ];
+    let hook = inner(4, &[number(1, 1), number(2, 0)]);
+    let chain = [own(), text(3, "input"), hook, number(5, 1), text(7, "filter"), number(10, 1)];
+    let map = [own(), text(2, "__map0"), number(3, 0xf), number(4, 13), number(5, 2), number(6, 0xffff_ff00)];
+    let set = [own(), text(2, "a_v4"), number(3, 4), number(4, 7), number(5, 4)];
+    let rule = [own(), text(2, "input"), inner(4, &rule), attribute(7, b"\x00\x02a\x00")];
+    let parts: [(u16, &[Vec<u8>]); 8] = [
+        (0, &[own(), number(2, 0)]),
+        (3, &[own(), text(3, "a")]),
+        (3, &chain),
+        (9, &map),
+        (9, &set),
+        (12, &[own(), text(2, "__map0"), elements]),
+        (6, &rule),
+        (18, &[own(), text(2, "flow_a"), number(3, 1)]),
+    ];
+    parts.into_iter().flat_map(|(kind, parts)| message(10 << 8 | kind, 0, &parts.concat())).collect()
+}
+
+#[test]
+fn the_sample_of_a_table_is_one() {
+    let ruleset = edgeward::host::netlink::read_table(&table()).unwrap();
+    assert_eq!((ruleset.chains.len(), ruleset.sets.len(), ruleset.rules().count()), (2, 1, 1));
+}
+
 /// Valid inputs of a target.
 fn samples(target: &str) -> Vec<Vec<u8>> {
     let (fixtures, policies) = (Path::new("fixtures"), Path::new("policies"));
@@ -96,7 +136,7 @@ fn samples(target: &str) -> Vec<Vec<u8>> {
             let json: Vec<Vec<u8>> = texts.iter().filter_map(read).collect();
             [texts, json].concat()
         }
-        "messages" => vec![answer()],
+        "messages" => vec![answer(), table()],
         "list" => vec![
             b"# a list\n10.0.0.0/8\n192.0.2.1 - 192.0.2.9 # a range\r\n2001:db8::/32\n255.255.255.255\n".to_vec(),
             b"\xef\xbb\xbf0.0.0.0/0\n::/0\n::1-::ffff:ffff\n".to_vec(),

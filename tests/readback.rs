@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use edgeward::catalog::Catalog;
 use edgeward::diag::{Code, Diagnostic};
+use edgeward::host::kernel::{Kernel, KernelError, Real};
 use edgeward::intent::{Intent, Resolved};
 use edgeward::lower::lower;
 use edgeward::proof::prove;
@@ -28,7 +29,7 @@ use serde_json::Value;
 
 use support::bad_rulesets::in_table;
 use support::compile::resolved;
-use support::netns::{self, Topology};
+use support::netns::{self, Side, Topology};
 use support::random::{Dice, intent, policy_text, resolution};
 
 fn read(text: &str) -> Result<Ruleset, Box<Diagnostic>> {
@@ -80,6 +81,11 @@ fn listed(topology: &Topology, options: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// What the kernel itself says of edgeward's table.
+fn in_kernel(topology: &Topology) -> Result<Ruleset, KernelError> {
+    topology.within(Side::UnderTest, || Real::new(true).table()).map(Option::unwrap)
+}
+
 /// Options with which nft lists the table.
 const LISTINGS: [&[&str]; 7] = [&[], &["-s"], &["-a"], &["-y"], &["-j"], &["-j", "-s"], &["-j", "-a"]];
 
@@ -117,6 +123,7 @@ fn what_nft_lists_is_what_was_loaded() {
                 prove(&intent, &found).unwrap_or_else(|wrong| panic!("{name}, {options:?}: {wrong}"));
                 assert_eq!(found, ruleset, "{name}, {options:?}");
             }
+            assert_eq!(in_kernel(&topology).unwrap(), ruleset, "{name}");
         }
     }
 }
@@ -144,6 +151,7 @@ fn one_meaning_has_many_forms() {
         for options in LISTINGS {
             assert_eq!(must_read(&listed(&topology, options)), ruleset, "{options:?}");
         }
+        assert_eq!(in_kernel(&topology).unwrap(), ruleset);
     }
 }
 
@@ -232,6 +240,7 @@ fn every_name_that_nft_lists_is_known() {
     for options in LISTINGS {
         assert_eq!(must_read(&listed(&topology, options)), ruleset, "{options:?}");
     }
+    assert_eq!(in_kernel(&topology).unwrap(), ruleset);
 }
 
 /// A ruleset with every construct in both formats, also as nft lists it, where namespaces can be used.
@@ -283,6 +292,7 @@ fn an_empty_table_is_read_from_json_only() {
     let topology = host();
     topology.load("table inet edgeward {}").unwrap();
     assert_eq!(must_read(&listed(&topology, &["-j"])), empty);
+    assert_eq!(in_kernel(&topology).unwrap(), empty);
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::host::clock::Moment;
 use crate::host::generations::{Generation, MadeBy, Manifest, Record, State, Store, rules_digest};
 use crate::host::rollout::{ChangeOptions, Rollout, named, needs_recovery, time_left};
 use crate::host::streams;
-use crate::host::transition::means;
+use crate::host::transition::{Transition, means};
 use crate::live::Live;
 use crate::lower::lower;
 use crate::resolution::Resolution;
@@ -130,7 +130,8 @@ impl Convergence<'_> {
         preflight::show_filters(&preflight::other_filters(&ruleset));
         let checked = change::refuse_unwatched(self.guard.confirm_within)
             .and_then(|()| preflight::enforce(&findings, self.guard.force))
-            .and_then(|_| self.refuse_undone(&store, &records, &new).map(drop));
+            .and_then(|_| self.refuse_undone(&store, &records, &new).map(drop))
+            .and_then(|()| Ok(Transition::from(live, Some(&ruleset)).check(&mut kernel)?));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals);
         let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");

@@ -240,13 +240,11 @@ pub(crate) fn chosen<T>(found: Result<T, StoreError>) -> Result<T, Failure> {
 impl From<KernelError> for Failure {
     fn from(error: KernelError) -> Self {
         match error {
-            KernelError::Unreadable(unusable) => {
-                Self::invalid(unusable.source, vec![unusable.diagnostic]).at(Exit::System).with(anyhow!(
-                    "the kernel's table `inet edgeward` contains something that edgeward did not write; nothing was \
-                     changed. Delete the rule, or replace the whole table with `{}`",
-                    hint::command("apply").policy_of_run().word("--force")
-                ))
-            }
+            error @ KernelError::Unreadable(_) => Self::system(anyhow!(
+                "{error}; nothing was changed. `nft list table inet edgeward` shows it. Delete it, or replace the whole \
+                 table with `{}`",
+                hint::command("apply").policy_of_run().word("--force")
+            )),
             error => Self::system(error),
         }
     }

@@ -7,4 +7,4 @@ mod text;
 
 pub use checksum::{hexadecimal, is_intact, sha256};
 pub use json::json;
-pub use text::{changes, nft, rule};
+pub use text::{nft, rule};

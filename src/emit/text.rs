@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use super::checksum::checksum_line;
-use crate::live::Change;
 use crate::net::{Bits, PrefixSet, Ranges, Verdict};
 use crate::nft::{
     Attachment, CHAIN_POLICIES, CHAIN_TYPES, CT_STATES, ChainType, Field, INTERVAL, LOOPBACK, NETFILTER_HOOKS,
@@ -52,31 +51,6 @@ fn table(ruleset: &Ruleset) -> String {
     }
     text.push_str("}\n");
     text
-}
-
-/// Writes changes to a live table, as one transaction.
-pub fn changes(changes: &[Change]) -> String {
-    let own = own_table();
-    changes.iter().map(|change| change_text(change, &own) + "\n").collect()
-}
-
-fn change_text(change: &Change, own: &str) -> String {
-    match change {
-        Change::AddTable => format!("add table {own}"),
-        Change::AddCounter(name) => format!("add counter {own} {name}"),
-        Change::AddSet { name, family, kind } => {
-            let flags = if *kind == SetKind::Prefixes { format!(" flags {INTERVAL};") } else { String::new() };
-            format!("create set {own} {name} {{ type {};{flags} }}", SET_TYPES.word(*family))
-        }
-        Change::AddChain { name, base: None } => format!("add chain {own} {name}"),
-        Change::AddChain { name, base: Some(base) } => format!("add chain {own} {name} {{ {} }}", base_text(*base)),
-        Change::FlushChain(name) => format!("flush chain {own} {name}"),
-        Change::AddRule { chain, rule } => format!("add rule {own} {chain} {}", self::rule(rule)),
-        Change::DeleteChain(name) => format!("delete chain {own} {name}"),
-        Change::DeleteSet(name) => format!("delete set {own} {name}"),
-        Change::DeleteCounter(name) => format!("delete counter {own} {name}"),
-        Change::DeleteTable => format!("delete table {own}"),
-    }
 }
 
 fn base_text(base: Base) -> String {

@@ -12,7 +12,8 @@ mod units;
 
 use std::path::Path;
 
-use super::kernel::list_chains;
+use super::kernel::KernelError;
+use super::netlink::NetlinkSocket;
 
 pub use chains::ForeignChain;
 pub use error::ForeignError;
@@ -22,17 +23,10 @@ pub use units::{Flushes, LegacyTables, Unit};
 /// chains. Sorted by hook and priority.
 ///
 /// # Errors
-/// nft is missing, not permitted or fails, or its output is not understood.
+/// The kernel does not list them, or in a form that is not understood. Skipping one could skip a chain that drops.
 pub fn chains(own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
-    chains_in(list_chains()?.text(), own)
-}
-
-/// As [`chains`], from the output of `nft -j list chains`.
-///
-/// # Errors
-/// The text is not understood.
-pub fn chains_in(text: &str, own: &str) -> Result<Vec<ForeignChain>, ForeignError> {
-    chains::read(text, own)
+    let listed = NetlinkSocket::open().and_then(|mut socket| socket.chains()).map_err(KernelError::from)?;
+    Ok(chains::foreign(listed, own))
 }
 
 /// Whether rules of legacy iptables are loaded, which nft does not list (`/proc/net/ip_tables_names`).

@@ -1,19 +1,17 @@
 //! The kernel's `table inet edgeward`: its contents, and changes to it.
 //!
-//! Structure goes through the program nft, elements over netlink. Every change is one transaction, all or nothing, and
+//! All of it is read and changed over netlink. Every change is one transaction, all or nothing, and
 //! touches no other table. That holds for the real kernel and for the one in memory, and the same test checks both. The
 //! connections of this host are read here, too, because new rules apply to them.
 
 mod memory;
-pub(crate) mod nft;
 mod recall;
+mod seen;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::time::Duration;
 
-use super::files::Unusable;
-use super::netlink::{Counter, FlowEnds, NetlinkError, NetlinkSocket, SetChange, SetRef};
+use super::netlink::{Changes, Counter, FlowEnds, NetlinkError, NetlinkSocket, SetChange, SetRef, UnknownPart};
+use super::programs;
 use super::sessions::{self, SessionsError, Sockets, TrackedFlow};
 use crate::emit;
 use crate::live::{Change, Misfit};
@@ -23,9 +21,9 @@ use crate::ruleset::{Ruleset, TABLE};
 use crate::source::Source;
 
 use recall::Recalled;
+use seen::Seen;
 
 pub use memory::Memory;
-pub use nft::list_chains;
 
 /// How often a table that other programs keep changing is read.
 const MAX_ATTEMPTS: usize = 5;
@@ -33,12 +31,6 @@ const MAX_ATTEMPTS: usize = 5;
 /// Why the kernel's tables cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
-    /// nft is not installed.
-    #[error("the program `nft` was not found; install the package nftables ({oldest} or later)", oldest = nft::OLDEST)]
-    NoNft,
-    /// nft does not support what edgeward writes.
-    #[error("nft {0} is too old; install the package nftables, {oldest} or later: {1}", oldest = nft::OLDEST)]
-    TooOld(String, String),
     /// The process lacks the capability.
     #[error("CAP_NET_ADMIN is required to read or change nftables; run as root")]
     NotPermitted,
@@ -54,33 +46,12 @@ pub enum KernelError {
          monitor` shows which program changes it"
     )]
     Raced,
-    /// The kernel has no nf_tables.
-    #[error("the kernel has no nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET; `modprobe nf_tables`): {0}")]
-    NoTables(String),
-    /// The kernel has nf_tables, but lacks a part of it.
-    #[error(
-        "the kernel lacks modules that these rules need; nothing was changed. Try `modprobe -a nf_tables nft_ct nft_limit \
-         nft_log nft_reject_inet nf_conntrack`, or install the package with the other modules of this kernel: {0}"
-    )]
-    NoModule(String),
-    /// nft failed for another reason.
-    #[error("nft failed: {0}")]
-    Failed(String),
-    /// nft could not be started, or its output not be read.
-    #[error("cannot run nft")]
-    Start(#[source] io::Error),
-    /// nft did not end in time, and was killed.
-    #[error("nft did not end within {} s", .0.as_secs())]
-    TooSlow(Duration),
-    /// nft printed more than its bound.
-    #[error("nft printed more than {} MiB", .0 >> 20)]
-    TooMuch(u64),
     /// The table contains something that edgeward does not know.
-    #[error("the table `inet {TABLE}` contains something that edgeward did not create: {}", .0.diagnostic.message)]
-    Unreadable(Box<Unusable>),
+    #[error("the table `inet {TABLE}` contains something that edgeward did not create: {0}")]
+    Unreadable(UnknownPart),
     /// Elements could not be changed or read.
     #[error(transparent)]
-    Netlink(#[from] NetlinkError),
+    Netlink(NetlinkError),
     /// The kernel in memory refuses a change.
     #[error(transparent)]
     Misfit(#[from] Misfit),
@@ -98,17 +69,17 @@ pub trait Kernel {
     /// and by samples.
     fn recall(&mut self, ruleset: &Ruleset);
 
-    /// Changes the structure in one transaction. New sets are empty.
+    /// Changes the structure, then elements, all in one transaction.
     ///
     /// # Errors
-    /// Nothing has changed, except after [`KernelError::TooSlow`], where that is unknown.
-    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError>;
+    /// Nothing has changed, except after [`NetlinkError::NoAnswer`], where that is unknown.
+    fn change(&mut self, structure: &[Change], elements: &[SetChange<'_>]) -> Result<(), KernelError>;
 
-    /// Changes elements in one transaction.
+    /// Asks whether the kernel would make changes of the structure, and changes nothing.
     ///
     /// # Errors
-    /// As [`Kernel::change`].
-    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError>;
+    /// It would not.
+    fn check(&mut self, structure: &[Change]) -> Result<(), KernelError>;
 
     /// Replaces the table, if there is one, in one transaction. Not for a table in use: packets may be lost or let through
     /// meanwhile.
@@ -147,6 +118,8 @@ pub trait Kernel {
 pub struct Real {
     connection: Option<NetlinkSocket>,
     recalled: Recalled,
+    /// The table that was read last, and what has become of it.
+    seen: Option<Seen>,
     is_deep: bool,
 }
 
@@ -160,18 +133,26 @@ impl Real {
         connected(&mut self.connection)
     }
 
-    /// Reads the structure, then the sets one by one; `None` where a set is gone by then.
-    fn read(&mut self, source: &Source) -> Result<Option<Ruleset>, KernelError> {
-        let mut ruleset = readback::read(source).map_err(|diagnostic| {
-            KernelError::Unreadable(Box::new(Unusable { source: source.clone(), diagnostic: *diagnostic }))
-        })?;
+    /// Reads the structure, then the sets one by one; `None` where there is no table.
+    fn read(&mut self) -> Result<Option<Ruleset>, KernelError> {
+        let Some(structure) = self.netlink()?.structure()? else { return Ok(None) };
+        let mut ruleset = checked(structure)?;
         for (name, set) in &mut ruleset.sets {
-            set.elements = match self.elements(SetRef { name, family: set.family, kind: set.kind }) {
-                Err(NetlinkError::NoSet(_) | NetlinkError::NoTable) => return Ok(None),
-                elements => elements?,
-            };
+            set.elements = self.elements(SetRef { name, family: set.family, kind: set.kind })?;
         }
         Ok(Some(ruleset))
+    }
+
+    /// Reads the table again. Whether it is another than this process has left.
+    fn is_other(&mut self) -> Result<bool, KernelError> {
+        let expected = self.seen.take().map(Seen::table);
+        let now = self.table()?;
+        Ok(!matches!(expected, Some(Ok(expected)) if expected.as_ref().map(sorted) == now.as_ref().map(sorted)))
+    }
+
+    /// Finds out what has changed since the table was read. Only if it is this table, that matters.
+    fn catch_up(&mut self) -> Result<(), KernelError> {
+        if self.is_other()? { Err(KernelError::Raced) } else { Ok(()) }
     }
 
     fn elements(&mut self, set: SetRef<'_>) -> Result<PrefixSet, NetlinkError> {
@@ -183,12 +164,75 @@ impl Real {
     }
 }
 
+impl From<NetlinkError> for KernelError {
+    fn from(error: NetlinkError) -> Self {
+        match error {
+            NetlinkError::Unknown(part) => KernelError::Unreadable(part),
+            NetlinkError::Owned(port) => KernelError::Owned(owner(port)),
+            NetlinkError::NotPermitted => KernelError::NotPermitted,
+            error => KernelError::Netlink(error),
+        }
+    }
+}
+
+/// The program that has a netlink socket. The first socket of a process has its number.
+fn owner(port: Option<u32>) -> String {
+    let name = port.and_then(programs::name);
+    name.map_or_else(|| "another program".to_owned(), |name| format!("the program `{name}`"))
+}
+
+/// Checks that a table is one that nft text can have: what is saved as a generation has to be read again. The chains are
+/// then in the order of [`Ruleset`].
+fn checked(structure: Ruleset) -> Result<Ruleset, KernelError> {
+    // `readback` takes an empty table for a truncated one.
+    if structure == Ruleset::default() {
+        return Ok(structure);
+    }
+    let source = Source::new("kernel", emit::nft(&structure));
+    let unknown = |found: String| KernelError::Unreadable(UnknownPart { place: "the table".to_owned(), found });
+    let read = readback::text(&source).map_err(|problem| {
+        let line = source.text()[..problem.span.start].lines().count().saturating_sub(1);
+        let line = source.text().lines().nth(line).unwrap_or_default().trim();
+        unknown(format!("{} in `{}`", problem.message, line))
+    })?;
+    let sorted = |ruleset: &Ruleset| {
+        let mut chains = ruleset.chains.clone();
+        chains.sort_by(|one, other| one.name.cmp(&other.name));
+        chains
+    };
+    let is_same =
+        sorted(&read) == sorted(&structure) && (&read.sets, &read.counters) == (&structure.sets, &structure.counters);
+    if is_same { Ok(read) } else { Err(unknown("a name or comment that nft text cannot have".to_owned())) }
+}
+
+/// The ruleset with its chains by name.
+fn sorted(ruleset: &Ruleset) -> Ruleset {
+    let mut sorted = ruleset.clone();
+    sorted.chains.sort_by(|one, other| one.name.cmp(&other.name));
+    sorted
+}
+
+/// The changes that replace the table, whether there is one or not, by a ruleset with empty sets.
+fn creation(ruleset: &Ruleset) -> Vec<Change> {
+    let mut changes = vec![Change::AddTable, Change::DeleteTable, Change::AddTable];
+    changes.extend(ruleset.counters.iter().cloned().map(Change::AddCounter));
+    let sets = ruleset.sets.iter();
+    changes.extend(sets.map(|(name, set)| Change::AddSet { name: name.clone(), family: set.family, kind: set.kind }));
+    let chains = ruleset.chains.iter();
+    changes.extend(chains.clone().map(|chain| Change::AddChain { name: chain.name.clone(), base: chain.base }));
+    changes.extend(chains.flat_map(|chain| {
+        let rules = chain.rules.iter().cloned();
+        rules.map(|rule| Change::AddRule { chain: chain.name.clone(), rule: Box::new(rule) })
+    }));
+    changes
+}
+
 /// Distinguishes a table of another program from a missing capability: the kernel refuses both with EPERM.
 fn permitted(error: KernelError) -> KernelError {
     match error {
-        KernelError::NotPermitted | KernelError::Netlink(NetlinkError::NotPermitted) => {
-            let listed = nft::list_table(TABLE).ok().flatten();
-            listed.and_then(|table| nft::owner(table.text())).map_or(error, KernelError::Owned)
+        KernelError::NotPermitted => {
+            let read = NetlinkSocket::open().and_then(|mut socket| socket.structure());
+            read.err().map(KernelError::from).filter(|read| matches!(read, KernelError::Owned(_))).unwrap_or(error)
         }
         error => error,
     }
@@ -203,17 +247,22 @@ fn connected(connection: &mut Option<NetlinkSocket>) -> Result<&mut NetlinkSocke
 
 impl Kernel for Real {
     fn table(&mut self) -> Result<Option<Ruleset>, KernelError> {
+        self.seen = None;
+        let mut last = None;
         for _ in 0..MAX_ATTEMPTS {
-            let Some(source) = nft::list_table(TABLE)? else { return Ok(None) };
-            if let Some(owner) = nft::owner(source.text()) {
-                return Err(KernelError::Owned(owner));
-            }
-            // `readback` takes an empty table for a truncated one.
-            if source.text().split_whitespace().eq(["table", "inet", TABLE, "{", "}"]) {
-                return Ok(Some(Ruleset::default()));
-            }
-            if let Some(ruleset) = self.read(&source)? {
-                return Ok(Some(ruleset));
+            let before = self.netlink()?.generation()?;
+            match self.read() {
+                Err(KernelError::Netlink(NetlinkError::NoSet(_) | NetlinkError::NoTable)) => {}
+                table => {
+                    let table = table?;
+                    // Other tables may keep changing, and this one may be large: two equal readings are enough.
+                    let generation = self.netlink()?.generation()?;
+                    if generation == before || last.as_ref() == Some(&table) {
+                        self.seen = Some(Seen::new(generation, table.clone()));
+                        return Ok(table);
+                    }
+                    last = Some(table);
+                }
             }
         }
         Err(NetlinkError::Torn.into())
@@ -225,25 +274,52 @@ impl Kernel for Real {
         }
     }
 
-    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
-        match changes {
-            [] => Ok(()),
-            changes => nft::load(&emit::changes(changes)).map_err(permitted),
+    fn change(&mut self, structure: &[Change], elements: &[SetChange<'_>]) -> Result<(), KernelError> {
+        if structure.is_empty() && elements.is_empty() {
+            return Ok(());
         }
+        for _ in 0..MAX_ATTEMPTS {
+            let generation = self.seen.as_ref().map(|seen| seen.generation);
+            match self.netlink()?.carry_out(Changes { structure, elements, generation, is_trial: false }) {
+                Ok(()) => {
+                    self.seen.iter_mut().for_each(|seen| seen.note(structure, elements));
+                    return Ok(());
+                }
+                Err(NetlinkError::Stale) => self.catch_up()?,
+                Err(NetlinkError::NoTable | NetlinkError::NoSet(_) | NetlinkError::OtherSet { .. })
+                    if generation.is_some() && self.is_other()? =>
+                {
+                    return Err(KernelError::Raced);
+                }
+                Err(error) => {
+                    if let NetlinkError::Missing { set, .. } | NetlinkError::Exists { set, .. } = &error {
+                        // The set was recognised wrongly.
+                        self.recalled.forget(set);
+                    }
+                    return Err(permitted(error.into()));
+                }
+            }
+        }
+        Err(NetlinkError::Torn.into())
     }
 
-    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
-        self.netlink()?.change(changes).map_err(|error| {
-            if let NetlinkError::Missing { set, .. } | NetlinkError::Exists { set, .. } = &error {
-                // The set was recognised wrongly.
-                self.recalled.forget(set);
-            }
-            permitted(error.into())
-        })
+    fn check(&mut self, structure: &[Change]) -> Result<(), KernelError> {
+        let asked = self.netlink()?.carry_out(Changes { structure, is_trial: true, ..Changes::default() });
+        asked.map_err(|error| permitted(error.into()))
     }
 
     fn replace(&mut self, ruleset: &Ruleset) -> Result<(), KernelError> {
-        nft::load(&emit::nft(ruleset)).map_err(permitted)
+        let structure = creation(ruleset);
+        let nothing = PrefixSet::default();
+        let filled = ruleset.sets.iter().map(|(name, set)| SetChange {
+            set: SetRef { name, family: set.family, kind: set.kind },
+            from: &nothing,
+            to: &set.elements,
+        });
+        let elements: Vec<SetChange<'_>> = filled.collect();
+        // Whatever is there is replaced, so it does not matter what it is.
+        self.seen = None;
+        self.change(&structure, &elements)
     }
 
     fn counters(&mut self) -> Result<BTreeMap<String, Counter>, KernelError> {

@@ -1,19 +1,22 @@
-//! Set elements and counters of the table over netlink, without nft.
+//! The table as the kernel has it, and its set elements and counters, over netlink, without nft.
 //!
 //! nft reads every set of the host, also those of other tables, before it adds one element; with half a million elements
 //! that takes too long. The kernel itself needs one message. The messages here are those that nft sends after it has read
 //! everything, so nft lists such a set like one that it filled itself.
 //!
-//! Rules, chains and the sets themselves go through nft (`emit`, [`kernel`](super::kernel)). Only `table inet edgeward` can
+//! Rules, chains and the sets themselves are read here, and changed by nft (`emit`, [`kernel`](super::kernel)). Only `table inet edgeward` can
 //! be named, so no other table can be touched. Open connections can also be added to conntrack.
 //!
 //! A socket belongs to the network namespace of the thread that opened it.
 
 mod batch;
+mod chains;
 mod channel;
 mod conntrack;
 mod elements;
 mod error;
+mod refused;
+mod table;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -30,8 +33,12 @@ use batch::Batch;
 use channel::{Answer, Channel, Completion, MessageReader, Refusal};
 use elements::ElementList;
 
+pub use batch::Changes;
+pub use chains::{ListedBase, ListedChain};
 pub use conntrack::FlowEnds;
-pub use error::NetlinkError;
+pub use error::{NetlinkError, UnknownPart};
+pub use refused::{Refused, RefusedPart};
+pub use table::read_table;
 
 /// How often a list is read while other programs keep changing tables.
 const MAX_ATTEMPTS: usize = 10;
@@ -112,15 +119,24 @@ impl NetlinkSocket {
         Ok(Self { channel: Channel::open()? })
     }
 
-    /// Makes all changes in one transaction.
+    /// Changes elements in one transaction.
+    ///
+    /// # Errors
+    /// As [`NetlinkSocket::carry_out`].
+    pub fn change(&mut self, elements: &[SetChange<'_>]) -> Result<(), NetlinkError> {
+        self.carry_out(Changes { elements, ..Changes::default() })
+    }
+
+    /// Makes all changes in one transaction, or asks the kernel whether it would. The types of sets that exist are checked
+    /// first.
     ///
     /// A packet sees each set as before or as after. The exception are interval sets that rules use, where kernels before
     /// January 2026 may miss a match meanwhile; so these are filled before they are used.
     ///
     /// # Errors
     /// Nothing has changed, except after [`NetlinkError::NoAnswer`], where that is unknown.
-    pub fn change(&mut self, changes: &[SetChange<'_>]) -> Result<(), NetlinkError> {
-        for change in changes {
+    pub fn carry_out(&mut self, changes: Changes<'_>) -> Result<(), NetlinkError> {
+        for change in changes.elements.iter().filter(|change| !changes.creates(change.set.name)) {
             self.require(change.set)?;
         }
         let Some(batch) = Batch::new(changes, self.channel.next())? else { return Ok(()) };
@@ -277,7 +293,18 @@ impl NetlinkSocket {
         each: MessageReader<'_>,
         request: impl FnOnce(&mut Vec<u8>),
     ) -> Result<(), NetlinkError> {
-        match self.ask(kind, wire::ALL, each, request)? {
+        self.request(kind, wire::ALL, each, request)
+    }
+
+    /// Sends one request, which must not be refused.
+    fn request(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        each: MessageReader<'_>,
+        request: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NetlinkError> {
+        match self.ask(kind, flags, each, request)? {
             Completion::Done => Ok(()),
             Completion::Refused(refusal) => Err((&refusal).into()),
         }

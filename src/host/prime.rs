@@ -104,12 +104,12 @@ pub fn prime(kernel: &mut dyn Kernel, before: Option<&Live>, target: &Ruleset) -
         return Ok(None);
     }
     if before.is_none() {
-        kernel.change(&tracking(target))?;
+        kernel.change(&tracking(target), &[])?;
     }
     let prepared = if forwards { wait_for_forwarded(kernel) } else { add_connections(kernel) };
     if prepared.is_err() && before.is_none() {
         // Nothing else is in it. Where this fails, too, the table that stays accepts every packet.
-        let _ = kernel.change(&[Change::DeleteTable]);
+        let _ = kernel.change(&[Change::DeleteTable], &[]);
     }
     prepared.map(Some)
 }

@@ -14,6 +14,8 @@ use std::process::{Child, Command, ExitStatus};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::diag::escaped;
+
 /// Where programs are looked for after `PATH`: users' paths often lack some of these.
 const FOLDERS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const WRITABLE_BY_OTHERS: u32 = 0o022;
@@ -28,6 +30,12 @@ pub fn command(name: &str) -> Option<Command> {
     // What it starts is looked for in the same places.
     command.env("PATH", FOLDERS.join(":")).env("LC_ALL", "C");
     Some(command)
+}
+
+/// The name of a process that runs.
+pub fn name(process: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{process}/comm")).ok()?;
+    Some(escaped(name.trim_end()))
 }
 
 /// Waits for a program to end until a deadline; `None` if it is still running then.

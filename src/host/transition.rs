@@ -76,17 +76,14 @@ impl Transition {
         let nothing = PrefixSet::default();
         let elements: Vec<SetChange<'_>> =
             self.plan.elements.iter().map(|(name, set)| change(name, set, &nothing, &set.elements)).collect();
-        let filled = kernel.change(&self.plan.fill).and_then(|()| match elements.is_empty() {
-            true => Ok(()),
-            false => match kernel.update(&elements) {
-                // No rule uses these sets yet, so they may be filled in parts.
-                Err(KernelError::Netlink(NetlinkError::TooLarge { limit, .. } | NetlinkError::TooMany(limit))) => {
-                    elements.iter().try_for_each(|change| in_parts(kernel, change, limit))
-                }
-                filled => filled,
-            },
-        });
-        filled.map_err(|error| self.explained(kernel, error)).inspect_err(|_| self.take_back(kernel))
+        let filled = match kernel.change(&self.plan.fill, &elements) {
+            // No rule uses these sets yet, so they may be filled in parts.
+            Err(KernelError::Netlink(NetlinkError::TooLarge { limit, .. } | NetlinkError::TooMany(limit))) => kernel
+                .change(&self.plan.fill, &[])
+                .and_then(|()| elements.iter().try_for_each(|change| in_parts(kernel, change, limit))),
+            filled => filled,
+        };
+        filled.inspect_err(|_| self.take_back(kernel))
     }
 
     /// Replaces the old rules with the new ones; the only step that changes verdicts.
@@ -101,11 +98,18 @@ impl Transition {
             .iter()
             .map(|(name, update)| change(name, &update.new, &update.old.elements, &update.new.elements))
             .collect();
-        let switched = match updates.is_empty() {
-            true => kernel.change(&self.plan.switch),
-            false => kernel.update(&updates),
-        };
-        switched.map_err(|error| self.explained(kernel, error)).inspect_err(|_| self.take_back(kernel))
+        kernel.change(&self.plan.switch, &updates).inspect_err(|_| self.take_back(kernel))
+    }
+
+    /// Asks the kernel whether it would take the new chains and rules, and changes nothing.
+    ///
+    /// # Errors
+    /// It would not.
+    pub fn check(&self, kernel: &mut dyn Kernel) -> Result<(), KernelError> {
+        match self.plan.fill.is_empty() && self.plan.switch.is_empty() {
+            true => Ok(()),
+            false => kernel.check(&[&self.plan.fill[..], &self.plan.switch].concat()),
+        }
     }
 
     /// Deletes what nothing refers to; no verdict changes.
@@ -119,28 +123,15 @@ impl Transition {
         // Packets that came before the switch may still be in the old rules, for one RCU grace period at most.
         wait_for_packets();
         match self.removes {
-            true => kernel.change(&[Change::DeleteTable]),
-            false => kernel.change(&self.plan.sweep),
+            true => kernel.change(&[Change::DeleteTable], &[]),
+            false => kernel.change(&self.plan.sweep, &[]),
         }
-    }
-
-    /// Says so where the table is not what the plan began with: then that is why a step failed, and not a missing module.
-    fn explained(&self, kernel: &mut dyn Kernel, error: KernelError) -> KernelError {
-        let may_be_race = matches!(
-            error,
-            KernelError::NoModule(_)
-                | KernelError::Failed(_)
-                | KernelError::Netlink(NetlinkError::NoTable | NetlinkError::NoSet(_) | NetlinkError::Gone)
-        );
-        let before = self.before.as_ref().map(Live::meaning);
-        let is_other = |now: Option<Ruleset>| !means(now.map(Live).as_ref(), before.as_ref());
-        if may_be_race && kernel.table().is_ok_and(is_other) { KernelError::Raced } else { error }
     }
 
     /// Deletes what a failed step has left. Where that fails, too, the next transition does it.
     fn take_back(&self, kernel: &mut dyn Kernel) {
         let _ = match &self.before {
-            None => kernel.change(&[Change::DeleteTable]),
+            None => kernel.change(&[Change::DeleteTable], &[]),
             Some(before) => Self::plan(kernel, Some(&before.meaning()))
                 .and_then(|left| if left.keeps_rules() { left.sweep(kernel) } else { Ok(()) }),
         };
@@ -175,7 +166,7 @@ fn in_parts(kernel: &mut dyn Kernel, change: &SetChange<'_>, limit: usize) -> Re
     let elements: Vec<Prefix> = change.set.kind.elements(change.to).collect();
     for part in elements.chunks((limit / MAX_ELEMENT_BYTES).max(1)) {
         let part: PrefixSet = part.iter().copied().collect();
-        kernel.update(&[SetChange { to: &part, ..*change }])?;
+        kernel.change(&[], &[SetChange { to: &part, ..*change }])?;
     }
     Ok(())
 }

@@ -214,68 +214,6 @@ fn a_lost_state_does_not_cost_the_generations() {
     assert_eq!(host.read("state/generations/1/policy.yaml"), first, "written over");
 }
 
-/// Runs all verbs that need nft with a script of that name in its place.
-fn with_nft(body: &str) -> String {
-    let host = Host::new();
-    host.write("nft", &format!("#!/bin/sh\n{body}\n"));
-    let script = r#"
-mkdir bin && mv nft bin && chmod +x bin/nft
-PATH="$PWD/bin:$PATH" "$EDGEWARD" apply policy.yaml --state-dir state; echo "exit $?"
-"#;
-    let said = host.script(script).ends(0).says(&["exit 4"]).said();
-    assert!(!host.has_table() && !said.contains("panicked"), "{said}");
-    said
-}
-
-const OLD: &str = r#"case "$*" in *-v*|*-V*) echo "nftables v0.9.3 (E.D.S.)"; exit ;; *list*) exec /usr/sbin/nft "$@" ;; esac
-echo '/dev/stdin:3:5-9: Error: syntax error, unexpected newline' >&2; exit 1"#;
-const NO_MODULE: &str = r#"case "$*" in *-v*|*-V*|*list*) exec /usr/sbin/nft "$@" ;; esac
-echo '/dev/stdin:3:5-9: Error: Could not process rule: No such file or directory' >&2; exit 1"#;
-
-#[test]
-fn an_old_nft_is_told_with_what_to_install() {
-    need_namespaces!();
-    let said = with_nft(OLD);
-    assert!(said.contains("0.9.3") && said.contains("0.9.8"), "{said}");
-}
-
-#[test]
-fn an_old_nft_is_told_wherever_it_fails() {
-    need_namespaces!();
-    let said = with_nft(&OLD.replace("*list*) exec /usr/sbin/nft \"$@\" ;;", ""));
-    assert!(said.contains("0.9.3"), "{said}");
-}
-
-#[test]
-fn a_missing_module_is_told_by_name() {
-    need_namespaces!();
-    let said = with_nft(NO_MODULE);
-    assert!(said.contains("nf_tables") && said.contains("nf_conntrack"), "{said}");
-}
-
-#[test]
-fn an_nft_that_lies_is_caught_by_reading_back() {
-    need_namespaces!();
-    let said = with_nft(r#"case "$*" in *list*) exec /usr/sbin/nft "$@" ;; esac; exit 0"#);
-    assert!(said.contains("kernel"), "{said}");
-}
-
-#[test]
-fn a_table_that_another_program_deletes_meanwhile_is_not_taken_for_a_missing_module() {
-    need_namespaces!();
-    let host = Host::new();
-    host.edgeward("apply policy.yaml").ends(0);
-    let race = "#!/bin/sh\ncase \"$*\" in *-f*) /usr/sbin/nft delete table inet edgeward 2>/dev/null ;; esac\n";
-    host.write("nft", &(race.to_owned() + "exec /usr/sbin/nft \"$@\"\n"));
-    let script = r#"
-mkdir bin && mv nft bin && chmod +x bin/nft
-PATH="$PWD/bin:$PATH" "$EDGEWARD" apply other.yaml --state-dir state; echo "exit $?"
-"#;
-    let said = host.script(script).ends(0).says(&["exit 4", "another program changed the table"]).said();
-    assert!(!said.contains("modprobe"), "{said}");
-    host.edgeward("apply other.yaml").ends(0);
-}
-
 #[test]
 fn a_table_with_an_owner_is_not_taken_for_a_missing_permission() {
     need_namespaces!();
@@ -297,22 +235,53 @@ exec 4>&-; wait
     assert!(!said.contains("not told") && !said.contains("CAP_NET_ADMIN"), "{said}");
 }
 
+/// The kernel is all that the rules need: no other program is found, neither in `PATH` nor where the program itself looks.
 #[test]
-fn without_nft_the_operator_learns_what_to_install() {
+fn the_whole_life_needs_no_other_program() {
     need_namespaces!();
     let host = Host::new();
-    host.edgeward("apply policy.yaml").ends(0);
-    let before = host.handles();
-    // The program looks in PATH, /usr/sbin and /sbin.
     let script = r#"
-mount -t tmpfs none "$(dirname "$(readlink -f "$(command -v nft)")")"
-export PATH="$PWD"
-for verb in "apply other.yaml" rollback status; do "$EDGEWARD" $verb --state-dir state; echo "exit $?"; done
+for folder in /usr/local/sbin /usr/local/bin /usr/sbin /sbin; do mount -t tmpfs none "$folder"; done
+command -v nft && exit 9
+verb() { PATH=/nonexistent "$EDGEWARD" "$@" --state-dir state > said 2>&1; echo "$1: $?"; cat said; }
+verb apply policy.yaml --dry-run
+verb apply policy.yaml
+verb status --check
+verb apply other.yaml --confirm-within 10m
+verb diff other.yaml --against kernel
+verb confirm
+verb apply policy.yaml --confirm-within 10m
+verb rollback
+verb diff other.yaml --against kernel
+verb apply policy.yaml --force
+verb rollback
+verb boot
+verb history
+verb uninstall --remove-rules
+verb boot
 "#;
     let said = host.script(script).ends(0).said();
-    assert_eq!(said.matches("exit 4").count(), 3, "{said}");
-    assert!(said.contains("nft") && said.contains("install"), "{said}");
-    assert_eq!(host.handles(), before);
+    let ends: Vec<&str> =
+        said.lines().filter(|line| line.split_once(": ").is_some_and(|(_, end)| end.len() == 1)).collect();
+    let expected = [
+        "apply: 0",
+        "apply: 0",
+        "status: 0",
+        "apply: 0",
+        "diff: 0",
+        "confirm: 0",
+        "apply: 0",
+        "rollback: 0",
+        "diff: 0",
+        "apply: 0",
+        "rollback: 0",
+        "boot: 0",
+        "history: 0",
+        "uninstall: 0",
+        "boot: 0",
+    ];
+    assert_eq!(ends, expected, "{said}");
+    assert!(!said.contains("nft") || said.contains("nftables"), "{said}");
 }
 
 #[test]

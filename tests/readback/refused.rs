@@ -1,13 +1,13 @@
 //! What is refused: with which code, at which place.
 
 use edgeward::diag::Code;
-use edgeward::readback;
 use edgeward::source::Source;
+use edgeward::{emit, readback};
 
 use super::support::bad_rulesets::json::{OBJECTS, STATEMENTS};
 use super::support::bad_rulesets::text::{PARTS, RULES, TEXTS};
 use super::support::bad_rulesets::{Bad, in_json_table, in_table};
-use super::{host, listed, must_read, read, samples};
+use super::{KernelError, host, in_kernel, listed, must_read, read, samples};
 
 /// Whether a text is refused with a code, at the place that `‸` marks.
 fn refused(text: &str, code: Code) -> Result<(), String> {
@@ -95,10 +95,12 @@ fn a_long_mistake_is_shown_in_part() {
     }
 }
 
-/// Where nft loads what edgeward does not know, its list as text and its list as JSON are both refused, or are the same
-/// ruleset.
+/// Where nft loads what edgeward does not know, its list as text, its list as JSON and what the kernel has are all
+/// refused, or are the same ruleset.
 #[test]
 fn text_and_json_never_differ() {
+    // Nothing of these is known to the kernel.
+    const FOR_NFT: [&str; 2] = ["auto-merge", "typeof"];
     // The JSON of nft 1.0.6 does not list these.
     const UNLISTED: [&str; 3] = ["auto-merge", "dynamic", "typeof"];
     need_namespaces!();
@@ -111,6 +113,18 @@ fn text_and_json_never_differ() {
             continue;
         }
         let [by_text, by_json] = [&[][..], &["-j"]].map(|options| read(&listed(&topology, options)));
+        match (&by_text, in_kernel(&topology)) {
+            (Ok(by_text), Ok(in_kernel)) if *by_text == in_kernel => {}
+            (Err(_), Err(KernelError::Unreadable(part))) => {
+                let sentence = part.to_string();
+                let is_placed = ["rule 1 of the chain `here`", "the chain `", "the set `", "the table"];
+                assert!(is_placed.iter().any(|place| sentence.starts_with(place)), "{text}{sentence}");
+            }
+            (Err(_), Ok(in_kernel)) if FOR_NFT.iter().any(|word| text.contains(word)) => {
+                assert_eq!(in_kernel, read(&emit::nft(&in_kernel)).unwrap());
+            }
+            other => differing.push(format!("{text}{other:?}")),
+        }
         match (by_text, by_json) {
             (Ok(by_text), Ok(by_json)) if by_text == by_json => {}
             (Err(_), Err(_)) => refused += 1,

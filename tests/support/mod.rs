@@ -5,6 +5,7 @@
 #![allow(clippy::print_stderr, reason = "a test says what it skips")]
 
 pub mod bad_rulesets;
+pub mod changes;
 /// A policy of an edge host in a registered cluster: its name, and the text after its networks.
 #[allow(unused_macros, reason = "each test binary uses its own part")]
 macro_rules! registered_policy {

@@ -111,7 +111,7 @@ fn settle_without_records(arguments: &Arguments, kernel: &mut Real, report: &mut
                 .to_owned()
         }
         (true, true) => {
-            kernel.change(&[Change::DeleteTable])?;
+            kernel.change(&[Change::DeleteTable], &[])?;
             format!("the table is removed from the kernel: {ACCEPTED}")
         }
     };

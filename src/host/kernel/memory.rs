@@ -46,18 +46,14 @@ impl Kernel for Memory {
     /// All elements are at hand.
     fn recall(&mut self, _: &Ruleset) {}
 
-    fn change(&mut self, changes: &[Change]) -> Result<(), KernelError> {
-        if !changes.is_empty() {
-            self.transaction()?;
-            self.table = carry_out(&self.table, changes)?;
+    fn change(&mut self, structure: &[Change], elements: &[SetChange<'_>]) -> Result<(), KernelError> {
+        if structure.is_empty() && elements.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn update(&mut self, changes: &[SetChange<'_>]) -> Result<(), KernelError> {
         self.transaction()?;
-        let mut table = self.table.clone().ok_or(NetlinkError::NoTable)?;
-        for change in changes {
+        let mut table = carry_out(&self.table, structure)?;
+        for change in elements {
+            let table = table.as_mut().ok_or(NetlinkError::NoTable)?;
             let name = change.set.name;
             let set = table.sets.get_mut(name).ok_or_else(|| NetlinkError::NoSet(name.to_owned()))?;
             if (set.family, set.kind) != (change.set.family, change.set.kind) {
@@ -65,7 +61,12 @@ impl Kernel for Memory {
             }
             set.elements = changed(change, &set.elements)?;
         }
-        self.table = Some(table);
+        self.table = table;
+        Ok(())
+    }
+
+    fn check(&mut self, structure: &[Change]) -> Result<(), KernelError> {
+        carry_out(&self.table, structure)?;
         Ok(())
     }
 

@@ -4,7 +4,10 @@ use rustix::io::Errno;
 
 use super::channel::Refusal;
 use super::elements::{self, Element};
+use super::refused::{Refused, RefusedPart};
+use super::table::{ChangeWriter, expression_at, expressions_of};
 use super::{NetlinkError, SetChange, SetRef, wire};
+use crate::live::Change;
 use crate::net::{Prefix, PrefixSet};
 
 /// The most prefixes in one message: an attribute holds 64 KiB, and an IPv6 prefix takes 64 bytes of it.
@@ -14,6 +17,29 @@ const MAX_PER_MESSAGE: usize = 512;
 /// should fail before it has used all memory.
 const MAX_BYTES: usize = 128 << 20;
 
+/// `NFNL_BATCH_GENID`
+const GENERATION: u16 = 1;
+
+/// A transaction to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes<'a> {
+    /// Changes to the structure.
+    pub structure: &'a [Change],
+    /// Changes to elements, which come after it.
+    pub elements: &'a [SetChange<'a>],
+    /// The generation of tables that it is for. The kernel refuses it where there is a later one.
+    pub generation: Option<u32>,
+    /// Whether the kernel is only asked if it would make the changes.
+    pub is_trial: bool,
+}
+
+impl Changes<'_> {
+    /// Whether a set is created.
+    pub fn creates(&self, set: &str) -> bool {
+        self.structure.iter().any(|change| matches!(change, Change::AddSet { name, .. } if name == set))
+    }
+}
+
 /// A change to elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ElementOperation {
@@ -21,17 +47,26 @@ enum ElementOperation {
     Add,
 }
 
-/// The subject of a message about elements.
-#[derive(Clone, Copy, Debug)]
+/// The subject of a message.
+#[derive(Debug)]
 struct Subject {
     /// Where in the batch the message begins.
     start: usize,
-    /// The index of its change.
-    change: usize,
-    operation: ElementOperation,
+    about: About,
 }
 
-/// The messages of a transaction, numbered in order: one that begins it, those about elements, and one that ends it.
+#[derive(Debug)]
+enum About {
+    Part(RefusedPart),
+    Elements {
+        /// The index of the change.
+        change: usize,
+        operation: ElementOperation,
+    },
+}
+
+/// The messages of a transaction, numbered in order: one that begins it, those about structure and elements, and one that
+/// ends it.
 pub struct Batch {
     bytes: Vec<u8>,
     first: u32,
@@ -42,10 +77,21 @@ impl Batch {
     /// Writes the changes; `None` where nothing changes. The first message gets the number `first`.
     ///
     /// In each set, deletions come before additions; otherwise a prefix could not replace one that it overlaps.
-    pub fn new(changes: &[SetChange<'_>], first: u32) -> Result<Option<Self>, NetlinkError> {
+    pub fn new(changes: Changes<'_>, first: u32) -> Result<Option<Self>, NetlinkError> {
         let mut batch = Self { bytes: Vec::new(), first, subjects: Vec::new() };
-        wire::message(&mut batch.bytes, wire::BEGIN, 0, first, |_| {});
-        for (index, change) in changes.iter().enumerate() {
+        wire::message(&mut batch.bytes, wire::BEGIN, 0, first, |bytes| {
+            if let Some(generation) = changes.generation {
+                wire::attribute(bytes, GENERATION, &generation.to_be_bytes());
+            }
+        });
+        let mut push = |kind: u16, flags: u16, part: RefusedPart, attributes: &dyn Fn(&mut Vec<u8>)| {
+            batch.subjects.push(Subject { start: batch.bytes.len(), about: About::Part(part) });
+            let number = batch.last();
+            wire::message(&mut batch.bytes, kind, flags, number, attributes);
+        };
+        let mut writer = ChangeWriter::new(&mut push);
+        changes.structure.iter().for_each(|change| writer.change(change));
+        for (index, change) in changes.elements.iter().enumerate() {
             for operation in [ElementOperation::Delete, ElementOperation::Add] {
                 batch.push_elements(index, change, operation)?;
             }
@@ -53,9 +99,15 @@ impl Batch {
         if batch.subjects.is_empty() {
             return Ok(None);
         }
+        if batch.bytes.len() > MAX_BYTES {
+            return Err(NetlinkError::TooMany(MAX_BYTES));
+        }
         batch.acknowledge_last();
-        let last = batch.last();
-        wire::message(&mut batch.bytes, wire::END, 0, last, |_| {});
+        // Where no message ends it, the kernel checks everything and changes nothing, as for `nft -c`.
+        if !changes.is_trial {
+            let last = batch.last();
+            wire::message(&mut batch.bytes, wire::END, 0, last, |_| {});
+        }
         Ok(Some(batch))
     }
 
@@ -64,7 +116,7 @@ impl Batch {
         &self.bytes
     }
 
-    /// The number of the last message about elements, which the kernel acknowledges. The message that ends the transaction
+    /// The number of the last message about a part, which the kernel acknowledges. The message that ends the transaction
     /// has the same number.
     pub fn last(&self) -> u32 {
         // There are fewer messages than bytes, and those are bounded.
@@ -84,7 +136,8 @@ impl Batch {
         let parts = parts(change, operation);
         let mut prefixes = prefixes(&parts, change.set).peekable();
         while prefixes.peek().is_some() {
-            self.subjects.push(Subject { start: self.bytes.len(), change: index, operation });
+            let about = About::Elements { change: index, operation };
+            self.subjects.push(Subject { start: self.bytes.len(), about });
             let number = self.last();
             wire::message(&mut self.bytes, kind, flags, number, |bytes| {
                 elements::push_set(bytes, change.set);
@@ -97,8 +150,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Requests an acknowledgement of the last message about elements. It comes after the transaction is done, and after
-    /// all refusals. Kernels before 6.10 do not acknowledge the message that ends the transaction.
+    /// Requests an acknowledgement of the last message about a part. It comes after the transaction is done, and after all
+    /// refusals. Kernels before 6.10 do not acknowledge the message that ends the transaction.
     fn acknowledge_last(&mut self) {
         if let Some(subject) = self.subjects.last() {
             wire::add_flags(&mut self.bytes[subject.start..], wire::ACKNOWLEDGE);
@@ -106,15 +159,42 @@ impl Batch {
     }
 
     /// The error that a refusal stands for.
-    pub fn explain(&self, refusal: &Refusal, changes: &[SetChange<'_>]) -> NetlinkError {
+    pub fn explain(&self, refusal: &Refusal, changes: Changes<'_>) -> NetlinkError {
+        if (refusal.number, refusal.errno) == (self.first, Errno::RESTART) {
+            return NetlinkError::Stale;
+        }
         let index = refusal.number.wrapping_sub(self.first).wrapping_sub(1);
-        let subject = self.subjects.get(index as usize);
-        let Some((subject, change)) = subject.and_then(|subject| Some((subject, changes.get(subject.change)?))) else {
+        let Some(subject) = self.subjects.get(index as usize) else { return refusal.into() };
+        match &subject.about {
+            About::Part(part) => self.refused(part, subject, refusal),
+            About::Elements { change, operation } => match changes.elements.get(*change) {
+                Some(change) => self.refused_elements(change, *operation, subject, refusal),
+                None => refusal.into(),
+            },
+        }
+    }
+
+    fn refused(&self, part: &RefusedPart, subject: &Subject, refusal: &Refusal) -> NetlinkError {
+        if [Errno::PERM, Errno::NOMEM, Errno::NOBUFS].contains(&refusal.errno) {
             return refusal.into();
-        };
+        }
+        let message = self.bytes.get(subject.start..).unwrap_or_default();
+        // Kernels before 5.19 do not always say which expression it is.
+        let pointed = refusal.attribute.and_then(|offset| expression_at(message, offset));
+        let expressions = pointed.map_or_else(|| expressions_of(message), |name| vec![name]);
+        NetlinkError::Refused(Refused { part: part.clone(), expressions, errno: refusal.errno })
+    }
+
+    fn refused_elements(
+        &self,
+        change: &SetChange<'_>,
+        operation: ElementOperation,
+        subject: &Subject,
+        refusal: &Refusal,
+    ) -> NetlinkError {
         let set = change.set.name.to_owned();
-        let element = self.element(subject, refusal, change);
-        match (refusal.errno, subject.operation) {
+        let element = self.element(subject.start, operation, refusal, change);
+        match (refusal.errno, operation) {
             (Errno::NOENT, ElementOperation::Delete) => NetlinkError::Missing { set, element },
             (Errno::NOENT, ElementOperation::Add) => NetlinkError::NoSet(set),
             (Errno::EXIST, _) => NetlinkError::Exists { set, element },
@@ -123,10 +203,16 @@ impl Batch {
     }
 
     /// The prefix whose element the kernel points at.
-    fn element(&self, subject: &Subject, refusal: &Refusal, change: &SetChange<'_>) -> Option<Prefix> {
-        let attribute = self.bytes.get(subject.start + refusal.attribute?..)?;
+    fn element(
+        &self,
+        start: usize,
+        operation: ElementOperation,
+        refusal: &Refusal,
+        change: &SetChange<'_>,
+    ) -> Option<Prefix> {
+        let attribute = self.bytes.get(start + refusal.attribute?..)?;
         let element = Element::read_first(attribute)?;
-        prefixes(&parts(change, subject.operation), change.set).find(|prefix| element.stands_for(*prefix))
+        prefixes(&parts(change, operation), change.set).find(|prefix| element.stands_for(*prefix))
     }
 }
 
@@ -190,7 +276,8 @@ mod tests {
     fn a_transaction_has_a_largest_size() {
         let (from, to) = (PrefixSet::default(), set("::/0"));
         let set = SetRef { name: "x", family: Family::V6, kind: SetKind::Hosts };
-        let refused = Batch::new(&[SetChange { set, from: &from, to: &to }], 0);
+        let elements = &[SetChange { set, from: &from, to: &to }];
+        let refused = Batch::new(Changes { elements, ..Changes::default() }, 0);
         assert!(matches!(refused, Err(NetlinkError::TooMany(MAX_BYTES))));
     }
 }

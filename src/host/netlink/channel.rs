@@ -58,7 +58,10 @@ pub type MessageReader<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), NetlinkError
 impl Channel {
     /// Opens a socket in the network namespace of this thread.
     pub fn open() -> Result<Self, NetlinkError> {
-        let mut socket = Socket::new(NETLINK_NETFILTER)?;
+        let mut socket = Socket::new(NETLINK_NETFILTER).map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::PROTONOSUPPORT) => NetlinkError::NoTables,
+            _ => NetlinkError::Io(error),
+        })?;
         socket.bind_auto()?;
         // A socket connected to the kernel receives from no other process.
         socket.connect(&SocketAddr::new(0, 0))?;

@@ -10,7 +10,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{NetlinkError, SetRef, wire};
+use super::{NetlinkError, SetRef, UnknownPart, wire};
 use crate::net::{Bits, Prefix, PrefixSet, Ranges};
 use crate::ruleset::{SetKind, TABLE};
 
@@ -23,11 +23,13 @@ const ELEMENT: u16 = 1;
 // `NFTA_SET_ELEM_…`
 const KEY: u16 = 1;
 const FLAGS: u16 = 3;
-const USER_DATA: u16 = 6;
+pub const USER_DATA: u16 = 6;
 /// `NFTA_DATA_VALUE`
 const VALUE: u16 = 1;
 /// `NFT_SET_ELEM_INTERVAL_END`
 const INTERVAL_END: u32 = 1;
+/// `NFT_SET_ELEM_CATCHALL`
+const CATCH_ALL: u32 = 2;
 /// The type `NFTNL_UDATA_SET_ELEM_FLAGS` of libnftnl, and the length of its value.
 const USER_DATA_FLAGS: [u8; 2] = [1, 4];
 /// `NFTNL_SET_ELEM_F_INTERVAL_OPEN`, in native byte order, as all user data of nft.
@@ -44,7 +46,7 @@ pub fn push_set(bytes: &mut Vec<u8>, set: SetRef<'_>) {
 /// The kernel compares an end with the start right before it, so both must be in one message. A start without an end must
 /// be the last element of its message, as it is where prefixes are in order.
 pub fn push_prefixes(bytes: &mut Vec<u8>, kind: SetKind, prefixes: impl Iterator<Item = Prefix>) {
-    let open = [&USER_DATA_FLAGS[..], &INTERVAL_OPEN.to_ne_bytes()].concat();
+    let open = open_interval();
     wire::nested(bytes, LIST_ELEMENTS, |bytes| {
         for prefix in prefixes {
             let first = prefix.net().network();
@@ -58,6 +60,11 @@ pub fn push_prefixes(bytes: &mut Vec<u8>, kind: SetKind, prefixes: impl Iterator
             }
         }
     });
+}
+
+/// The user data of an element that begins an interval without an end.
+pub fn open_interval() -> Vec<u8> {
+    [&USER_DATA_FLAGS[..], &INTERVAL_OPEN.to_ne_bytes()].concat()
 }
 
 /// Writes one element without an end.
@@ -132,6 +139,11 @@ impl ElementList {
     /// Adds the elements of a message.
     pub fn read(&mut self, message: &[u8]) -> Result<(), NetlinkError> {
         for (_, element) in wire::attributes(wire::find(message, LIST_ELEMENTS).unwrap_or_default()) {
+            if wire::find_u32(element, FLAGS).is_some_and(|flags| flags & CATCH_ALL != 0) {
+                let name = wire::find_text(message, LIST_SET).unwrap_or_default();
+                let found = "an element `*`, for all addresses that are not in it".to_owned();
+                return Err(NetlinkError::Unknown(UnknownPart { place: format!("the set `{name}`"), found }));
+            }
             let Element { address, is_end } = Element::read(element).ok_or(NetlinkError::Garbled)?;
             match address {
                 IpAddr::V4(address) => self.v4.push((address.to_bits(), is_end)),
@@ -150,7 +162,8 @@ impl ElementList {
     }
 }
 
-fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Option<Ranges<T>> {
+/// The addresses or numbers that elements stand for, each with whether it is an end; `None` where one is there twice.
+pub fn ranges<T: Bits>(kind: SetKind, mut elements: Vec<(T, bool)>) -> Option<Ranges<T>> {
     // An end comes before the start at the same address: it ends the interval before.
     elements.sort_unstable_by_key(|&(address, is_end)| (address, !is_end));
     if elements.windows(2).any(|pair| pair[0] == pair[1]) {

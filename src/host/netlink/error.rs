@@ -1,20 +1,54 @@
 //! Why a request to the kernel failed.
 
+use std::fmt;
 use std::io;
 
+use super::refused::Refused;
+use crate::diag::legible;
 use crate::net::Prefix;
 use crate::ruleset::TABLE;
 use crate::wording::count;
 
-/// Why sets could not be changed or read.
+/// A part of the table that edgeward did not write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPart {
+    /// Where it is: a chain and the position of a rule in it, or a set.
+    pub place: String,
+    /// What is there, in words.
+    pub found: String,
+}
+
+impl fmt::Display for UnknownPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Names in the kernel may have any bytes.
+        f.write_str(&legible(&format!("{} has {}", self.place, self.found)))
+    }
+}
+
+/// Why the table could not be changed or read.
 #[derive(Debug, thiserror::Error)]
 pub enum NetlinkError {
     /// The process lacks the capability (EPERM).
     #[error("CAP_NET_ADMIN is required to read or change nftables; run as root")]
     NotPermitted,
+    /// The kernel has no nf_tables.
+    #[error("the kernel has no nf_tables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET; `modprobe nf_tables`)")]
+    NoTables,
     /// The table does not exist (ENOENT).
     #[error("the kernel has no table `inet {TABLE}`")]
     NoTable,
+    /// Another program owns the table: the port of its netlink socket, which usually is its process.
+    #[error("the table `inet {TABLE}` belongs to another program")]
+    Owned(Option<u32>),
+    /// The table has something that edgeward did not write.
+    #[error("the table `inet {TABLE}` contains something that edgeward did not create: {0}")]
+    Unknown(UnknownPart),
+    /// Tables have changed since the generation that a transaction is for (ERESTART).
+    #[error("another program changed a table at the same time; nothing was changed")]
+    Stale,
+    /// A part of a transaction was refused.
+    #[error("{0}")]
+    Refused(Refused),
     /// The set does not exist (ENOENT).
     #[error("the table `inet {TABLE}` has no set `{0}`")]
     NoSet(String),

@@ -15,18 +15,46 @@ pub const END: u16 = 17;
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper half of the types that follow.
 const TABLES: u16 = 10;
+/// `NFT_MSG_NEWTABLE`
+pub const ADD_TABLE: u16 = TABLES << 8;
 /// `NFT_MSG_GETTABLE`
 pub const GET_TABLE: u16 = TABLES << 8 | 1;
+/// `NFT_MSG_DELTABLE`
+pub const DELETE_TABLE: u16 = TABLES << 8 | 2;
+/// `NFT_MSG_NEWCHAIN`
+pub const ADD_CHAIN: u16 = TABLES << 8 | 3;
+/// `NFT_MSG_GETCHAIN`
+pub const GET_CHAINS: u16 = TABLES << 8 | 4;
+/// `NFT_MSG_DELCHAIN`
+pub const DELETE_CHAIN: u16 = TABLES << 8 | 5;
+/// `NFT_MSG_NEWRULE`
+pub const ADD_RULE: u16 = TABLES << 8 | 6;
+/// `NFT_MSG_GETRULE`
+pub const GET_RULES: u16 = TABLES << 8 | 7;
+/// `NFT_MSG_DELRULE`
+pub const DELETE_RULE: u16 = TABLES << 8 | 8;
+/// `NFT_MSG_NEWSET`
+pub const ADD_SET: u16 = TABLES << 8 | 9;
 /// `NFT_MSG_GETSET`
 pub const GET_SET: u16 = TABLES << 8 | 10;
+/// `NFT_MSG_DELSET`
+pub const DELETE_SET: u16 = TABLES << 8 | 11;
 /// `NFT_MSG_NEWSETELEM`
 pub const ADD_ELEMENTS: u16 = TABLES << 8 | 12;
 /// `NFT_MSG_GETSETELEM`
 pub const GET_ELEMENTS: u16 = TABLES << 8 | 13;
 /// `NFT_MSG_DELSETELEM`
 pub const DELETE_ELEMENTS: u16 = TABLES << 8 | 14;
+/// `NFT_MSG_GETGEN`
+pub const GET_GENERATION: u16 = TABLES << 8 | 16;
+/// `NFT_MSG_NEWOBJ`
+pub const ADD_OBJECT: u16 = TABLES << 8 | 18;
 /// `NFT_MSG_GETOBJ`
 pub const GET_OBJECTS: u16 = TABLES << 8 | 19;
+/// `NFT_MSG_DELOBJ`
+pub const DELETE_OBJECT: u16 = TABLES << 8 | 20;
+/// `NFT_MSG_GETFLOWTABLE`
+pub const GET_FLOWTABLES: u16 = TABLES << 8 | 23;
 
 /// `IPCTNL_MSG_CT_NEW` of `NFNL_SUBSYS_CTNETLINK` (`nfnetlink_conntrack.h`)
 pub const ADD_FLOW: u16 = 1 << 8;
@@ -41,6 +69,8 @@ pub const ALL: u16 = 0x300;
 pub const MAKE: u16 = 0x400;
 /// The object is created, and must not exist (`NLM_F_CREATE`, `NLM_F_EXCL`).
 pub const CREATE: u16 = MAKE | 0x200;
+/// The object is created after those that exist (`NLM_F_CREATE`, `NLM_F_APPEND`).
+pub const APPEND: u16 = MAKE | 0x800;
 /// A list is inconsistent, because of a change meanwhile (`NLM_F_DUMP_INTR`).
 pub const TORN: u16 = 0x10;
 /// A refusal repeats only the header of the message (`NLM_F_CAPPED`).
@@ -176,6 +206,29 @@ pub fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
 /// The value of an attribute that is a number in network byte order, as in messages about tables.
 pub fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
     Some(u32::from_be_bytes(find(bytes, kind)?.try_into().ok()?))
+}
+
+/// The value of an attribute that is a text.
+pub fn find_text(bytes: &[u8], kind: u16) -> Option<&str> {
+    as_text(find(bytes, kind)?)
+}
+
+/// A text, which ends with a zero or with its attribute.
+pub fn as_text(value: &[u8]) -> Option<&str> {
+    str::from_utf8(value.split(|byte| *byte == 0).next()?).ok()
+}
+
+/// The value of a type in user data: what nft stores with an object, and the kernel does not read. Each value follows its
+/// type and its length, of a byte each.
+pub fn user_data(mut bytes: &[u8], kind: u8) -> Option<&[u8]> {
+    while let Some((&[found, length], rest)) = bytes.split_first_chunk() {
+        let (value, rest) = rest.split_at_checked(length.into())?;
+        if found == kind {
+            return Some(value);
+        }
+        bytes = rest;
+    }
+    None
 }
 
 #[cfg(test)]

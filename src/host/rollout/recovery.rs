@@ -69,7 +69,7 @@ impl Rollout<'_> {
     /// accepts every packet.
     fn without_priming_table(&mut self, live: Option<Live>) -> Result<Option<Live>, KernelError> {
         if live.as_ref().is_some_and(only_tracks) {
-            self.kernel.change(&[Change::DeleteTable])?;
+            self.kernel.change(&[Change::DeleteTable], &[])?;
             return Ok(None);
         }
         Ok(live)

@@ -107,7 +107,7 @@ impl Rollout<'_> {
         if !self.is_unreadable {
             return self.converge(before, after, None, ChangeOptions { force: true, ..ChangeOptions::default() });
         }
-        self.kernel.change(&[Change::DeleteTable])?;
+        self.kernel.change(&[Change::DeleteTable], &[])?;
         self.save(&after)?;
         Ok((after, self.delivered(Outcome { changed: true, ..Outcome::default() })))
     }

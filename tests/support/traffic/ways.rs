@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use edgeward::catalog::Catalog;
-use edgeward::emit;
-use edgeward::host::netlink::{NetlinkSocket, SetChange, SetRef};
+use edgeward::host::netlink::{Changes, NetlinkSocket, SetChange, SetRef};
 use edgeward::intent::{Declared, Intent};
 use edgeward::live::{Change, Plan, carry_out};
 use edgeward::lower::lower;
@@ -95,7 +94,8 @@ impl<'a> Steps<'a> {
 
     fn load(&mut self, changes: &[Change]) {
         if !changes.is_empty() {
-            self.topology.load(&emit::changes(changes)).unwrap();
+            let structure = Changes { structure: changes, ..Changes::default() };
+            self.topology.within(Side::UnderTest, || NetlinkSocket::open()?.carry_out(structure)).unwrap();
             self.table = carry_out(&self.table, changes).unwrap();
         }
     }
