@@ -25,6 +25,7 @@ use edgeward::source::Source;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, ipproto, sendto, socket_with};
 
 use support::compile::resolved;
+use support::netns::bound;
 use support::netns::lan::{Lan, Member};
 use support::programs::{PATIENCE, REJECTED, SILENCE, connect_within};
 
@@ -330,7 +331,7 @@ fn talk(traffic: &str, from: End<'_>, to: End<'_>, patience: Duration) -> io::Re
     let server = SocketAddr::new(to.address, port.parse().unwrap());
     match protocol {
         "tcp" => {
-            let listener = to.member.within(|| TcpListener::bind(server))?;
+            let listener = to.member.within(|| bound(|| TcpListener::bind(server)))?;
             let mut client = from.member.within(|| connect_within(from.address, server, patience))?;
             let (mut server, peer) = listener.accept()?;
             assert_eq!(peer.ip(), from.address);
@@ -344,7 +345,7 @@ fn talk(traffic: &str, from: End<'_>, to: End<'_>, patience: Duration) -> io::Re
             assert_eq!(&heard, b"pong");
         }
         _ => {
-            let socket = to.member.within(|| UdpSocket::bind(server))?;
+            let socket = to.member.within(|| bound(|| UdpSocket::bind(server)))?;
             let client = from.member.within(|| UdpSocket::bind(SocketAddr::new(from.address, 0)))?;
             for socket in [&socket, &client] {
                 socket.set_read_timeout(Some(patience))?;

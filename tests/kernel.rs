@@ -24,7 +24,7 @@ use edgeward::lower::lower;
 use edgeward::net::Verdict as Meant;
 use edgeward::ruleset::{Match, Ruleset};
 
-use support::netns::{Probe, Proto, Side, Topology, Verdict};
+use support::netns::{Probe, Proto, Side, Topology, Verdict, bound};
 use support::probes::{counted, surprises};
 use support::programs::{Conversation, DROPPED, PATIENCE, REJECTED, ask, assert_refused, assert_unheard};
 use support::random::{Dice, intent, policy_text, resolution};
@@ -443,7 +443,7 @@ fn conntrack_never_sees_the_tunnel() {
         let tunnel = |address: &str| SocketAddr::new(address.parse().unwrap(), 8472);
         // What answers comes from a port of its own, so that `ask` would not hear it.
         for (from, to) in [((world, peer), (host, host_address)), ((host, host_address), (world, peer))] {
-            let receiver = topology.within(to.0, || UdpSocket::bind(tunnel(to.1))).unwrap();
+            let receiver = topology.within(to.0, || bound(|| UdpSocket::bind(tunnel(to.1)))).unwrap();
             receiver.set_read_timeout(Some(PATIENCE)).unwrap();
             let sender = topology.within(from.0, || UdpSocket::bind((from.1, 0))).unwrap();
             sender.send_to(b"frame", tunnel(to.1)).unwrap();
@@ -461,7 +461,7 @@ fn dhcpv6_asks_all_servers_on_the_link() {
     let topology = enforced(&scenario("public_flannel"));
     let send = |sport: u16, dport: u16| {
         topology.within(Side::UnderTest, || {
-            let client = UdpSocket::bind(("::", sport)).unwrap();
+            let client = bound(|| UdpSocket::bind(("::", sport))).unwrap();
             client.send_to(b"solicit", ("ff02::1:2%eth0", dport))
         })
     };

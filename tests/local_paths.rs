@@ -13,7 +13,6 @@ mod link;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::thread;
 use std::time::Duration;
 
 use edgeward::emit;
@@ -21,6 +20,7 @@ use edgeward::lower::lower;
 use edgeward::source::Source;
 
 use support::compile::resolved;
+use support::netns::bound;
 use support::netns::lan::{Lan, Member};
 use support::programs::{PATIENCE, SILENCE};
 
@@ -59,21 +59,10 @@ fn set(member: Member<'_>, name: &str, interfaces: &[&str], value: &str) {
     });
 }
 
-/// A socket at an address. A program that another test starts holds the last one for a moment, until it runs.
-fn bound(address: SocketAddr) -> io::Result<UdpSocket> {
-    for _ in 0..500 {
-        match UdpSocket::bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(Duration::from_millis(10)),
-            found => return found,
-        }
-    }
-    UdpSocket::bind(address)
-}
-
 /// Whether a datagram from an address of one member reaches a socket of another.
 fn is_heard(from: (Member<'_>, &str), to: (Member<'_>, &str), patience: Duration) -> io::Result<bool> {
     let server: SocketAddr = to.1.parse().unwrap();
-    let socket = to.0.within(|| bound(server))?;
+    let socket = to.0.within(|| bound(|| UdpSocket::bind(server)))?;
     socket.set_read_timeout(Some(patience))?;
     let source: IpAddr = from.1.parse().unwrap();
     let client = from.0.within(|| UdpSocket::bind(SocketAddr::new(source, 0)))?;

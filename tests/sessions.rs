@@ -19,7 +19,7 @@ use edgeward::host::sessions::{self, LiveConnection, Sockets, TrackedFlow};
 use edgeward::net::{ChainPolicy, Hook};
 use edgeward::nft::{CHAIN_TYPES, NETFILTER_HOOKS, TABLE_FAMILIES};
 
-use support::netns::{self, Probe, Proto, Side, Topology, Verdict};
+use support::netns::{self, Probe, Proto, Side, Topology, Verdict, bound};
 use support::programs::{Conversation, connect_from};
 
 /// Two addresses of the host under test, and two of the world.
@@ -35,7 +35,7 @@ fn sockets(topology: &Topology) -> Sockets {
 }
 
 fn listen(topology: &Topology, side: Side, address: &str) -> TcpListener {
-    topology.within(side, || TcpListener::bind(address)).unwrap()
+    topology.within(side, || bound(|| TcpListener::bind(address))).unwrap()
 }
 
 /// Connects to a listener; both ends of the connection.
@@ -105,7 +105,7 @@ fn datagrams_and_loopback_are_recognised() {
     need_namespaces!();
     let topology = topology();
     let host = Side::UnderTest;
-    let bind = |address: &str| topology.within(host, || UdpSocket::bind(address)).unwrap();
+    let bind = |address: &str| topology.within(host, || bound(|| UdpSocket::bind(address))).unwrap();
     let (dns, dns_v6) = (bind("10.0.0.5:5000"), bind("[2001:db8::5]:5000"));
     dns.connect("10.0.0.9:53").unwrap();
     dns_v6.connect("[2001:db8::9]:53").unwrap();

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use crate::support::dns_server::{Entry, Zone};
 use crate::support::lockfiles::completed;
-use crate::support::netns::{Side, Topology};
+use crate::support::netns::{Side, Topology, bound};
 use crate::support::programs::connect_from;
 
 /// Where the policies' management stands, and a host there.
@@ -333,7 +333,7 @@ impl Session {
     /// Opens one between an address of the world and a listener under test.
     pub fn open(host: &Host, from: &str, listener: &str, to: &str) -> Self {
         let listener: SocketAddr = listener.parse().unwrap();
-        let listener = host.topology.within(Side::UnderTest, || TcpListener::bind(listener)).unwrap();
+        let listener = host.topology.within(Side::UnderTest, || bound(|| TcpListener::bind(listener))).unwrap();
         let (from, to): (IpAddr, SocketAddr) = (from.parse().unwrap(), to.parse().unwrap());
         // IPv6 on a new link may take a moment.
         let client = (0..10).find_map(|_| host.topology.within(Side::Outside, || connect_from(from, to)).ok()).unwrap();
@@ -346,7 +346,7 @@ impl Session {
     /// Opens one from the host to the world.
     pub fn outward(host: &Host, to: &str) -> Self {
         let (from, to): (IpAddr, SocketAddr) = (HOST[0].parse().unwrap(), to.parse().unwrap());
-        let listener = host.topology.within(Side::Outside, || TcpListener::bind(to)).unwrap();
+        let listener = host.topology.within(Side::Outside, || bound(|| TcpListener::bind(to))).unwrap();
         let client = host.topology.within(Side::UnderTest, || connect_from(from, to)).unwrap();
         Self::talking(client, listener.accept().unwrap().0)
     }

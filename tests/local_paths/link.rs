@@ -11,6 +11,7 @@ use rustix::net::{
     AddressFamily, Protocol, RawProtocol, RecvFlags, SendFlags, SocketType, netdevice, recv, sendto, socket, sockopt,
 };
 
+use super::support::netns::bound;
 use super::support::netns::lan::{Lan, Member};
 use super::support::programs::{PATIENCE, SILENCE};
 use super::{PODS, enforce, stage};
@@ -111,7 +112,8 @@ impl Dhcp {
     fn new(member: Member<'_>, address: &str, port: u16) -> Self {
         member.within(|| {
             let index = eth0(UdpSocket::bind("[::]:0").unwrap());
-            let socket = UdpSocket::bind(SocketAddrV6::new(address.parse().unwrap(), port, 0, index)).unwrap();
+            let address = SocketAddrV6::new(address.parse().unwrap(), port, 0, index);
+            let socket = bound(|| UdpSocket::bind(address)).unwrap();
             Self(socket, index)
         })
     }

@@ -19,6 +19,7 @@ mod namespace;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::process::Output;
 use std::slice;
@@ -55,6 +56,24 @@ pub fn available() -> Result<(), String> {
         namespace.succeed(&["nft", "-c", "-f", "-"], "table inet probe {}")
     };
     ANSWER.get_or_init(ask).clone()
+}
+
+/// Opens a socket at a fixed port, and waits a while for the port.
+///
+/// A child process has copies of all descriptors from its fork until it runs its program: a socket that one test has
+/// closed may live for as long in the child of another test.
+///
+/// # Errors
+///
+/// What the last try to open it gave.
+pub fn bound<T>(mut open: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..500 {
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => thread::sleep(Duration::from_millis(10)),
+            found => return found,
+        }
+    }
+    open()
 }
 
 /// Tells whether a machine without namespaces fails the tests (`REQUIRE_NETNS=1`).

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
-use super::netns::{Side, Topology};
+use super::netns::{Side, Topology, bound};
 
 /// How long a socket waits for what must come. It comes at once, unless the host is busy.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ impl Conversation {
     /// What the client's program is told, or that it has lost its patience.
     pub fn open(topology: &Topology, client: (Side, &str), server: (Side, &str)) -> io::Result<Self> {
         let server_address: SocketAddr = server.1.parse().unwrap();
-        let listener = topology.within(server.0, || TcpListener::bind(server_address))?;
+        let listener = topology.within(server.0, || bound(|| TcpListener::bind(server_address)))?;
         let from = client.1.parse().unwrap();
         let client = topology.within(client.0, || connect_from(from, server_address))?;
         let (server, _) = listener.accept()?;
@@ -110,7 +110,7 @@ pub fn connect_within(from: IpAddr, to: SocketAddr, patience: Duration) -> io::R
 /// Where it can, or learns otherwise.
 pub fn assert_refused(topology: &Topology, client: (Side, &str), server: (Side, &str), kind: io::ErrorKind) {
     let (from, to) = (client.1.parse().unwrap(), server.1.parse().unwrap());
-    let _listener = topology.within(server.0, || TcpListener::bind(to)).unwrap();
+    let _listener = topology.within(server.0, || bound(|| TcpListener::bind(to))).unwrap();
     let patience = if kind == DROPPED { SILENCE } else { PATIENCE };
     let connected = topology.within(client.0, || connect_within(from, to, patience));
     let error = connected.err().unwrap_or_else(|| panic!("{server:?} answered"));
@@ -138,7 +138,7 @@ pub fn assert_unheard(topology: &Topology, client: (Side, &str), server: (Side, 
 
 fn ask_within(topology: &Topology, client: (Side, &str), server: (Side, &str), patience: Duration) -> io::Result<()> {
     let (from, to) = (SocketAddr::new(client.1.parse().unwrap(), 0), server.1.parse::<SocketAddr>().unwrap());
-    let server = topology.within(server.0, || UdpSocket::bind(to))?;
+    let server = topology.within(server.0, || bound(|| UdpSocket::bind(to)))?;
     let client = topology.within(client.0, || UdpSocket::bind(from))?;
     for socket in [&server, &client] {
         socket.set_read_timeout(Some(patience))?;

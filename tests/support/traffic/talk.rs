@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::net::sockopt::set_ip_tos;
 
 use super::flood::StopOnDrop;
-use crate::support::netns::{Side, Topology};
+use crate::support::netns::{Side, Topology, bound};
 use crate::support::programs::connect_from;
 
 /// When talk ends by itself.
@@ -174,7 +174,7 @@ pub fn while_speaking<T>(lines: &mut [Line], work: impl FnOnce(&Talk<'_>) -> T) 
 
 fn connected(topology: &Topology, client: Place<'_>, server: Place<'_>) -> ([End; 2], TcpListener) {
     let address = address_of(server);
-    let listener = topology.within(server.0, || TcpListener::bind(address)).unwrap();
+    let listener = topology.within(server.0, || bound(|| TcpListener::bind(address))).unwrap();
     let client = topology.within(client.0, || connect_from(address_of(client).ip(), address)).unwrap();
     let (server, _) = listener.accept().unwrap();
     for stream in [&client, &server] {
@@ -188,7 +188,7 @@ fn connected(topology: &Topology, client: Place<'_>, server: Place<'_>) -> ([End
 
 fn paired(topology: &Topology, client: Place<'_>, server: Place<'_>) -> [End; 2] {
     let socket = |own: Place<'_>, peer: Place<'_>| {
-        let socket = topology.within(own.0, || UdpSocket::bind(address_of(own))).unwrap();
+        let socket = topology.within(own.0, || bound(|| UdpSocket::bind(address_of(own)))).unwrap();
         topology.within(own.0, || socket.connect(address_of(peer))).unwrap();
         let end = End::Udp(socket);
         end.wait_for(PATIENCE).unwrap();
