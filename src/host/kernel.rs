@@ -118,7 +118,7 @@ pub trait Kernel {
 pub struct Real {
     connection: Option<NetlinkSocket>,
     recalled: Recalled,
-    /// The table that was read last, and what has become of it.
+    /// The table that was read last, and its changes since.
     seen: Option<Seen>,
     is_deep: bool,
 }
@@ -317,7 +317,7 @@ impl Kernel for Real {
             to: &set.elements,
         });
         let elements: Vec<SetChange<'_>> = filled.collect();
-        // Whatever is there is replaced, so it does not matter what it is.
+        // Any table is replaced, regardless of what it has.
         self.seen = None;
         self.change(&structure, &elements)
     }

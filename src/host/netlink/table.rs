@@ -1,6 +1,6 @@
 //! The table as the kernel describes it: its chains, rules, sets and counters, read without nft.
 //!
-//! Whatever edgeward does not write is an error that says where it is: a part that was skipped could accept packets.
+//! What edgeward does not write is an error that says where it is: a part that was skipped could accept packets.
 
 mod change;
 mod encode;
@@ -208,7 +208,7 @@ impl NetlinkSocket {
         };
         match self.ask(wire::GET_GENERATION, 0, &mut read, |_| {})? {
             Completion::Done => generation.ok_or(NetlinkError::Garbled),
-            // Netfilter's part of netlink is there, but nobody in it who knows tables.
+            // Netfilter's part of netlink is there, without its part for tables.
             Completion::Refused(refusal) if refusal.errno == Errno::INVAL => Err(NetlinkError::NoTables),
             Completion::Refused(refusal) => Err((&refusal).into()),
         }

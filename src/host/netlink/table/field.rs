@@ -75,7 +75,7 @@ pub fn in_words(load: Load) -> String {
         Load::Ct(key) => format!("the field {key} of `ct`"),
         Load::Payload { base, offset, length } => {
             let header = HEADERS.get(base as usize).unwrap_or(&"unknown");
-            format!("{} at offset {offset} of the {header} header of any packet", count(length as usize, "byte"))
+            format!("{} at offset {offset} of the {header} header", count(length as usize, "byte"))
         }
     }
 }
