@@ -23,7 +23,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(TARGET)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-nft test-packages test-kernels dist dist-tools static qemu lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime lint-tools
+.PHONY: help demo test test-quick test-nft test-packages test-kernels dist dist-tools static qemu lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime frr lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ demo: system ## Shows a policy at work in temporary network namespaces; the host
 
 # No test is skipped.
 REQUIRE := REQUIRE_NETNS=1 REQUIRE_DNSMASQ=1 REQUIRE_IPRANGE=1 REQUIRE_IPSET=1 REQUIRE_SYSTEMD=1 \
-	REQUIRE_FAKETIME=1
+	REQUIRE_FAKETIME=1 REQUIRE_FRR=1
 TEST := $(REQUIRE) $(CARGO) test --locked --no-fail-fast $(RUN_AS_ROOT)
 
 # The tests that take long. `make test-quick` runs the other ones, and of these a sample of each kind.
@@ -44,10 +44,10 @@ SAMPLE := rules_that_the_kernel_does_not_have_are_not_confirmed express_connect_
 	services_may_do_what_their_verbs_do a_short_sequence who_restarts_nftables_does_not_leave_the_host_open
 QUICK := $(filter-out $(SLOW),$(basename $(notdir $(wildcard tests/*.rs))))
 
-test: system dnsmasq systemd iprange faketime ## Runs all tests, including those with real packets, DNS servers and systemd units
+test: system dnsmasq systemd iprange faketime frr ## Runs all tests, including those with real packets, DNS servers and systemd units
 	$(TEST)
 
-test-quick: system dnsmasq systemd iprange faketime ## Runs most tests, and a sample of the slow ones: under three minutes, once built
+test-quick: system dnsmasq systemd iprange faketime frr ## Runs most tests, and a sample of the slow ones: under three minutes, once built
 	$(TEST) --lib $(QUICK:%=--test %)
 	$(TEST) $(SLOW:%=--test %) -- $(SAMPLE)
 
@@ -192,6 +192,14 @@ iprange:
 # A wrong clock for one process.
 faketime:
 	$(call require,faketime,faketime)
+
+# Routers and a host that speak BGP. The tests start processes of their own; the services of the packages never start.
+frr:
+	@if [ -d /run/systemd/system ]; then \
+		[ -e /usr/lib/frr/zebra ] || $(AS_ROOT) systemctl mask --quiet frr.service; \
+		[ -e /usr/sbin/bird ] || $(AS_ROOT) systemctl mask --quiet bird.service; \
+	fi
+	$(call require,/usr/lib/frr/zebra vtysh bird,frr bird2)
 
 # Trees of Debian, and the check of its packages.
 dist-tools:

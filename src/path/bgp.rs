@@ -12,6 +12,10 @@ pub struct Bgp {
     pub asn: Option<u32>,
     /// That of the virtual border router.
     pub vbr_asn: Option<u32>,
+    /// That of the hosts.
+    pub hosts_asn: Option<u32>,
+    /// Where the hosts are.
+    pub hosts: PrefixSet,
     /// Whom the hosts speak BGP with.
     pub peers: PrefixSet,
     /// What it accepts from the hosts: prefixes of pods.
@@ -40,6 +44,8 @@ impl Bgp {
         Self {
             asn: path.core_switch.asn.map(|asn| asn.0),
             vbr_asn: path.vbr.asn.map(|asn| asn.0),
+            hosts_asn: path.hosts.asn.map(|asn| asn.0),
+            hosts: addresses(policy, &[Zone::Hosts]),
             peers: addresses(policy, &[Zone::BgpPeers]),
             from_hosts: all(&[Zone::Pods], |prefix| Accepted {
                 prefix,

@@ -158,7 +158,7 @@ impl<'a> Builder<'a, '_> {
     }
 
     fn next_hop(&self, row: &RouteRow, family: Family) -> NextHop {
-        let Path { core_switch, vbr, transit, vpc } = self.path;
+        let Path { core_switch, vbr, transit, vpc, .. } = self.path;
         let id = |id: &Option<CloudId>| id.as_ref().map(|id| id.0.clone());
         let address = |address: &Option<Spanned<IpAddr>>| {
             let address = address.as_ref().map(|address| address.value);

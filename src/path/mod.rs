@@ -18,7 +18,7 @@ mod table;
 
 pub use bgp::{Accepted, Bgp};
 pub use demand::{Demand, Elsewhere};
-pub use format::{RouteList, RoutesDocument};
+pub use format::{RouteList, RoutesDocument, Syntax, WrongDevice};
 pub use plan::Basis;
 pub use problem::{Problem, ProblemCode};
 pub use reach::Unreachable;

@@ -9,6 +9,8 @@ use crate::yaml::{number, record, scalar, words};
 record! {
     /// The devices between the data centre and the cloud. What is not given has a placeholder in the outputs.
     pub struct Path {
+        /// The hosts.
+        pub hosts: Hosts,
         /// The core switch of the data centre.
         pub core_switch: CoreSwitch,
         /// The virtual border router.
@@ -17,6 +19,14 @@ record! {
         pub transit: Transit,
         /// The VPC.
         pub vpc: Vpc,
+    }
+}
+
+record! {
+    /// The hosts, where they announce pods over BGP.
+    pub struct Hosts {
+        /// Their autonomous system.
+        pub asn: Option<Asn>,
     }
 }
 

@@ -42,8 +42,19 @@ macro_rules! need_systemd {
     };
 }
 
+/// Skips a test if FRR or BIRD is not installed.
+#[allow(unused_macros, reason = "each test binary uses its own part")]
+macro_rules! need_frr {
+    () => {
+        if let Err(reason) = $crate::support::frr::available() {
+            return $crate::support::frr::skip(&reason);
+        }
+    };
+}
+
 pub mod compile;
 pub mod dns_server;
+pub mod frr;
 pub mod lockfiles;
 pub mod mutants;
 pub mod netns;

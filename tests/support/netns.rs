@@ -16,6 +16,7 @@
 
 pub mod lan;
 mod namespace;
+pub mod row;
 pub mod wire;
 
 use std::collections::BTreeMap;

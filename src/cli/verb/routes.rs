@@ -11,7 +11,7 @@ use crate::cli::failure::{Check, Failure};
 use crate::cli::render;
 use crate::diag::{Problems, Severity};
 use crate::intent::{Declared, Intent, Resolved};
-use crate::path::{Basis, Plan, RouteList, Unreachable, Widening};
+use crate::path::{Basis, Plan, RouteList, Syntax, Unreachable, Widening};
 use crate::policy::{self, syntax::Policy};
 use crate::site::{Scope, Target};
 use crate::source::Spanned;
@@ -20,14 +20,17 @@ use crate::source::Spanned;
 ///
 /// Every conversation that crosses the leased line needs a route there and one back on each device. The routes are derived
 /// from the flows of the policy, and it is proved that none is missing. The optional section `path` of the policy gives
-/// next hops and ids. Nothing is asked of the network or the kernel.
+/// next hops and ids. Nothing is asked of the network or the kernel. The formats of devices are configurations to load;
+/// `--undo` prints what takes them away again.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   edgeward routes policy.yaml
   edgeward routes policy.yaml --element vbr --scope broad
   edgeward routes policy.yaml --names 24 --max-entries 48
-  edgeward routes policy.yaml --format csv > routes.csv")]
+  edgeward routes policy.yaml --format csv > routes.csv
+  edgeward routes policy.yaml --format iproute2 > routes && ip -batch routes
+  edgeward routes policy.yaml --format iproute2 --undo | ip -batch -")]
 pub(crate) struct Arguments {
     /// The policy file; `-` is standard input
     #[arg(value_name = "POLICY")]
@@ -52,6 +55,9 @@ pub(crate) struct Arguments {
     /// The shape of the list
     #[arg(long, value_enum, default_value_t)]
     format: RoutesFormat,
+    /// Print what takes the routes away again; with a format of a device
+    #[arg(long)]
+    undo: bool,
 }
 
 fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
@@ -74,9 +80,49 @@ enum RoutesFormat {
     Csv,
     /// A table of GitHub Flavored Markdown, for a ticket
     Markdown,
+    /// The core switch, if it is of H3C; from manuals, parsed by no device
+    Comware,
+    /// The core switch, if it runs FRR: a file for `vtysh -f`, with its part of BGP if the CNI announces pods
+    Frr,
+    /// The core switch, if it is of Cisco with IOS; from manuals, parsed by no device
+    Ios,
+    /// The core switch, if it is a Linux router: a file for `ip -batch`
+    Iproute2,
+    /// The core switch, if it is of Juniper; from manuals, parsed by no device
+    Junos,
+    /// The core switch, if it is of Cisco with NX-OS; from manuals, parsed by no device
+    Nxos,
+    /// VBR, CEN, ECR and VPC: resources of the Terraform provider aliyun/alicloud, as JSON
+    Terraform,
+    /// The core switch, if it is of Huawei; from manuals, parsed by no device
+    Vrp,
+}
+
+impl RoutesFormat {
+    /// The syntax, if it is a device's.
+    fn syntax(self) -> Option<Syntax> {
+        match self {
+            Self::Text | Self::Json | Self::Csv | Self::Markdown | Self::Terraform => None,
+            Self::Comware => Some(Syntax::Comware),
+            Self::Frr => Some(Syntax::Frr),
+            Self::Ios => Some(Syntax::Ios),
+            Self::Iproute2 => Some(Syntax::Iproute2),
+            Self::Junos => Some(Syntax::Junos),
+            Self::Nxos => Some(Syntax::Nxos),
+            Self::Vrp => Some(Syntax::Vrp),
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+    if arguments.undo && arguments.format.syntax().is_none() {
+        let formats: Vec<&str> = Syntax::ALL.iter().map(|syntax| syntax.word()).collect();
+        let devices =
+            format!("`--undo` is for the formats of devices; choose one with `--format`: {}", formats.join(", "));
+        let terraform = "`--undo` is not for Terraform: `terraform destroy` removes what the file has";
+        let is_terraform = arguments.format == RoutesFormat::Terraform;
+        return Err(Failure::usage(anyhow!(if is_terraform { terraform.to_owned() } else { devices })));
+    }
     let catalog = load_catalog(catalog)?;
     let loaded = load_policy(&arguments.policy, &catalog, Some(Target::IdcGateway), Severity::Warning)?;
     let resolution = arguments.lock.resolution(&arguments.policy, &loaded)?;
@@ -98,11 +144,13 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
         element: arguments.element,
         evidence: loaded.evidence(&catalog),
     };
-    render::output(&match arguments.format {
-        RoutesFormat::Text => list.text(),
-        RoutesFormat::Json => list.json().map_err(Failure::system)?,
-        RoutesFormat::Csv => list.csv(),
-        RoutesFormat::Markdown => list.markdown(),
+    render::output(&match (arguments.format.syntax(), arguments.format) {
+        (Some(syntax), _) => list.device(syntax, arguments.undo).map_err(Failure::usage)?,
+        (_, RoutesFormat::Json) => list.json().map_err(Failure::system)?,
+        (_, RoutesFormat::Csv) => list.csv(),
+        (_, RoutesFormat::Markdown) => list.markdown(),
+        (_, RoutesFormat::Terraform) => list.terraform(&loaded.policy).map_err(Failure::usage)?,
+        (None, _) => list.text(),
     })
 }
 

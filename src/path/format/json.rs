@@ -117,6 +117,8 @@ struct BgpDocument {
     asn: Option<u32>,
     /// That of the virtual border router; `null` where the policy does not give it.
     vbr_asn: Option<u32>,
+    /// That of the hosts; `null` where the policy does not give it.
+    hosts_asn: Option<u32>,
     /// Whom the hosts speak BGP with.
     peers: Vec<String>,
     /// What it accepts from the hosts.
@@ -248,6 +250,7 @@ fn bgp(bgp: &Bgp) -> BgpDocument {
     BgpDocument {
         asn: bgp.asn,
         vbr_asn: bgp.vbr_asn,
+        hosts_asn: bgp.hosts_asn,
         peers: words(&bgp.peers),
         from_hosts: accepted(&bgp.from_hosts),
         to_vbr: accepted(&bgp.to_vbr),

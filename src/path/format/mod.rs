@@ -1,9 +1,12 @@
-//! The routes as text, JSON, CSV and Markdown.
+//! The routes as text, JSON, CSV and Markdown, and as configurations of devices.
 
+mod device;
 mod json;
 mod people;
 mod sheet;
+mod terraform;
 
+pub use device::{Syntax, WrongDevice};
 pub use json::RoutesDocument;
 
 use super::problem::Problem;

@@ -60,7 +60,7 @@ impl RouteList<'_> {
     }
 
     /// What holds for the whole list.
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         if self.plan.tables.is_empty() {
             return vec![format!("There are no routes: over `{}` there is no line to route to.", Connection::Public)];
         }
@@ -111,14 +111,14 @@ fn capital(text: &str) -> String {
     characters.next().map(|first| first.to_uppercase().collect::<String>() + characters.as_str()).unwrap_or_default()
 }
 
-fn flows(route: &Route<'_>) -> String {
+pub(super) fn flows(route: &Route<'_>) -> String {
     const MOST: usize = 6;
     let more = route.flows.len().saturating_sub(MOST);
     let first: Vec<&str> = route.flows.iter().copied().take(MOST).collect();
     if more == 0 { first.join(", ") } else { format!("{}, and {more} more", first.join(", ")) }
 }
 
-fn remark(route: &Route<'_>) -> String {
+pub(super) fn remark(route: &Route<'_>) -> String {
     let names = route.causes.iter().filter_map(|cause| match cause {
         Cause::Answer { name, .. } if route.from_dns => Some(name.to_string()),
         _ => None,

@@ -69,9 +69,9 @@ impl Lan {
     }
 }
 
-/// One member of a [`Lan`].
+/// One member of a [`Lan`] or of a [`Row`](super::row::Row).
 #[derive(Clone, Copy)]
-pub struct Member<'a>(&'a Namespace);
+pub struct Member<'a>(pub(super) &'a Namespace);
 
 impl Member<'_> {
     /// Runs a closure on a thread that has entered the namespace.
@@ -95,6 +95,21 @@ impl Member<'_> {
     /// Where it fails.
     pub fn run(&self, argv: &[&str]) {
         self.0.succeed(argv, "").unwrap();
+    }
+
+    /// Runs a command with a text as its standard input, and returns what it printed.
+    ///
+    /// # Errors
+    ///
+    /// It fails: the beginning of its standard error.
+    pub fn print(&self, argv: &[&str], input: &str) -> Result<String, String> {
+        let output = self.0.run(argv, input);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr) + &text(&output.stdout))
+        }
     }
 
     /// Loads nft text.
