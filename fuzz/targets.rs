@@ -12,6 +12,7 @@ use edgeward::host::netlink;
 use edgeward::intent::{Declared, Intent};
 use edgeward::lower::lower;
 use edgeward::net::ListReader;
+use edgeward::path::Exported;
 use edgeward::probe::ProbeFile;
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::SetKind;
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [FuzzTarget; 8] = [
+pub const TARGETS: [FuzzTarget; 9] = [
     ("policy", policy),
     ("lockfile", lockfile),
     ("probes", probes),
@@ -33,6 +34,7 @@ pub const TARGETS: [FuzzTarget; 8] = [
     ("messages", messages),
     ("list", list),
     ("state", state),
+    ("routes", routes),
 ];
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::embedded().unwrap());
@@ -199,4 +201,11 @@ pub fn state(bytes: &[u8]) {
             event.sentence();
         }
     });
+}
+
+/// Any text in place of a table of routes that a device exports.
+pub fn routes(bytes: &[u8]) {
+    let mut exported = Exported::default();
+    let taken = exported.add(&String::from_utf8_lossy(bytes));
+    assert!(taken.is_ok() || exported.routes.is_empty(), "half of a table is none");
 }

@@ -8,6 +8,8 @@ mod support;
 
 #[path = "devices/bgp.rs"]
 mod bgp;
+#[path = "devices/check.rs"]
+mod check;
 #[path = "devices/formats.rs"]
 mod formats;
 #[path = "devices/routers.rs"]

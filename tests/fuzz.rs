@@ -142,6 +142,16 @@ fn samples(target: &str) -> Vec<Vec<u8>> {
             b"\xef\xbb\xbf0.0.0.0/0\n::/0\n::1-::ffff:ffff\n".to_vec(),
         ],
         "state" => state_files(),
+        "routes" => vec![
+            br#"[{"dst":"default","gateway":"10.0.0.1","dev":"eth0","flags":[]},{"type":"blackhole","dst":"10.0.0.0/8","metric":5},
+                {"dst":"fd00::/8","nexthops":[{"via":{"family":"inet6","host":"fe80::1"},"dev":"eth0","flags":["dead"]}]}]"#
+                .to_vec(),
+            br#"{"10.0.0.0/8":[{"selected":true,"nexthops":[{"ip":"10.0.0.1","active":true},{"blackhole":true}]}]}"#
+                .to_vec(),
+            br#"{"RouteEntrys":{"RouteEntry":[{"DestinationCidrBlock":"10.0.0.0/8","Status":"Available",
+                "NextHops":{"NextHop":[{"NextHopId":"vpc-1","NextHopType":"Ecr"}]}}]},"NextToken":""}"#
+                .to_vec(),
+        ],
         other => panic!("no samples for `{other}`"),
     }
 }
@@ -267,4 +277,4 @@ macro_rules! fuzzed {
     };
 }
 
-fuzzed!(policy lockfile probes catalog ruleset messages list state);
+fuzzed!(policy lockfile probes catalog ruleset messages list state routes);

@@ -5,6 +5,9 @@
 
 mod support;
 
+#[path = "routes/check.rs"]
+mod check;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;

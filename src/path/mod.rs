@@ -7,6 +7,7 @@
 
 mod advice;
 mod bgp;
+mod check;
 pub mod cover;
 mod demand;
 mod derive;
@@ -17,6 +18,7 @@ mod reach;
 mod table;
 
 pub use bgp::{Accepted, Bgp};
+pub use check::{Comparison, Exported, ExportedRoute, NotATable};
 pub use demand::{Demand, Elsewhere};
 pub use format::{RouteList, RoutesDocument, Syntax, WrongDevice};
 pub use plan::Basis;

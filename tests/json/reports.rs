@@ -79,6 +79,11 @@ fn lists_and_the_catalog() {
     let flows = report(&host, "flows policy.yaml", 0);
     let routes = report(&host, "routes policy.yaml", 0);
     assert_eq!(routes["elements"].as_array().unwrap().len(), 4);
+    let table = r#"[{"dst": "100.0.0.0/8", "gateway": "192.0.2.1"}, {"dst": "192.168.0.0/24", "type": "blackhole"}]"#;
+    host.write("table.json", table);
+    let checked = report(&host, "routes policy.yaml --element core-switch --check table.json", 1);
+    let found = |list: &str| checked["check"][list].as_array().unwrap().len();
+    assert!(found("missing") > 0 && found("elsewhere") > 0, "{:#}", checked["check"]);
     assert!(flows["flows"].as_array().unwrap().iter().any(|row| row["flow"] == "mirror"));
     host.write("gateway.yaml", &policy(OFFICE).replace("target: edge-host", "target: idc-gateway"));
     host.write("gateway.lock.yaml", &host.read("policy.lock.yaml"));

@@ -9,9 +9,10 @@ use crate::catalog::{Catalog, Element};
 use crate::cli::context::{LoadedPolicy, LockArguments, load_catalog, load_policy};
 use crate::cli::failure::{Check, Failure};
 use crate::cli::render;
-use crate::diag::{Problems, Severity};
+use crate::diag::{Problems, Severity, legible};
+use crate::host::streams::{self, STREAM};
 use crate::intent::{Declared, Intent, Resolved};
-use crate::path::{Basis, Plan, RouteList, Syntax, Unreachable, Widening};
+use crate::path::{Basis, Exported, Plan, RouteList, Syntax, Unreachable, Widening};
 use crate::policy::{self, syntax::Policy};
 use crate::site::{Scope, Target};
 use crate::source::Spanned;
@@ -30,7 +31,8 @@ Examples:
   edgeward routes policy.yaml --names 24 --max-entries 48
   edgeward routes policy.yaml --format csv > routes.csv
   edgeward routes policy.yaml --format iproute2 > routes && ip -batch routes
-  edgeward routes policy.yaml --format iproute2 --undo | ip -batch -")]
+  edgeward routes policy.yaml --format iproute2 --undo | ip -batch -
+  ip -j route | edgeward routes policy.yaml --element core-switch --check -")]
 pub(crate) struct Arguments {
     /// The policy file; `-` is standard input
     #[arg(value_name = "POLICY")]
@@ -58,6 +60,12 @@ pub(crate) struct Arguments {
     /// Print what takes the routes away again; with a format of a device
     #[arg(long)]
     undo: bool,
+    /// Hold a table that the device has against what it needs: exit code 1 if a route is missing or leads elsewhere
+    ///
+    /// The output of `ip -j route`, of `vtysh -c 'show ip route json'`, or of the cloud's DescribeRouteEntryList. Can be
+    /// given several times, as for IPv4 and IPv6, or for the pages of a list; `-` is standard input.
+    #[arg(long, value_name = "FILE", requires = "element", conflicts_with = "undo")]
+    check: Vec<PathBuf>,
 }
 
 fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
@@ -115,6 +123,10 @@ impl RoutesFormat {
 }
 
 pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {
+    let from_stream = arguments.check.iter().chain([&arguments.policy]).filter(|path| *path == Path::new(STREAM));
+    if from_stream.count() > 1 {
+        return Err(Failure::usage(anyhow!("standard input can be read once: name a file for the other text")));
+    }
     if arguments.undo && arguments.format.syntax().is_none() {
         let formats: Vec<&str> = Syntax::ALL.iter().map(|syntax| syntax.word()).collect();
         let devices =
@@ -144,14 +156,39 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
         element: arguments.element,
         evidence: loaded.evidence(&catalog),
     };
+    if let (Some(element), [_, ..]) = (arguments.element, &*arguments.check) {
+        return check(&list, element, arguments, &catalog);
+    }
     render::output(&match (arguments.format.syntax(), arguments.format) {
         (Some(syntax), _) => list.device(syntax, arguments.undo).map_err(Failure::usage)?,
-        (_, RoutesFormat::Json) => list.json().map_err(Failure::system)?,
+        (_, RoutesFormat::Json) => list.json(None).map_err(Failure::system)?,
         (_, RoutesFormat::Csv) => list.csv(),
         (_, RoutesFormat::Markdown) => list.markdown(),
         (_, RoutesFormat::Terraform) => list.terraform(&loaded.policy).map_err(Failure::usage)?,
         (None, _) => list.text(),
     })
+}
+
+/// Holds the table that a device has against the one that it needs.
+fn check(list: &RouteList<'_>, element: Element, arguments: &Arguments, catalog: &Catalog) -> Result<(), Failure> {
+    let Some(table) = list.plan.tables.iter().find(|table| table.element == element) else {
+        return Err(Failure::usage(anyhow!(
+            "the path of this policy has no `{element}`, so there is nothing to check"
+        )));
+    };
+    let mut exported = Exported::default();
+    for file in &arguments.check {
+        let source = streams::read(file)?;
+        let name = legible(&source.name);
+        exported.add(source.text()).map_err(|error| Failure::usage(anyhow!("`{name}`: {error}")))?;
+    }
+    let comparison = table.compare(&exported, &catalog.elements.health_checks.addresses());
+    match arguments.format {
+        RoutesFormat::Text => render::output(&list.check_text(element, &comparison))?,
+        RoutesFormat::Json => render::output(&list.json(Some(&comparison)).map_err(Failure::system)?)?,
+        _ => return Err(Failure::usage(anyhow!("`--check` prints text or JSON: leave out `--format`, or use `json`"))),
+    }
+    if comparison.is_complete() { Ok(()) } else { Err(Failure::different()) }
 }
 
 /// The policy with the fine scope, and what of it crosses the line.

@@ -3,10 +3,12 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::check::{self, CheckDocument};
 use super::{RouteList, destination};
 use crate::catalog::{Element, RouteDirection};
 use crate::net::PrefixSet;
 use crate::path::bgp::{Accepted, Bgp};
+use crate::path::check::Comparison;
 use crate::path::problem::ProblemCode;
 use crate::path::table::{HopKind, Route};
 use crate::report::{DocumentVersion, Reason};
@@ -33,6 +35,8 @@ pub struct RoutesDocument<'a> {
     over_coverage: OverCoverage,
     /// What an operator has to know or to change.
     problems: Vec<ProblemDocument<'a>>,
+    /// What the table of the device that is checked has; `null` without `--check`.
+    check: Option<CheckDocument<'a>>,
 }
 
 /// A device.
@@ -182,15 +186,16 @@ struct ProblemDocument<'a> {
 }
 
 impl<'a> RouteList<'a> {
-    /// The list as JSON.
+    /// The list as JSON, with what was found in the table of a device.
     ///
     /// # Errors
     /// Never, unless the serializer has a mistake.
-    pub fn json(&self) -> Result<String, serde_json::Error> {
-        Ok(serde_json::to_string_pretty(&self.document())? + "\n")
+    pub fn json(&self, check: Option<&Comparison<'_>>) -> Result<String, serde_json::Error> {
+        let document = RoutesDocument { check: check.map(check::document), ..self.document() };
+        Ok(serde_json::to_string_pretty(&document)? + "\n")
     }
 
-    fn document(&self) -> RoutesDocument<'a> {
+    fn document(&self) -> RoutesDocument<'_> {
         let elements = self.tables().map(|table| ElementDocument {
             element: table.element.word(),
             limit: table.limit.map(|limit| LimitDocument { max: limit.max, used: limit.used }),
@@ -222,6 +227,7 @@ impl<'a> RouteList<'a> {
             elsewhere: elsewhere.collect(),
             over_coverage: OverCoverage { addresses: size(beyond), prefixes: words(beyond) },
             problems: problems.collect(),
+            check: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! The routes as text, JSON, CSV and Markdown, and as configurations of devices.
 
+mod check;
 mod device;
 mod json;
 mod people;

@@ -67,7 +67,7 @@ const IPROUTE2: Dialect = Dialect {
     load: "Load it with `ip -batch FILE`; a second time changes nothing.",
     notes: &[
         "`ip route show proto 237` lists these routes. A route of another program to the same destination with the same \
-         metric is replaced.",
+         metric is replaced: `edgeward routes --check` shows such routes before.",
         "A batch is not atomic: where a line fails, those before it are in force.",
     ],
     undo_notes: &[],

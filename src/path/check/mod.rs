@@ -1,0 +1,163 @@
+//! A table of routes that a device has, held against the one that it needs.
+//!
+//! Destinations are looked up as the device does, by the longest prefix: a wider route with the right next hop is as good
+//! as those that were derived, and a narrower one with another next hop takes packets away from them.
+
+mod exported;
+
+pub use exported::{Exported, ExportedRoute, NotATable};
+
+use std::collections::{BTreeSet, HashSet};
+use std::net::IpAddr;
+
+use super::table::{Route, Table};
+use crate::net::{Family, Prefix, PrefixSet};
+
+/// What a device has in place of the routes that it needs.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    /// How many routes it needs, without those that are taken for given.
+    pub needed: usize,
+    /// Needed routes, and the part of their destinations that no route leads to, or only a default route that leads
+    /// elsewhere.
+    pub missing: Vec<(&'a Route<'a>, PrefixSet)>,
+    /// Needed routes, the part of their destinations that another route leads elsewhere, and that route.
+    pub elsewhere: Vec<(&'a Route<'a>, PrefixSet, &'a ExportedRoute)>,
+    /// Routes with the next hop of needed ones, without which no needed destination would be missed.
+    pub superfluous: Vec<&'a ExportedRoute>,
+    /// Families of which a needed route is missing and the table has none at all: it may be of the other family only.
+    pub absent: Vec<Family>,
+    /// Whether the policy gives no next hop for some routes, so that any next hop is taken for the right one.
+    pub any_hop: bool,
+}
+
+impl Comparison<'_> {
+    /// Whether all packets go where they should.
+    pub fn is_complete(&self) -> bool {
+        self.missing.is_empty() && self.elsewhere.is_empty()
+    }
+}
+
+/// Where a part of a destination goes.
+struct Part<'a> {
+    destinations: PrefixSet,
+    by: Option<&'a ExportedRoute>,
+}
+
+impl<'a> Table<'a> {
+    /// Holds a table that a device has against this one. Routes to `exempt` are never superfluous.
+    pub fn compare<'b>(&'b self, exported: &'b Exported, exempt: &PrefixSet) -> Comparison<'b>
+    where
+        'a: 'b,
+    {
+        let needed: Vec<&'b Route<'b>> = self.routes.iter().filter(|route| !route.row.standing).collect();
+        let mut comparison = Comparison {
+            needed: needed.len(),
+            missing: Vec::new(),
+            elsewhere: Vec::new(),
+            superfluous: Vec::new(),
+            absent: Vec::new(),
+            any_hop: needed.iter().any(|route| route.next_hop.id.is_none()),
+        };
+        let mut used = HashSet::new();
+        let ours = hops(&needed, exported);
+        for route in &needed {
+            let (mut missing, mut astray) = (Vec::new(), Vec::new());
+            for part in exported.looked_up(route.prefix, None) {
+                match part.by {
+                    Some(by) if leads(by, route) => drop(used.insert(by.at)),
+                    Some(by) if !by.is_default() => astray.push((part.destinations, by)),
+                    _ => missing.push(part.destinations),
+                }
+            }
+            let missing = PrefixSet::union_of(missing.iter());
+            if !missing.is_empty() {
+                comparison.missing.push((route, missing));
+            }
+            comparison.elsewhere.extend(astray.into_iter().map(|(destinations, by)| (*route, destinations, by)));
+        }
+        let written: HashSet<Prefix> = needed.iter().map(|route| route.prefix).collect();
+        let is_superfluous = |route: &&ExportedRoute| {
+            let is_ours = !route.is_default() && route.hops.iter().any(|hop| ours.contains(&canonical(hop)));
+            is_ours
+                && !written.contains(&route.prefix)
+                && !PrefixSet::from_iter([route.prefix]).is_subset(exempt)
+                && (!used.contains(&route.at) || needed.iter().all(|one| exported.leads_without(one, route)))
+        };
+        let is_absent = |family: &Family| {
+            !exported.has(*family) && comparison.missing.iter().any(|(route, _)| route.prefix.family() == *family)
+        };
+        comparison.absent = Family::BOTH.into_iter().filter(is_absent).collect();
+        comparison.superfluous = exported.routes.iter().filter(is_superfluous).collect();
+        comparison
+    }
+}
+
+/// The next hops of the needed routes; where the policy does not give them, those of the same destinations in the table.
+fn hops(needed: &[&Route<'_>], exported: &Exported) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> =
+        needed.iter().filter_map(|route| route.next_hop.id.as_deref()).map(canonical).collect();
+    let unknown: HashSet<Prefix> =
+        needed.iter().filter(|route| route.next_hop.id.is_none()).map(|route| route.prefix).collect();
+    for route in exported.routes.iter().filter(|route| unknown.contains(&route.prefix)) {
+        found.extend(route.hops.iter().map(|hop| canonical(hop)));
+    }
+    found
+}
+
+/// Whether a route leads where a needed one should. Of several next hops that share packets, all must.
+fn leads(by: &ExportedRoute, needed: &Route<'_>) -> bool {
+    match &needed.next_hop.id {
+        Some(id) => !by.hops.is_empty() && by.hops.iter().all(|hop| canonical(hop) == canonical(id)),
+        None => !by.is_default() && !by.is_discarded,
+    }
+}
+
+/// A next hop in the one form that is compared: an address may be written in several ways.
+fn canonical(hop: &str) -> String {
+    hop.parse().map_or_else(|_| hop.to_owned(), |address: IpAddr| address.to_string())
+}
+
+impl Exported {
+    /// Where the addresses of a prefix go: to the longest prefix that has them.
+    fn looked_up(&self, destination: Prefix, without: Option<&ExportedRoute>) -> Vec<Part<'_>> {
+        let net = destination.net();
+        let overlap = |route: &&ExportedRoute| {
+            let other = route.prefix.net();
+            (other.contains(&net) || net.contains(&other)) && without.is_none_or(|without| without.at != route.at)
+        };
+        let mut candidates: Vec<&ExportedRoute> = self.routes.iter().filter(overlap).collect();
+        candidates.sort_by_key(|route| std::cmp::Reverse(route.prefix.net().prefix_len()));
+        let mut rest = PrefixSet::from_iter([destination]);
+        let mut parts = Vec::new();
+        for route in candidates {
+            let destinations = rest.intersection(&PrefixSet::from_iter([route.prefix]));
+            if !destinations.is_empty() {
+                rest = rest.difference(&destinations);
+                parts.push(Part { destinations, by: Some(route) });
+            }
+            if rest.is_empty() {
+                return parts;
+            }
+        }
+        parts.push(Part { destinations: rest, by: None });
+        parts
+    }
+
+    /// Whether what leads to a needed destination still would without a route.
+    fn leads_without(&self, needed: &Route<'_>, without: &ExportedRoute) -> bool {
+        let (net, other) = (needed.prefix.net(), without.prefix.net());
+        if !(net.contains(&other) || other.contains(&net)) {
+            return true;
+        }
+        let led = |without: Option<&ExportedRoute>| {
+            let parts = self.looked_up(needed.prefix, without).into_iter();
+            let right: Vec<PrefixSet> = parts
+                .filter(|part| part.by.is_some_and(|by| leads(by, needed)))
+                .map(|part| part.destinations)
+                .collect();
+            PrefixSet::union_of(right.iter())
+        };
+        led(None).is_subset(&led(Some(without)))
+    }
+}
