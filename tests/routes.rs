@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[macro_use]
 mod support;
 
 #[path = "routes/check.rs"]
 mod check;
+#[path = "routes/devices.rs"]
+mod devices;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -108,6 +108,14 @@ fn the_core_switch_takes_and_announces_what_is_intended() {
     assert_eq!(family["prefixAllowedMax"], 110, "{family:#}");
     assert_eq!(learned(&vbr, "10.255.0.1"), announced);
 
+    // More prefixes than the VBR takes. FRR 8.4 counts before it adds, so it notices with the second one beyond.
+    let many: String = (0..120).map(|number| format!("  route 172.17.{number}.0/24 blackhole;\n")).collect();
+    bird.configure(&BIRD.replace("  route 172.16.5.0/24 blackhole;\n", &many));
+    let is_refused = || bird.show("show protocols all core").contains("Maximum number of prefixes reached");
+    wait("end of a session with too many prefixes", || is_refused().then_some(()));
+    bird.configure(BIRD);
+    wait("the session again", || bird.show("show protocols core").contains("Established").then_some(()));
+
     core.load(&undo).unwrap();
     wait("end of the session", || (!bird.show("show protocols core").contains("Established")).then_some(()));
     let left = core.show("show running-config");

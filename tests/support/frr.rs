@@ -179,6 +179,17 @@ impl<'a> Bird<'a> {
         Self { member, folder, _daemon: daemon }
     }
 
+    /// Gives it another configuration.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
+    pub fn configure(&self, configuration: &str) {
+        fs::write(self.folder.path().join("bird.conf"), configuration).unwrap();
+        let said = self.show("configure");
+        assert!(said.contains("Reconfigur"), "{said}");
+    }
+
     /// What a command of its shell prints.
     ///
     /// # Panics

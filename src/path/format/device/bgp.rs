@@ -102,8 +102,8 @@ impl<'a> Exchange<'a> {
         let peers: Vec<String> = self.bgp.peers.prefixes().map(|prefix| prefix.to_string()).collect();
         let mut notes = vec![
             format!(
-                "The hosts open sessions with {}: addresses of this switch. A host that announces more than {most} \
-                 is disconnected. FRR takes 100 such neighbours, unless `bgp listen limit` says otherwise.",
+                "The hosts open sessions with {}: these must be addresses of this switch. A host that announces more \
+                 than {most} is disconnected. FRR takes 100 such neighbours, unless `bgp listen limit` says otherwise.",
                 peers.join(", ")
             ),
             format!("The VBR takes {most}, and drops those beyond: with more hosts, aggregate those of the pods."),
