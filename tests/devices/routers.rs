@@ -135,8 +135,11 @@ fn frr_takes_no_placeholder() {
     let before = router.show("show running-config");
     router.load("ip route 100.118.28.0/24 FILL-IN\nno ip route 100.118.28.0/24 FILL-IN\n").unwrap();
     let (load, _) = Site::new("express-connect-terway-edge", "").device("frr");
+    // Comments are several lines.
+    let text = load.replace("\n! ", " ");
     for field in ["core-switch.next-hop", "core-switch.asn", "hosts.asn", "vbr.asn"] {
         assert!(load.contains(&format!("<FILL IN path.{field}>")), "{field}: {load}");
+        assert!(text.contains(&format!("path.{field} (the ")), "{field}: {load}");
     }
     let said = router.load(&load).unwrap_err();
     assert!(said.contains("Unknown command"), "{said}");

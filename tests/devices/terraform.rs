@@ -89,6 +89,11 @@ fn check(kind: &str, types: &[&str], ids: &str) -> Value {
     let declared: BTreeSet<&str> =
         document["variable"].as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
     assert_eq!(used, declared, "{kind}");
+    // What to give is said of each.
+    for (_, variable) in document["variable"].as_object().into_iter().flatten() {
+        let description = variable["description"].as_str().unwrap();
+        assert!(description.contains(" (the ") || description.starts_with("The id of the "), "{description}");
+    }
 
     // No route is left out: it has a resource, or is said to be learned.
     strings(&document["//"], &mut texts);

@@ -2,6 +2,7 @@
 
 mod check;
 mod device;
+mod fields;
 mod json;
 mod people;
 mod sheet;

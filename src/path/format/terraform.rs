@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value, json};
 
 use super::device::{WrongDevice, safe};
+use super::fields::described;
 use super::people::flows;
 use super::{RouteList, destination};
 use crate::catalog::{Element, RouteDirection};
@@ -127,9 +128,7 @@ impl<'a> File<'a> {
     fn id(&mut self, id: &Option<CloudId>, field: &str) -> String {
         match id {
             Some(id) => id.0.clone(),
-            None => {
-                self.variable(&field.replace(['.', '-'], "_"), format!("{field} of the policy, which does not give it"))
-            }
+            None => self.variable(&field.replace(['.', '-'], "_"), described(field)),
         }
     }
 

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 pub use dialect::Syntax;
 
 use super::RouteList;
+use super::fields::described;
 use super::people::{flows, remark};
 use crate::catalog::Element;
 use crate::net::{Family, Prefix};
@@ -121,9 +122,9 @@ impl RouteList<'_> {
         };
         if !missing.is_empty() {
             notes.push(format!(
-                "Not complete: {} refuses the lines with {PLACEHOLDER}...>. Give these fields in the policy: {}.",
+                "Not complete: {} refuses the lines with {PLACEHOLDER}...>. The policy has to give {}.",
                 syntax.word(),
-                missing.join(", ")
+                missing.iter().map(|field| described(field)).collect::<Vec<_>>().join(", ")
             ));
         }
         notes.push(dialect.load.to_owned());
