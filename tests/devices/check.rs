@@ -147,6 +147,15 @@ fn without_a_next_hop_only_destinations_are_compared() {
 }
 
 #[test]
+fn a_name_in_the_table_is_no_line_of_the_report() {
+    let site = Site::new("express-connect-flannel", PATH);
+    let rows = json!([{"dst": "192.168.0.0/16", "dev": "a\nmissing  0.0.0.0/0 \u{1b}[31m\u{202e}"}]);
+    let text = String::from_utf8(run(&site, "core-switch", &[rows.to_string()], &[]).stdout).unwrap();
+    assert!(text.contains("elsewhere  192.168.0.0/16") && text.contains("a\\nmissing"), "{text}");
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}') && !text.contains("\nmissing  0.0"), "{text}");
+}
+
+#[test]
 fn what_is_no_table_is_refused() {
     let site = Site::new("express-connect-flannel", PATH);
     for (text, message) in [
@@ -155,6 +164,7 @@ fn what_is_no_table_is_refused() {
         ("[{\"dst\": \"10.0.0.300\"}]", "`10.0.0.300` is not a destination"),
         ("[{\"gateway\": \"10.0.0.1\"}]", "missing field `dst`"),
         ("{\"10.0.0.0/8\": {\"routes\": []}}", "`table-0.json`: expected what `ip -j route`"),
+        ("{\"10.0.0.0/8\": [{\"selected\": true}, {\"selected\": true}]}", "the route to `10.0.0.0/8` is there twice"),
         ("{\"RouteEntrys\": []}", "expected what `ip -j route`"),
         ("[{\"dst\": \"10.0.0.1/8\"}]", "`10.0.0.1/8` is not a destination"),
     ] {

@@ -150,3 +150,25 @@ fn a_wider_route_is_as_good_and_needs_no_others() {
     rows.push(wide);
     assert_eq!(compare(Value::Array(rows)), (0, 0, vec!["100.0.0.0/8".to_owned()]));
 }
+
+/// A table of a hundred thousand routes, half of them inside one that is needed.
+#[test]
+fn a_long_table_is_looked_up_in() {
+    let text = std::fs::read_to_string("policies/express-connect-flannel.yaml").unwrap();
+    let text = text + "path: {core-switch: {next-hop: 10.255.0.2}}\n";
+    let site = Site::new(&text, |_| edgeward::resolution::Resolution::default());
+    let plan = site.plan(Scope::Fine);
+    let table = plan.tables.iter().find(|table| table.element == Element::CoreSwitch).unwrap();
+    let hosts = |first: u8, hop: &'static str| {
+        let pairs = (0..=255u8).flat_map(move |high| (0..=195u8).map(move |low| (high, low)));
+        pairs.map(move |(high, low)| json!({"dst": format!("{first}.168.{high}.{low}"), "gateway": hop}))
+    };
+    let mut rows: Vec<Value> = hosts(192, "10.255.0.2").chain(hosts(193, "10.1.1.1")).collect();
+    let own = table.routes.iter().filter(|route| !route.row.standing);
+    rows.extend(own.map(|route| json!({"dst": route.prefix.net().to_string(), "gateway": "10.255.0.2"})));
+    let mut exported = Exported::default();
+    exported.add(&Value::Array(rows).to_string()).unwrap();
+    let found = table.compare(&exported, &PrefixSet::default());
+    assert!(found.is_complete());
+    assert_eq!((exported.routes.len() > 100_000, found.superfluous.len()), (true, 256 * 196));
+}

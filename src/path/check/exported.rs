@@ -1,6 +1,6 @@
 //! Tables of routes as devices export them: `ip -j route`, FRR's `show ip route json`, the cloud's DescribeRouteEntryList.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,8 +18,6 @@ pub struct Exported {
 /// A route that a device has.
 #[derive(Clone, Debug)]
 pub struct ExportedRoute {
-    /// Its place in the table.
-    pub(super) at: usize,
     /// Its destination.
     pub prefix: Prefix,
     /// What it points to: addresses, ids, or interfaces as `dev eth0`; several share the packets.
@@ -57,7 +55,8 @@ impl Exported {
     /// Adds the routes of a text.
     ///
     /// # Errors
-    /// The text is not one of the three kinds, or has a route that cannot be read; no route is left out.
+    /// The text is not one of the three kinds, has a route that cannot be read, or one that is there already; then nothing
+    /// is added.
     pub fn add(&mut self, text: &str) -> Result<(), NotATable> {
         let value: Value = serde_json::from_str(text).map_err(|error| NotATable::Json(error.to_string()))?;
         let routes = match value {
@@ -66,10 +65,17 @@ impl Exported {
             Value::Object(map) => frr(map)?,
             _ => return Err(NotATable::Other("found neither a list nor an object".to_owned())),
         };
+        let mut known: HashSet<Prefix> = self.routes.iter().map(|route| route.prefix).collect();
+        let mut added = Vec::new();
         for (prefix, hops, is_discarded) in routes {
-            let at = self.routes.len();
-            self.routes.push(ExportedRoute { at, prefix, hops, is_discarded });
+            if !known.insert(prefix) {
+                return Err(other(format!("the route to `{}` is there twice", prefix.net())));
+            }
+            // A name in the file must not look like another line of a report.
+            let hops = hops.iter().map(|hop| legible(hop)).collect();
+            added.push(ExportedRoute { prefix, hops, is_discarded });
         }
+        self.routes.extend(added);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! as those that were derived, and a narrower one with another next hop takes packets away from them.
 
 mod exported;
+mod lookup;
 
 pub use exported::{Exported, ExportedRoute, NotATable};
 
@@ -12,6 +13,7 @@ use std::net::IpAddr;
 
 use super::table::{Route, Table};
 use crate::net::{Family, Prefix, PrefixSet};
+use lookup::Lookup;
 
 /// What a device has in place of the routes that it needs.
 #[derive(Debug)]
@@ -38,12 +40,6 @@ impl Comparison<'_> {
     }
 }
 
-/// Where a part of a destination goes.
-struct Part<'a> {
-    destinations: PrefixSet,
-    by: Option<&'a ExportedRoute>,
-}
-
 impl<'a> Table<'a> {
     /// Holds a table that a device has against this one. Routes to `exempt` are never superfluous.
     pub fn compare<'b>(&'b self, exported: &'b Exported, exempt: &PrefixSet) -> Comparison<'b>
@@ -59,14 +55,20 @@ impl<'a> Table<'a> {
             absent: Vec::new(),
             any_hop: needed.iter().any(|route| route.next_hop.id.is_none()),
         };
-        let mut used = HashSet::new();
-        let ours = hops(&needed, exported);
+        let lookup = Lookup::new(exported);
+        let ours = hops(&needed, &lookup);
+        // Routes without which a part of a needed destination would not go where it should.
+        let mut missed = HashSet::new();
         for route in &needed {
-            let (mut missing, mut astray) = (Vec::new(), Vec::new());
-            for part in exported.looked_up(route.prefix, None) {
+            let mut missing = Vec::new();
+            for part in lookup.parts(route.prefix) {
                 match part.by {
-                    Some(by) if leads(by, route) => drop(used.insert(by.at)),
-                    Some(by) if !by.is_default() => astray.push((part.destinations, by)),
+                    Some(by) if leads(by, route) => {
+                        if !part.otherwise.is_some_and(|otherwise| leads(otherwise, route)) {
+                            missed.insert(by.prefix);
+                        }
+                    }
+                    Some(by) if !by.is_default() => comparison.elsewhere.push((route, part.destinations, by)),
                     _ => missing.push(part.destinations),
                 }
             }
@@ -74,7 +76,6 @@ impl<'a> Table<'a> {
             if !missing.is_empty() {
                 comparison.missing.push((route, missing));
             }
-            comparison.elsewhere.extend(astray.into_iter().map(|(destinations, by)| (*route, destinations, by)));
         }
         let written: HashSet<Prefix> = needed.iter().map(|route| route.prefix).collect();
         let is_superfluous = |route: &&ExportedRoute| {
@@ -82,7 +83,7 @@ impl<'a> Table<'a> {
             is_ours
                 && !written.contains(&route.prefix)
                 && !PrefixSet::from_iter([route.prefix]).is_subset(exempt)
-                && (!used.contains(&route.at) || needed.iter().all(|one| exported.leads_without(one, route)))
+                && !missed.contains(&route.prefix)
         };
         let is_absent = |family: &Family| {
             !exported.has(*family) && comparison.missing.iter().any(|(route, _)| route.prefix.family() == *family)
@@ -94,13 +95,15 @@ impl<'a> Table<'a> {
 }
 
 /// The next hops of the needed routes; where the policy does not give them, those of the same destinations in the table.
-fn hops(needed: &[&Route<'_>], exported: &Exported) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> =
-        needed.iter().filter_map(|route| route.next_hop.id.as_deref()).map(canonical).collect();
-    let unknown: HashSet<Prefix> =
-        needed.iter().filter(|route| route.next_hop.id.is_none()).map(|route| route.prefix).collect();
-    for route in exported.routes.iter().filter(|route| unknown.contains(&route.prefix)) {
-        found.extend(route.hops.iter().map(|hop| canonical(hop)));
+fn hops(needed: &[&Route<'_>], lookup: &Lookup<'_>) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for route in needed {
+        match &route.next_hop.id {
+            Some(id) => drop(found.insert(canonical(id))),
+            None => {
+                found.extend(lookup.exact(route.prefix).iter().flat_map(|same| &same.hops).map(|hop| canonical(hop)))
+            }
+        }
     }
     found
 }
@@ -116,48 +119,4 @@ fn leads(by: &ExportedRoute, needed: &Route<'_>) -> bool {
 /// A next hop in the one form that is compared: an address may be written in several ways.
 fn canonical(hop: &str) -> String {
     hop.parse().map_or_else(|_| hop.to_owned(), |address: IpAddr| address.to_string())
-}
-
-impl Exported {
-    /// Where the addresses of a prefix go: to the longest prefix that has them.
-    fn looked_up(&self, destination: Prefix, without: Option<&ExportedRoute>) -> Vec<Part<'_>> {
-        let net = destination.net();
-        let overlap = |route: &&ExportedRoute| {
-            let other = route.prefix.net();
-            (other.contains(&net) || net.contains(&other)) && without.is_none_or(|without| without.at != route.at)
-        };
-        let mut candidates: Vec<&ExportedRoute> = self.routes.iter().filter(overlap).collect();
-        candidates.sort_by_key(|route| std::cmp::Reverse(route.prefix.net().prefix_len()));
-        let mut rest = PrefixSet::from_iter([destination]);
-        let mut parts = Vec::new();
-        for route in candidates {
-            let destinations = rest.intersection(&PrefixSet::from_iter([route.prefix]));
-            if !destinations.is_empty() {
-                rest = rest.difference(&destinations);
-                parts.push(Part { destinations, by: Some(route) });
-            }
-            if rest.is_empty() {
-                return parts;
-            }
-        }
-        parts.push(Part { destinations: rest, by: None });
-        parts
-    }
-
-    /// Whether what leads to a needed destination still would without a route.
-    fn leads_without(&self, needed: &Route<'_>, without: &ExportedRoute) -> bool {
-        let (net, other) = (needed.prefix.net(), without.prefix.net());
-        if !(net.contains(&other) || other.contains(&net)) {
-            return true;
-        }
-        let led = |without: Option<&ExportedRoute>| {
-            let parts = self.looked_up(needed.prefix, without).into_iter();
-            let right: Vec<PrefixSet> = parts
-                .filter(|part| part.by.is_some_and(|by| leads(by, needed)))
-                .map(|part| part.destinations)
-                .collect();
-            PrefixSet::union_of(right.iter())
-        };
-        led(None).is_subset(&led(Some(without)))
-    }
 }
