@@ -194,7 +194,8 @@ fn embedded_elements(documents: &mut Vec<Document>) -> Result<Elements, Box<Cata
     Ok(elements)
 }
 
-fn digest(files: &[Source]) -> String {
+/// The digest of the texts of [`FILES`]: [`Catalog::digest`].
+pub fn digest(files: &[Source; 4]) -> String {
     let mut hash = Sha256::new();
     for file in files {
         hash.update(file.text().len().to_be_bytes());

@@ -247,8 +247,8 @@ impl Comparison {
 
 /// The policy of a generation with the addresses of its time.
 fn stored(store: &Store, number: u64, facts: &PolicyFacts, catalog: &Catalog) -> Option<BoundPolicy> {
-    let kept = kept_policy(store, number, facts, catalog).unwrap_or_else(|problems| {
-        render::failure(&problems);
+    let kept = kept_policy(store, number, facts, catalog).unwrap_or_else(|failure| {
+        render::warning(&format!("the causes of differences are known in part: {}", failure.sentence()));
         None
     });
     let (loaded, resolution) = kept?;

@@ -1,6 +1,7 @@
 //! What verbs work on: catalog, policy and lockfile, loaded and checked.
 
 mod age;
+mod damage;
 mod kept;
 mod lockfile;
 mod options;
@@ -22,6 +23,7 @@ use crate::site::Target;
 use crate::source::Source;
 
 pub(crate) use age::{AgeLimits, age_warning, last_seen, warn_of_age};
+pub(crate) use damage::Wholeness;
 pub(crate) use kept::{kept_answers, kept_catalog, kept_or_chosen_catalog, kept_policy, not_stored};
 pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, check_answers, load_if_exists, no_lockfile};
 pub(crate) use options::{

@@ -134,7 +134,8 @@ impl Convergence<'_> {
             .and_then(|()| Ok(Transition::from(live, Some(&ruleset)).check(&mut kernel)?));
         // The totals stand last, where a reader looks first; only a refusal comes after them.
         report.say(&totals);
-        let pending = records.pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
+        let pending = store.with_way_back(&records).pending;
+        let pending = pending.as_ref().map(|pending| change::pending_sentence(pending) + "\n");
         let next = (checked.is_ok() && !is_in_force).then(|| {
             let command = match self.guard.confirm_within {
                 Some(_) => hint::again("apply", &["dry-run", "format"]),
@@ -164,7 +165,7 @@ impl Convergence<'_> {
             ));
             return Ok(());
         }
-        let confirm_within = self.confirm_within(&state)?;
+        let confirm_within = self.confirm_within(store, &state)?;
         change::refuse_unwatched(confirm_within)?;
         let number = state.next_number();
         let generation = self.generation(text, rules.clone(), number);
@@ -265,8 +266,8 @@ impl Convergence<'_> {
 
     /// Until when the change has to be confirmed. While another change is pending, a refresh inherits its deadline, and
     /// an apply without a deadline of its own is refused.
-    fn confirm_within(&self, state: &State) -> Result<Option<Duration>, Failure> {
-        match (&state.pending, self.guard.confirm_within) {
+    fn confirm_within(&self, store: &Store, state: &State) -> Result<Option<Duration>, Failure> {
+        match (&store.with_way_back(state).pending, self.guard.confirm_within) {
             (Some(pending), None) if self.base.is_some() => Ok(Some(time_left(pending).max(Duration::from_millis(1)))),
             (Some(pending), None) => Err(Failure::refused(
                 Check::Pending,

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use crate::cli::context::{LoadedPolicy, lists_folder, load_catalog};
 use crate::cli::hint::{self, Hint};
-use crate::cli::render;
 use crate::diag::{shown, word};
 use crate::host::files::ReadError;
 use crate::host::generations::{POLICY, PolicyFacts, Store};
@@ -85,8 +84,7 @@ impl OnDisk<'_> {
                 },
             ),
             Err(failure) => {
-                render::failure(&failure);
-                add(Part::Catalog, "the catalog, which is not valid".to_owned());
+                add(Part::Catalog, format!("the catalog, which is not valid ({})", failure.sentence()));
             }
         }
         if compare_target && target.is_some_and(|target| target.to_string() != facts.target) {

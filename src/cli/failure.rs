@@ -15,6 +15,10 @@ use crate::host::rollout::RolloutError;
 use crate::host::watch::WatchError;
 use crate::net::DomainName;
 use crate::source::Source;
+use crate::wording::count;
+
+/// How many problems of a text a sentence has.
+const MAX_IN_SENTENCE: usize = 3;
 
 /// The exit codes of failures, in the order of their severity; `EXIT_CODES` describes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,12 +152,14 @@ impl Failure {
         Self { refusals, ..Self::different().at(Exit::Refused).with(error) }
     }
 
-    /// The messages on one line, for a journal.
+    /// The messages on one line.
     pub(crate) fn sentence(&self) -> String {
         let one = |message: &Message| match message {
             Message::Diagnostics(source, problems) => {
-                let problems: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();
-                format!("{}: {}", source.name, problems.join("; "))
+                let first = problems.iter().take(MAX_IN_SENTENCE).map(|problem| problem.message.clone());
+                let more = problems.len().checked_sub(MAX_IN_SENTENCE).filter(|more| *more > 0);
+                let more = more.map(|more| format!("and {}", count(more, "more problem")));
+                format!("{}: {}", source.name, first.chain(more).collect::<Vec<_>>().join("; "))
             }
             Message::Error(error) => format!("{error:#}"),
         };
@@ -221,7 +227,7 @@ impl From<StoreError> for Failure {
             StoreError::NoGeneration { .. } => {
                 Self::system(anyhow!("{error}; `{}` lists them", hint::command("history")))
             }
-            StoreError::Damaged { .. } => {
+            StoreError::Damaged { .. } | StoreError::Missing { .. } => {
                 Self::system(anyhow!("{error}; `{}` says which generations are whole", hint::command("history")))
             }
             error => Self::system(error),

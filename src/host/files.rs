@@ -22,7 +22,9 @@ use crate::source::{Source, Span};
 use place::Place;
 
 pub(super) use input::open;
-pub use lock::{Lock, LockError, Watched, is_locked, lock_file, lock_folder, mark_watched, wait_for_watchers};
+pub use lock::{
+    Lock, LockError, Watched, is_locked, is_watched, lock_file, lock_folder, mark_watched, wait_for_watchers,
+};
 pub use ownership::{Insecure, insecurity};
 pub use staged::Staged;
 

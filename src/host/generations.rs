@@ -90,6 +90,12 @@ pub enum StoreError {
         /// What is wrong.
         why: String,
     },
+    /// A file is gone.
+    #[error("`{}` is missing", shown(.path))]
+    Missing {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// A newer version has written the state.
     #[error(
         "`{}` cannot be used: {why}; the rules in the kernel stay. Run that version, or `mv '{}' '{}.newer'` and apply the \
@@ -306,7 +312,7 @@ impl Store {
     pub fn text(&self, number: u64, file: &str) -> Result<Source, StoreError> {
         let found = files::read_if_there(&self.generation(number).join(file))?;
         found.ok_or_else(|| match self.generation(number).is_dir() {
-            true => StoreError::Damaged { path: self.generation(number).join(file), why: "it is missing".to_owned() },
+            true => StoreError::Missing { path: self.generation(number).join(file) },
             false => StoreError::NoGeneration { number, folder: self.folder.clone() },
         })
     }

@@ -69,6 +69,20 @@ pub fn read_file(path: &Path) -> Result<List, ListFileError> {
     read(path, InputFormat::Lines)
 }
 
+/// The SHA-256 of a regular file, in hexadecimal digits.
+///
+/// # Errors
+/// The path cannot be read, or is not a regular file.
+pub fn digest(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut file = Hashed { file: files::open(path)?, digest: Sha256::new() };
+    let mut piece = vec![0; PIECE];
+    while file.read(&mut piece)? > 0 {}
+    Ok(hexadecimal(&file.digest.finalize()))
+}
+
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InputFormat {

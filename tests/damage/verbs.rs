@@ -3,6 +3,9 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
+
+use super::cases::copy;
 use super::host::{ELSEWHERE, Host, MIRROR, OFFICE, Run, policy, soon};
 
 /// The commands that a run advises, without the option that every run here has.
@@ -153,24 +156,187 @@ fn one_damaged_generation_does_not_stop_what_names_others() {
     }
 }
 
+/// The files that a generation consists of, with those that it shares with others.
+fn files_of_the_second(host: &Host) -> Vec<String> {
+    let own = ["ruleset.nft", "manifest.json", "policy.yaml", "policy.lock.yaml"];
+    let mut files: Vec<String> = own.iter().map(|file| format!("generations/2/{file}")).collect();
+    let manifest: Value = serde_json::from_str(&host.read("state/generations/2/manifest.json")).unwrap();
+    files.push(format!("catalogs/{}", manifest["policy"]["catalog"].as_str().unwrap()));
+    files.push(format!("lists/{}", manifest["policy"]["lists"][0]["stored"].as_str().unwrap()));
+    files
+}
+
+/// Two confirmed generations of policies with a list; the second is in force.
+fn host_with_list() -> Host {
+    let host = Host::new();
+    let row = "- {id: sites, direction: inbound, peers-file: sites.txt, ports: [tcp/443], purpose: sites}\n";
+    for (name, management) in [("policy.yaml", OFFICE), ("other.yaml", ELSEWHERE)] {
+        host.write(name, &(policy(management) + row));
+    }
+    host.write("sites.txt", "198.51.100.0/24\n");
+    host.edgeward("apply policy.yaml").ends(0);
+    // A list of its own.
+    host.write("sites.txt", "198.51.100.0/25\n");
+    host.edgeward("apply other.yaml --force").ends(0);
+    host
+}
+
 #[test]
-fn status_says_what_is_damaged_and_which_command_mends_it() {
+fn every_verb_says_which_file_is_missing_or_damaged_and_what_mends_it() {
     need_namespaces!();
-    for file in ["ruleset.nft", "manifest.json", "policy.yaml", "policy.lock.yaml"] {
-        let host = host();
-        host.write(&format!("state/generations/2/{file}"), "{");
-        for line in ["status", "status --check"] {
-            let run = host.edgeward(line);
-            let is_fatal = file == "ruleset.nft" || line == "status --check";
-            let run = run.ends(if is_fatal { 4 } else { 0 }).says(&["generation 2"]);
-            if file != "manifest.json" && file != "ruleset.nft" {
-                run.says(&[&format!("`edgeward apply {} --state-dir state`", host.path("other.yaml").display())]);
-            } else {
-                run.says(&["`edgeward apply "]);
+    let host = host_with_list();
+    let (state, whole) = (host.path("state"), host.path("whole"));
+    copy(&state, &whole);
+    let listing = host.nft("list table inet edgeward");
+    host.write("listing.nft", &listing);
+    for (file, is_gone) in files_of_the_second(&host).into_iter().flat_map(|file| [(file.clone(), true), (file, false)])
+    {
+        copy(&whole, &state);
+        let path = state.join(&file);
+        match (is_gone, path.is_dir()) {
+            (true, true) => fs::remove_dir_all(&path).unwrap(),
+            (true, false) => fs::remove_file(&path).unwrap(),
+            (false, true) => fs::write(path.join("flows.yaml"), "flows: [").unwrap(),
+            (false, false) => fs::write(&path, "{").unwrap(),
+        }
+        let what = format!("`state/{file}` is {}", if is_gone { "missing" } else { "damaged" });
+        let is_ruleset = file.ends_with("ruleset.nft");
+        let apply = match file.ends_with("manifest.json") {
+            true => "`edgeward apply POLICY --state-dir state`".to_owned(),
+            false => format!("`edgeward apply {} --state-dir state`", host.path("other.yaml").display()),
+        };
+        let run = host.edgeward("status --check").ends(1).says(&["generation: ", &what, &apply]);
+        assert!(!run.out.contains("all is well") && run.err.is_empty(), "{}", run.said());
+        let run = host.edgeward("status").ends(0).says(&["warning: ", &what, &apply]);
+        assert!(run.err.is_empty(), "{}", run.err);
+        let json: Value = serde_json::from_str(&host.edgeward("status --check --format json").ends(1).out).unwrap();
+        assert_eq!(json["loaded-at-boot"], if is_ruleset { 1 } else { 2 });
+        assert_eq!(json["table"], if is_ruleset { "unknown" } else { "as-applied" });
+        // The older generation has the same catalog, but it is no one's fault there.
+        host.edgeward("history 2").ends(0).says(&[&what]);
+        let json: Value = serde_json::from_str(&host.edgeward("history --format json").ends(0).out).unwrap();
+        let damage = json["generations"][1]["damage"].as_array().unwrap();
+        assert!(damage.len() == 1 && damage[0].as_str().unwrap().contains(&what), "{damage:?}");
+        // The same catalog is built in.
+        if !(is_gone && file.starts_with("catalogs")) {
+            let run = host.edgeward("refresh other.yaml").ends(4).says(&[&what, "edgeward apply"]);
+            assert!(!run.err.contains("error["), "{}", run.err);
+            if !is_ruleset {
+                let run = host.edgeward("rollback 2 --dry-run --force").says(&[&what]);
+                assert!(!run.said().contains("does not accept"), "{}", run.said());
             }
         }
-        host.edgeward("apply other.yaml").ends(0);
+        // A table that is gone is the worst of it.
+        host.nft("flush ruleset");
+        host.edgeward("status --check").ends(1).says(&["table: ", "is gone: every packet is accepted", &what]);
+        host.nft(&format!("-f {}", host.path("listing.nft").display()));
+        host.edgeward("apply other.yaml --force").ends(0);
         host.edgeward("status --check").ends(0);
+    }
+}
+
+#[test]
+fn a_change_that_is_undone_leads_to_the_same_generation_by_hand_and_at_its_deadline() {
+    need_namespaces!();
+    for damaged in ["generations/2/ruleset.nft", "generations/2", "generations"] {
+        for by_hand in [true, false] {
+            let host = host();
+            host.write("third.yaml", &policy("10.0.2.0/24"));
+            host.write("third.lock.yaml", &host.read("policy.lock.yaml"));
+            let (within, verb) = if by_hand { ("1h", "rollback") } else { ("3s", "status") };
+            host.edgeward(&format!("apply third.yaml --confirm-within {within} --force")).ends(0);
+            let path = host.path("state").join(damaged);
+            match path.is_dir() {
+                true => fs::remove_dir_all(path).unwrap(),
+                false => fs::write(path, "").unwrap(),
+            }
+            let run = host.edgeward(verb).ends(0).says(&["generation 2"]);
+            assert!(soon(|| host.lets_in(ELSEWHERE)), "{damaged}: {}", run.said());
+            assert!(soon(|| host.watchers().is_empty()));
+            host.edgeward("status")
+                .ends(0)
+                .says(&["generation 2 is in force, as it was applied", "boot loads generation 2"]);
+        }
+    }
+}
+
+#[test]
+fn status_says_where_a_change_goes_back_to_that_no_process_watches() {
+    need_namespaces!();
+    let host = host();
+    host.write("third.yaml", &policy("10.0.2.0/24"));
+    host.write("third.lock.yaml", &host.read("policy.lock.yaml"));
+    host.edgeward("apply third.yaml --confirm-within 1h --force").ends(0);
+    host.kill_watchers();
+    host.write("state/generations/2/ruleset.nft", "");
+    let run = host.edgeward("status").ends(0).says(&[
+        "generation 3 is pending: generation 1 comes back",
+        "boot loads generation 1\n",
+        "generations/2/ruleset.nft` is damaged",
+    ]);
+    assert!(!run.said().contains("generation 2 comes back"), "{}", run.said());
+    host.edgeward("status --check").ends(1).says(&["generation: ", "generation 1 comes back"]);
+    let json: Value = serde_json::from_str(&host.edgeward("status --format json").ends(0).out).unwrap();
+    assert_eq!((&json["pending"]["back-to"], &json["loaded-at-boot"]), (&1.into(), &1.into()));
+    host.edgeward("apply policy.yaml").ends(5).says(&["generation 1 comes back"]);
+    host.edgeward("rollback --dry-run").ends(0).says(&["to generation 1"]);
+    host.edgeward("rollback").ends(0).says(&["generation 3 is undone: generation 1 is in force"]);
+    assert!(host.lets_in(OFFICE));
+}
+
+#[test]
+fn boot_loads_what_status_and_history_say() {
+    need_namespaces!();
+    let host = host();
+    host.write("state/generations/2/ruleset.nft", "");
+    host.edgeward("status").ends(0).says(&[
+        "boot loads generation 1, and not generation 2, which is in force but damaged",
+        "\nboot loads generation 1\n",
+    ]);
+    host.edgeward("history").ends(0).says(&["generation 1  loaded at boot\n", "generation 2  in force\n"]);
+    host.nft("flush ruleset");
+    host.edgeward("boot").ends(4).says(&["generation 1 is in force"]);
+    assert!(host.lets_in(OFFICE));
+}
+
+#[test]
+fn history_has_generations_that_lost_their_files_with_the_state() {
+    need_namespaces!();
+    for lost in ["ruleset.nft", "manifest.json"] {
+        let host = host();
+        host.write("state/state.json", "");
+        fs::remove_file(host.path("state/generations/2").join(lost)).unwrap();
+        let missing = format!("generations/2/{lost}` is missing");
+        host.edgeward("history").ends(0).says(&["generation 1", "generation 2  in force", &missing]);
+        // They are not lost by the next change either.
+        host.edgeward("apply policy.yaml --force").ends(0);
+        host.edgeward("history").ends(0).says(&[&missing]);
+        // Nor is an older policy put into force by a refresh.
+        assert!(host.lets_in(OFFICE));
+    }
+}
+
+#[test]
+fn rules_whose_records_are_lost_are_not_called_those_of_another_program() {
+    need_namespaces!();
+    let losses: [&[&str]; 4] = [
+        &["state.json", "events.jsonl", "generations"],
+        &["state.json", "generations/2"],
+        &["generations/2/ruleset.nft"],
+        &[""],
+    ];
+    for lost in losses {
+        let host = host();
+        for name in lost {
+            let path = host.path("state").join(name);
+            if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
+        }
+        for line in ["status", "apply policy.yaml --force", "history", "status"] {
+            let said = host.edgeward(line).ends(0).said().replace("or another program made it", "");
+            for accusation in ["another program", "not applied by edgeward", "other programs"] {
+                assert!(!said.contains(accusation), "{lost:?}: {line}: {said}");
+            }
+        }
     }
 }
 

@@ -138,7 +138,11 @@ fn a_list_comes_with_apply_only() {
         fs::write(list.unwrap().path(), "0.0.0.0/0\n").unwrap();
     }
     let rules = host.rules();
-    refresh(&host, &server).ends(2).says(&["is damaged", "`edgeward apply --resolve policy.yaml --state-dir state`"]);
+    refresh(&host, &server).ends(4).says(&[
+        "/lists/",
+        "is damaged",
+        "`edgeward apply --resolve policy.yaml --state-dir state`",
+    ]);
     assert_eq!(host.rules(), rules);
 }
 
@@ -205,8 +209,12 @@ fn a_state_directory_without_catalogs_is_taken_over() {
     forget();
     let before = (host.handles(), host.records());
     let server = serve(&host, zone(&["203.0.113.9"]));
-    let help = ["catalog", "not stored", "`edgeward apply --resolve policy.yaml --catalog newer --state-dir state`"];
-    refresh_with(&host, &server, "--catalog newer").ends(2).says(&help);
+    let help = [
+        "catalog",
+        "is missing in the state folder",
+        "`edgeward apply --resolve policy.yaml --catalog newer --state-dir state`",
+    ];
+    refresh_with(&host, &server, "--catalog newer").ends(4).says(&help);
     assert_eq!((host.handles(), host.records()), before);
     host.edgeward("apply policy.yaml --catalog newer").ends(0);
     refresh_with(&host, &server, "--catalog newer").ends(0);

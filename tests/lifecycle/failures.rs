@@ -197,9 +197,11 @@ fn a_damaged_generation_is_never_loaded() {
 }
 
 #[test]
-fn a_missing_generation_is_a_failure_of_the_system() {
+fn a_missing_generation_needs_attention() {
     need_namespaces!();
-    with_damage(&remove).edgeward("status").ends(4);
+    let host = with_damage(&remove);
+    host.edgeward("status").ends(0).says(&["warning: there is no generation 2"]);
+    host.edgeward("status --check").ends(1).says(&["generation: there is no generation 2"]);
 }
 
 #[test]

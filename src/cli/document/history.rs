@@ -53,17 +53,18 @@ pub(crate) struct GenerationDocument<'a> {
     pub(crate) by: Option<String>,
     /// By whom; `null` if its event is not known.
     pub(crate) who: Option<WhoDocument>,
-    /// What created it: `apply`, `refresh`, or `found` for rules of another program.
+    /// What created it: `apply`, `refresh`, or `found` for rules that were found in the kernel: another program put them
+    /// there, or their record was lost.
     pub(crate) made_by: String,
     /// The message of `--message`; `null` for none.
     pub(crate) message: Option<String>,
-    /// Its policy; `null` for rules of another program.
+    /// Its policy; `null` for rules that were found in the kernel, or if its manifest is damaged.
     pub(crate) policy: Option<PolicyDocument<'a>>,
     /// Whether it is in force.
     pub(crate) in_force: bool,
     /// Whether it is in force but not confirmed.
     pub(crate) pending: bool,
-    /// Whether boot loads it.
+    /// Whether boot loads it. If the confirmed generation is damaged, that is another one.
     pub(crate) loaded_at_boot: bool,
     /// When it was confirmed first; `null` if it never was.
     pub(crate) confirmed: Option<Timestamp>,
@@ -78,6 +79,8 @@ pub(crate) struct GenerationDocument<'a> {
     /// What it opened and closed, compared with what was in force before.
     #[serde(flatten)]
     pub(crate) changes: ChangesDocument,
+    /// What is missing or damaged of its files, in sentences; empty if nothing is.
+    pub(crate) damage: Vec<String>,
     /// The folder with its files.
     pub(crate) folder: PathBuf,
 }

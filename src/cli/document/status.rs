@@ -26,21 +26,23 @@ pub(crate) struct StatusDocument<'a> {
     pub(crate) deep: bool,
     /// The generation that is in force, by the records; `null` for none.
     pub(crate) generation: Option<u64>,
-    /// The generation that boot loads; `null` for none.
+    /// The generation that boot loads, an older one if the confirmed one is damaged; `null` for none.
     pub(crate) loaded_at_boot: Option<u64>,
     /// When the generation in force was made; `null` without one.
     pub(crate) made: Option<Timestamp>,
     /// The user who made it; `null` without one.
     pub(crate) by: Option<&'a str>,
-    /// Its policy; `null` without one: nothing is in force, or rules of another program were found.
+    /// Its policy; `null` without one: nothing is in force, or rules that were found in the kernel; or if its manifest is
+    /// damaged.
     pub(crate) policy: Option<PolicyDocument<'a>>,
     /// The change that is undone unless it is confirmed; `null` for none.
     pub(crate) pending: Option<PendingDocument>,
     /// Whether a change is under way, or was interrupted.
     pub(crate) switching: bool,
-    /// Whether the files on disk are those that the generation was compiled from; `null` if it has no policy.
+    /// Whether the files on disk are those that the generation was compiled from; `null` if it has no policy, or if that
+    /// cannot be read.
     pub(crate) on_disk: Option<DiskDocument>,
-    /// The addresses of the names in force; `null` if it has no policy.
+    /// The addresses of the names in force; `null` if it has no policy, or if that cannot be read.
     pub(crate) lockfile: Option<LockfileDocument<'a>>,
     /// The number of elements of each set in the kernel's table, by the set's name. Empty if the table cannot be read.
     pub(crate) sets: BTreeMap<String, usize>,
@@ -63,10 +65,12 @@ pub(crate) enum TableState {
     AsApplied,
     /// A generation was applied, and the table no longer exists: every packet is accepted.
     Gone,
-    /// Another program has changed or created it.
+    /// Another program has changed or created it, or the record of it was lost.
     Changed,
     /// It contains something that edgeward does not know.
     Unreadable,
+    /// Whether it is as it was applied is not known: the ruleset of the generation is missing or damaged.
+    Unknown,
 }
 
 /// What needs attention.
@@ -87,8 +91,11 @@ pub(crate) enum StatusCheck {
     NoRules,
     /// The file with the state is missing or damaged.
     Records,
-    /// The table is not as it was applied: it is gone, changed or unreadable.
+    /// The table is not as it was applied: it is gone, changed or unreadable; or that is not known.
     Table,
+    /// Files of the generation in force, or of the one that a pending change goes back to, are missing or damaged, or this
+    /// version does not accept them.
+    Generation,
     /// The deadline of a pending change has passed, and nothing has undone it.
     PendingOverdue,
     /// A change was interrupted.
@@ -99,7 +106,8 @@ pub(crate) enum StatusCheck {
     Undone,
     /// Boot loads another generation than the one in force, although nothing is pending.
     Boot,
-    /// The addresses of a name are older than three quarters of `resolve.max-stale`.
+    /// The addresses of a name are older than three quarters of `resolve.max-stale`; or that is not known, because the clock
+    /// is not believed and no answer had them since the host booted.
     Stale,
     /// The policy on disk is not the one in force.
     Policy,
@@ -116,6 +124,7 @@ impl StatusCheck {
             Self::NoRules => "no-rules",
             Self::Records => "records",
             Self::Table => "table",
+            Self::Generation => "generation",
             Self::PendingOverdue => "pending-overdue",
             Self::Interrupted => "interrupted",
             Self::Events => "events",

@@ -46,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     report.left(&store.state()?);
     if loaded.is_none()
         && let Some(before) = before.as_ref().filter(|before| before.current.is_none())
-        && let Some((number, _)) = before.generations.last_key_value()
+        && let Some(number) = before.generations.keys().rev().find(|number| store.check_ruleset(**number).is_ok())
         && store.damage().is_some()
     {
         return Err(Failure::system(anyhow!(

@@ -6,13 +6,14 @@ mod trail;
 
 use std::collections::BTreeMap;
 
-use crate::cli::context::{ListFormat, StateArguments, records};
+use crate::cli::context::{ListFormat, StateArguments, Wholeness, records};
 use crate::cli::document::{
     ChangesDocument, EventDocument, GenerationDocument, HistoryDocument, MissingDocument, PolicyDocument, WhoDocument,
 };
 use crate::cli::failure::{Failure, chosen};
 use crate::cli::render;
 use crate::host::generations::{Event, EventKind, Manifest, Record, State, Store, StoreError};
+use crate::host::rollout::chain;
 use crate::report::DocumentVersion;
 
 /// List the generations that are kept, and what happened: who changed the rules, when and why
@@ -73,8 +74,12 @@ struct History<'a> {
     damaged: usize,
     /// The events that made the generations.
     makers: BTreeMap<u64, Event>,
-    /// The manifests of the generations; an error for one that is damaged.
-    manifests: BTreeMap<u64, Result<Manifest, StoreError>>,
+    /// The manifests of the generations that have one.
+    manifests: BTreeMap<u64, Manifest>,
+    /// What is missing or damaged of the generations that are shown, in sentences.
+    damage: BTreeMap<u64, Vec<String>>,
+    /// The generation that boot loads.
+    at_boot: Option<u64>,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -100,7 +105,8 @@ impl<'a> History<'a> {
         let (since, until) = (arguments.since.map(time::Limit::begin), arguments.until.map(time::Limit::end));
         let default = if arguments.format == ListFormat::Json { MAX_JSON_EVENTS } else { MAX_TEXT_EVENTS };
         let limit = arguments.limit.unwrap_or(if since.is_some() { usize::MAX } else { default });
-        let manifests = state.generations.keys().map(|number| (*number, store.manifest(*number))).collect();
+        let numbers = || state.generations.keys().copied();
+        let manifests = numbers().filter_map(|number| Some((number, store.manifest(number).ok()?))).collect();
         let (mut events, mut has_more, mut older) = (Vec::new(), false, 0);
         let mut trail = trail::of(store, state);
         for event in trail.by_ref() {
@@ -116,8 +122,22 @@ impl<'a> History<'a> {
             events.extend(Some(event).filter(|_| is_shown));
         }
         let (missing, damaged) = (trail.missing, trail.damaged);
-        let mut history =
-            Self { store, state, only, events, has_more, missing, damaged, makers: BTreeMap::new(), manifests };
+        let mut wholeness = Wholeness::of(store);
+        let mut damage = |number| wholeness.damage(number).iter().map(|error| chain(error)).collect();
+        let is_shown = |number: &u64| only.is_none_or(|only| only == *number);
+        let mut history = Self {
+            store,
+            state,
+            only,
+            events,
+            has_more,
+            missing,
+            damaged,
+            makers: BTreeMap::new(),
+            manifests,
+            damage: numbers().filter(is_shown).map(|number| (number, damage(number))).collect(),
+            at_boot: store.newest_whole(state).number(),
+        };
         history.makers = history.generations().filter_map(|(number, record)| history.maker(number, record)).collect();
         history
     }
@@ -161,7 +181,7 @@ impl<'a> History<'a> {
     }
 
     fn generation(&self, number: u64, record: &Record) -> GenerationDocument<'_> {
-        let manifest = self.manifests.get(&number).and_then(|manifest| manifest.as_ref().ok());
+        let manifest = self.manifests.get(&number);
         let maker = self.makers.get(&number);
         let facts = maker.and_then(|event| event.facts.as_ref());
         GenerationDocument {
@@ -174,13 +194,14 @@ impl<'a> History<'a> {
             policy: manifest.and_then(|manifest| manifest.policy.as_ref()).map(PolicyDocument::from),
             in_force: self.state.current == Some(number),
             pending: self.is_pending(number),
-            loaded_at_boot: self.state.confirmed == Some(number),
+            loaded_at_boot: self.at_boot == Some(number),
             confirmed: record.confirmed,
             undone: record.rolled_back,
             applied: record.applied,
             before: record.before,
             event: maker.map(|event| event.number),
             changes: facts.map(|facts| ChangesDocument::from(&facts.changes)).unwrap_or_default(),
+            damage: self.damage.get(&number).cloned().unwrap_or_default(),
             folder: self.store.generation(number),
         }
     }

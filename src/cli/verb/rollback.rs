@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use crate::cli::change::{self, Report};
 use crate::cli::comparison::{After, Consequences};
 use crate::cli::context::{
-    GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, kept_or_chosen_catalog, kept_policy,
-    records,
+    GuardArguments, KernelArguments, ListFormat, LoadedPolicy, StateArguments, Wholeness, kept_or_chosen_catalog,
+    kept_policy, records,
 };
 use crate::cli::disk::restore_command;
 use crate::cli::failure::{Check, Failure, Refusal, chosen};
@@ -17,7 +17,7 @@ use crate::cli::{hint, preflight, render};
 use crate::diag::{legible, shown};
 use crate::host::files;
 use crate::host::generations::{POLICY, PolicyFacts, State, Store, Why};
-use crate::host::rollout::{ChangeOptions, named, needs_recovery};
+use crate::host::rollout::{ChangeOptions, chain, named, needs_recovery};
 use crate::host::streams;
 use crate::policy::syntax::SSH_PORT;
 use crate::report::paragraph;
@@ -94,7 +94,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
     if arguments.dry_run {
         let destination = destination(&store, &state, arguments.generation)?;
         report.changed(needs_recovery(&state) || !destination.is_in_force(&state));
-        let kept = destination.policy(&store, folder)?;
+        let kept = destination.policy(&store, folder);
         let [body, totals] = plan(&store, &state, &destination, kept.as_ref(), report)?;
         report.say(&body);
         let checked = match destination {
@@ -124,7 +124,7 @@ fn run_reporting(arguments: &Arguments, folder: Option<&Path>, report: &mut Repo
         report.say(&format!("nothing to change: {} is in force\n", named(state.current)));
         return Ok(());
     }
-    let kept = destination.policy(&store, folder)?;
+    let kept = destination.policy(&store, folder);
     // A rollback is not stopped by a plan that cannot be made.
     let shown = plan(&store, &state, &destination, kept.as_ref(), report);
     let shown = shown.map(|[body, totals]| report.say(&format!("{body}{totals}")));
@@ -166,13 +166,13 @@ impl Destination {
 
     /// The policy of the generation that it leads to, if there is one that can be read. To undo a change, it is needed
     /// for the plan alone, so problems with it are no reason not to.
-    fn policy(&self, store: &Store, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
+    fn policy(&self, store: &Store, folder: Option<&Path>) -> Option<KeptPolicy> {
         match *self {
             Destination::Generation(number) => policy_of(store, number, folder),
-            Destination::Undo(None) => Ok(None),
+            Destination::Undo(None) => None,
             Destination::Undo(Some(number)) => {
-                let facts = store.manifest(number).ok().and_then(|manifest| manifest.policy);
-                Ok(facts.and_then(|facts| read_policy(store, number, &facts, folder).ok().flatten()))
+                let facts = store.manifest(number).ok()?.policy?;
+                read_policy(store, number, &facts, folder).ok().flatten()
             }
         }
     }
@@ -311,26 +311,31 @@ fn in_force(state: &State) -> String {
     }
 }
 
-/// The policy of a generation, for the plan and the preflight; `None` if it has no policy, or one that this version does
-/// not accept.
-fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Result<Option<KeptPolicy>, Failure> {
+/// The policy of a generation, for the plan and the preflight; `None` if it has no policy, or one that is damaged or that
+/// this version does not accept.
+fn policy_of(store: &Store, number: u64, folder: Option<&Path>) -> Option<KeptPolicy> {
     // Its ruleset is whole, and was proved at its time.
-    let facts = match store.manifest(number) {
-        Ok(manifest) => manifest.policy,
-        Err(error) => {
-            render::warning(&format!("only live sessions were checked: {error}"));
-            return Ok(None);
-        }
+    let manifest = store.manifest(number);
+    let facts = manifest.as_ref().ok().and_then(|manifest| manifest.policy.as_ref());
+    let why = match (&manifest, facts) {
+        (Err(_), _) => None,
+        (Ok(_), None) => return None,
+        (Ok(_), Some(facts)) => match read_policy(store, number, facts, folder) {
+            Ok(Some(kept)) => return Some(kept),
+            Ok(None) => Some("this version does not accept its lockfile".to_owned()),
+            Err(failure) => Some(format!("this version does not accept its policy: {}", failure.sentence())),
+        },
     };
-    let Some(facts) = facts else { return Ok(None) };
-    let kept = read_policy(store, number, &facts, folder).unwrap_or_else(|problems| {
-        render::failure(&problems);
-        None
-    });
-    if kept.is_none() {
-        render::warning("this version does not accept the generation's policy: only live sessions were checked");
-    }
-    Ok(kept)
+    // What is damaged is no question of the version.
+    let damage: Vec<String> = Wholeness::of(store).damage(number).iter().map(|error| chain(error)).collect();
+    let why = why.filter(|_| damage.is_empty()).unwrap_or_else(|| damage.join("; "));
+    let path = facts.map(|facts| &*facts.path).filter(|path| !streams::is_stream(path));
+    let apply = hint::command("apply").policy(path.unwrap_or(Path::new("POLICY")));
+    render::warning(&format!(
+        "only live sessions were checked, and generation {number} cannot be refreshed: {why}; `{apply}` makes a whole one \
+         of a policy"
+    ));
+    None
 }
 
 fn read_policy(

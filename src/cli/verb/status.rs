@@ -9,9 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::anyhow;
-
-use crate::cli::context::{KernelArguments, ListFormat, StateArguments};
+use crate::cli::context::{KernelArguments, ListFormat, StateArguments, Wholeness};
 use crate::cli::document::{AttentionDocument, TableState};
 use crate::cli::failure::Failure;
 use crate::cli::hint;
@@ -19,23 +17,24 @@ use crate::cli::preflight::{self, OtherFilters};
 use crate::cli::render;
 use crate::diag::shown;
 use crate::host::clock::pause;
-use crate::host::generations::{Manifest, State, Store};
+use crate::host::generations::{Manifest, State, Store, WayBack};
 use crate::host::kernel::{Kernel, KernelError};
 use crate::host::netlink::Counter;
-use crate::host::rollout::{generation_in_kernel, named, recall};
+use crate::host::rollout::{chain, generation_in_kernel, recall};
 use crate::host::transition::means;
 use crate::live::Live;
 use crate::ruleset::Ruleset;
 use crate::wording::{count, for_number};
 
-use kept::Kept;
+use kept::{Kept, KeptPolicy};
 
 /// Show which rules are in force, what they have counted, and what needs attention
 ///
 /// Compares the kernel's table with the generation that was applied last, and says whether another program has changed
 /// it. Lists the pending change with its deadline, the age of the addresses of each name, the elements of each set, the
 /// packets and bytes of each flow and of each denial, and other packet filters that see the same packets. Says whether
-/// the policy, the catalog and the lists on disk are those in force. Changes nothing, and asks no DNS.
+/// the policy, the catalog and the lists on disk are those in force, and which files of the generation in force are missing
+/// or damaged. Changes nothing, and asks no DNS.
 ///
 /// With `--check` it prints only what needs attention, one line each. The exit code is 0 if nothing does, and 1
 /// otherwise; if that cannot be determined it is 4.
@@ -69,9 +68,18 @@ const REREAD_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What is known of the rules in force.
 struct Status {
+    /// The folder of the records.
+    folder: PathBuf,
+    /// The records; a pending change goes back to a generation that is whole.
     state: State,
     /// What is wrong with the file of the records.
-    damage: Option<String>,
+    records_damage: Option<String>,
+    /// What is missing or damaged of the generation in force, in sentences.
+    damage: Vec<String>,
+    /// What boot loads.
+    boot: WayBack,
+    /// Where undoing the pending change leads.
+    way_back: WayBack,
     /// Whether another run was changing the rules at this moment.
     is_under_way: bool,
     /// The generation that the kernel has reached, according to the records.
@@ -92,7 +100,7 @@ struct Status {
 struct Checked<'a> {
     status: &'a Status,
     /// The policy in force; `None` if there is none, or if it cannot be read.
-    kept: Option<&'a Kept>,
+    kept: Option<&'a KeptPolicy>,
     attention: Vec<AttentionDocument>,
 }
 
@@ -110,26 +118,16 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
         status = Status::read(&store, &mut kernel, deep)?;
     }
     let kept = Kept::read(&store, &status, arguments.policy.as_deref(), folder);
-    let (kept, unknown) = match kept {
-        Ok(kept) => (kept, None),
-        Err(failure) => (None, Some(failure)),
-    };
-    let attention = attention::of(&status, kept.as_ref());
-    let checked = Checked { status: &status, kept: kept.as_ref(), attention };
+    let attention = attention::of(&status, &kept, &remedy(&store, &status.state, status.current));
+    let checked = Checked { status: &status, kept: kept.policy(), attention };
     render::output(&match (arguments.format, arguments.check) {
         (ListFormat::Json, _) => render::document(&checked.document())?,
         (ListFormat::Text, false) => checked.text(),
-        // Nothing is said to be well that is not known.
-        (ListFormat::Text, true) => checked.check_text(unknown.is_none()),
+        (ListFormat::Text, true) => checked.check_text(),
     })?;
-    match (unknown, arguments.check) {
-        (Some(failure), true) => Err(failure),
-        (Some(failure), false) => {
-            render::failure(&failure);
-            Ok(())
-        }
-        (None, true) if !checked.attention.is_empty() => Err(Failure::different()),
-        (None, _) => Ok(()),
+    match arguments.check && !checked.attention.is_empty() {
+        true => Err(Failure::different()),
+        false => Ok(()),
     }
 }
 
@@ -147,20 +145,20 @@ impl Status {
             Err(error) => return Err(error.into()),
         };
         let current = generation_in_kernel(store, &state, live.as_ref());
-        let recorded = current.map(|number| store.ruleset(number)).transpose().map_err(|error| {
-            let remedy = remedy(store, &state, current);
-            Failure::from(error).with(anyhow!("whether the kernel has {} is not known; {remedy}", named(current)))
-        })?;
+        let recorded = current.map(|number| store.ruleset(number)).transpose();
         let table = match (&live, &recorded) {
             _ if !readable => TableState::Unreadable,
-            (None, None) => TableState::Absent,
-            (None, Some(_)) => TableState::Gone,
-            (Some(_), _) if means(live.as_ref(), recorded.as_ref()) => match recorded {
+            (None, Ok(None)) => TableState::Absent,
+            // What it should be need not be known.
+            (None, _) => TableState::Gone,
+            (Some(_), Err(_)) => TableState::Unknown,
+            (Some(_), Ok(recorded)) if means(live.as_ref(), recorded.as_ref()) => match recorded {
                 Some(_) => TableState::AsApplied,
                 None => TableState::Absent,
             },
-            (Some(_), _) => TableState::Changed,
+            (Some(_), Ok(_)) => TableState::Changed,
         };
+        let recorded = recorded.ok().flatten();
         let counters = kernel.counters()?;
         let live = live.map(|live| live.meaning());
         let sets = live.iter().flat_map(elements).collect();
@@ -169,8 +167,29 @@ impl Status {
         let others = preflight::other_filters(&ruleset);
         let is_busy = store.is_busy();
         let (is_under_way, undelivered) = (state.switching.is_some() && is_busy, undelivered(store, &state, is_busy));
-        let damage = store.damage();
-        Ok(Self { is_under_way, damage, state, current, manifest, table, deep, sets, counters, others, undelivered })
+        let folder = store.folder().to_owned();
+        let records_damage = store.damage();
+        let damage = current.map(|number| Wholeness::of(store).damage(number)).unwrap_or_default();
+        let damage = damage.iter().map(|error| chain(error)).collect();
+        let (boot, way_back) = (store.newest_whole(&state), store.way_back(&state));
+        let state = state.with_way_back(way_back.number());
+        Ok(Self {
+            folder,
+            state,
+            records_damage,
+            damage,
+            boot,
+            way_back,
+            is_under_way,
+            current,
+            manifest,
+            table,
+            deep,
+            sets,
+            counters,
+            others,
+            undelivered,
+        })
     }
 
     /// Whether another run may be changing the rules at this moment.

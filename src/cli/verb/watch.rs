@@ -1,7 +1,8 @@
 //! `edgeward watch`: undoes a change at its deadline. `apply` starts it, in a session or a unit of its own.
 //!
 //! From the moment on that `apply` relies on it, it holds in memory what it needs: the state, and the generation that comes
-//! back with all of its files. What happens to the state folder later cannot stop it.
+//! back with all of its files. What happens to the state folder later cannot stop it. While it waits, it writes that
+//! generation again where its files are damaged, so that a change that is undone by hand leads to the same generation.
 //!
 //! An older version that is waiting calls it, too, if it finds a state that it cannot read. So its arguments do not change,
 //! and it succeeds where nothing is left to do.
@@ -14,6 +15,7 @@ use crate::cli::change;
 use crate::cli::failure::Failure;
 use crate::diag::shown;
 use crate::host::clock::pause;
+use crate::host::files::Watched;
 use crate::host::generations::{Held, Pending, Store, StoreError};
 use crate::host::journal;
 use crate::host::kernel::Real;
@@ -45,6 +47,8 @@ struct Watch {
     folder: PathBuf,
     own: Pending,
     held: Held,
+    /// Shows that it waits.
+    mark: Option<Watched>,
     program: ProgramFile,
     /// Whether it is undone in the kernel, but not in the records.
     is_undone: bool,
@@ -57,9 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let own = state.pending.clone().filter(|pending| pending.armed == arguments.armed);
     let Some(own) = own else { return Ok(()) };
     let held = store.hold_way_back(state);
-    let _mark = store.mark_watched();
+    let mark = store.mark_watched();
     let folder = arguments.state_dir.clone();
-    let mut watch = Watch { folder, own, held, program: ProgramFile::current(), is_undone: false };
+    let mut watch = Watch { folder, own, held, mark, program: ProgramFile::current(), is_undone: false };
     let _ = detach();
     while let Some(rest) = watch.remaining() {
         pause(rest.min(POLL_INTERVAL));
@@ -87,6 +91,10 @@ impl Watch {
                 Some(pending) if pending.armed == self.own.armed => {
                     let left = time_left(pending);
                     self.held.update(state);
+                    // Where that is not possible, the rules come back from memory.
+                    let _ = self.held.number().map(|number| store.restore(number));
+                    // The folder may be another one since.
+                    self.mark = store.mark_watched();
                     left
                 }
                 // Another change is about to replace this one, and may still fail.

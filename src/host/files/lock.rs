@@ -173,8 +173,14 @@ pub struct Watched {
 /// It does not exist, or the system refuses.
 pub fn mark_watched(folder: &Path) -> io::Result<Watched> {
     let file = File::open(folder)?;
-    flock(&file, FlockOperation::NonBlockingLockShared)?;
+    // Who asks whether it is watched holds it for a moment.
+    flock(&file, FlockOperation::LockShared)?;
     Ok(Watched { _file: file })
+}
+
+/// Whether a process watches a folder at this moment. `false` if that cannot be determined.
+pub fn is_watched(folder: &Path) -> bool {
+    !wait_for_watchers(folder, Duration::ZERO)
 }
 
 /// Waits until no process watches a folder any more; `false` if one still does when the patience ends.

@@ -75,7 +75,7 @@ pub enum EventKind {
     Boot,
     /// The rules were removed from the kernel.
     Remove,
-    /// Another program had changed the rules.
+    /// The kernel had rules that are not those of the generation in force, or of which there was no record.
     Found,
     /// The table was gone.
     Lost,

@@ -138,7 +138,7 @@ pub enum MadeBy {
     Apply,
     /// DNS answered differently.
     Refresh,
-    /// Another program had put it into the kernel, where edgeward found it.
+    /// It was found in the kernel: another program had put it there, or its record was lost.
     Found,
 }
 

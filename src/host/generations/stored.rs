@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::retention::MAX_NUMBER;
-use super::{Event, Record, State, StateVersion, Store, StoreError, io_error, rules_digest};
+use super::{Event, MadeBy, Record, State, StateVersion, Store, StoreError, io_error, rules_digest};
 use crate::diag::shown;
 use crate::emit;
 use crate::host::files::{self, ReadError};
@@ -126,7 +126,8 @@ impl Store {
         self.damage.borrow().clone()
     }
 
-    /// The state as the events tell it, with the generations that are whole. What no event confirms is not confirmed.
+    /// The state as the events tell it, with the generations whose folders are there, whole or not. What no event confirms
+    /// is not confirmed.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -138,9 +139,17 @@ impl Store {
             let Some(number) = name.parse::<u64>().ok().filter(|number| *number <= MAX_NUMBER) else { continue };
             // Numbers are never reused, even where the files are damaged.
             last = last.max(number);
-            if let (Ok(manifest), Ok(ruleset)) = (self.manifest(number), self.ruleset(number)) {
-                generations.insert(number, Record::of(&manifest, rules_digest(&ruleset)));
-            }
+            // Without its ruleset it can be shown, but not loaded.
+            let rules = self.ruleset(number).map(|ruleset| rules_digest(&ruleset)).unwrap_or_default();
+            generations.insert(
+                number,
+                match self.manifest(number) {
+                    Ok(manifest) => Record::of(&manifest, rules),
+                    // What it was made from is not known. That it was applied is the cautious assumption: a refresh goes past
+                    // rules that were found.
+                    Err(_) => Record { made_by: MadeBy::Apply, ..Record::found(rules) },
+                },
+            );
         }
         let mut state = State { generations, ..State::default() };
         // A rollback needs to know which generations belong together, and the events which of them were undone.

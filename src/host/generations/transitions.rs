@@ -113,8 +113,8 @@ impl State {
         State { undone: None, ..self.clone() }
     }
 
-    /// The state once rules that another program put into the kernel are saved as the next generation, and what to say. The
-    /// rules may also be those of a generation whose files are damaged.
+    /// The state once rules that were found in the kernel are saved as the next generation, and what to say. Another program
+    /// has put them there; or they are those of a generation whose files are damaged, or of which the record is lost.
     #[must_use]
     pub fn after_adoption(&self, rules: &str, is_damaged: bool, stamp: Stamp<'_>) -> (Self, String) {
         let number = self.next_number();
@@ -122,9 +122,12 @@ impl State {
         after.generations.insert(number, Record { before: self.current, ..Record::found(rules.to_owned()) });
         after.note_maker(number);
         let (former, new) = (named(self.current), named(Some(number)));
-        let what = match is_damaged {
-            true => format!("the files of {former} are damaged; the rules that the kernel has are kept as {new}"),
-            false => format!("the kernel had other rules than {former}; they are kept as {new}"),
+        let what = match self.current {
+            Some(_) if is_damaged => {
+                format!("the files of {former} are damaged; the rules that the kernel has are kept as {new}")
+            }
+            Some(_) => format!("the kernel had other rules than {former}; they are kept as {new}"),
+            None => format!("the kernel had rules of which there is no record; they are kept as {new}"),
         };
         after.log(stamp.event(EventKind::Found, what.clone(), self.current, Some(number)));
         (after, what)

@@ -11,6 +11,11 @@ use crate::live::Live;
 use crate::ruleset::Ruleset;
 use crate::source::Source;
 
+/// How often it is looked whether a watcher has written a damaged generation again, and how long is waited between: it
+/// looks every second.
+const MAX_LOOKS: usize = 100;
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
 /// Where undoing the pending change leads.
 #[derive(Debug, Default)]
 pub struct WayBack {
@@ -54,14 +59,39 @@ impl State {
 impl Store {
     /// The generation that boot loads: the confirmed one, or the next in line where that is damaged.
     pub fn newest_whole(&self, state: &State) -> WayBack {
+        self.wait_for_restoration(state);
         self.first_whole(state.in_line(state.confirmed))
     }
 
-    /// Where undoing the pending change leads: to what was in force before it, or where that is damaged to what boot would
-    /// load.
+    /// Where undoing the pending change leads, at its deadline or by hand: to what was in force before it, or where that is
+    /// damaged to what boot would load.
     pub fn way_back(&self, state: &State) -> WayBack {
+        self.wait_for_restoration(state);
         let back_to = state.pending.as_ref().and_then(|pending| pending.back_to);
         back_to.map(|number| self.first_whole(state.in_line(Some(number)))).unwrap_or_default()
+    }
+
+    /// The state with a pending change that goes back to where undoing it leads.
+    pub fn with_way_back(&self, state: &State) -> State {
+        state.with_way_back(self.way_back(state).number())
+    }
+
+    /// Waits for the watcher of the pending change, which writes the generation that comes back again where that is damaged.
+    /// Otherwise a change that is undone by hand would lead elsewhere than at its deadline.
+    pub fn wait_for_restoration(&self, state: &State) {
+        let Some(pending) = &state.pending else { return };
+        let Some(back_to) = pending.back_to.filter(|_| !pending.is_from_earlier_boot(&clock::Moment::now())) else {
+            return;
+        };
+        let generations = self.generations();
+        // The mark of a watcher goes with the folder, and it makes the folder again.
+        let may_be_restored = || files::is_watched(&generations) || !generations.is_dir();
+        for _ in 0..MAX_LOOKS {
+            if self.ruleset(back_to).is_ok() || !may_be_restored() {
+                break;
+            }
+            clock::pause(LOOK_INTERVAL);
+        }
     }
 
     fn first_whole(&self, line: Vec<u64>) -> WayBack {
@@ -125,7 +155,8 @@ impl Store {
         held.as_ref()?.back.as_ref().filter(|back| back.number == number).map(|back| back.ruleset.clone())
     }
 
-    /// Writes a generation again that is in memory, where its files are not as they were.
+    /// Writes a generation again that is in memory, where its files are not as they were. It needs no lock: no run writes
+    /// the files of a generation that a pending change goes back to.
     ///
     /// # Errors
     /// The folder cannot be written to.

@@ -27,6 +27,8 @@ impl Rollout<'_> {
     fn recover_records(&mut self, force: bool) -> Result<(State, Vec<String>), RolloutError> {
         let mut notes = Vec::new();
         let saved = self.store.state()?;
+        // Before this run writes into folders that are gone, too.
+        self.store.wait_for_restoration(&saved);
         recall(self.store, self.kernel, &saved);
         let live = match self.live() {
             Ok(live) => self.without_priming_table(live)?,
@@ -108,7 +110,7 @@ impl Rollout<'_> {
         }
         self.reconcile(state.clone(), live, notes).unwrap_or_else(|error| {
             // A full disk is no reason to leave an unconfirmed change in force.
-            notes.push(format!("the rules that another program put into the table are not kept: {}", chain(&error)));
+            notes.push(format!("the rules that the kernel had are not kept: {}", chain(&error)));
             state
         })
     }
@@ -144,7 +146,7 @@ impl Rollout<'_> {
         Ok(state)
     }
 
-    /// Saves rules that another program put into the kernel as a generation.
+    /// Saves rules that were found in the kernel as a generation.
     pub(super) fn adopt(&mut self, state: &State, live: &Live) -> Result<(State, String), StoreError> {
         let number = state.next_number();
         let is_damaged = state.current.is_some_and(|number| self.store.ruleset(number).is_err());

@@ -152,6 +152,7 @@ impl Rollout<'_> {
             return Ok((before.clone(), Outcome::default()));
         }
         let after = self.transition(|stamp| before.after_extend(delay, stamp));
+        let (after, notes) = self.with_whole_way_back(after);
         // Until the new watcher is up, the old one takes this for a change under way, and waits.
         self.save(&before.under_way(&after, before.current))?;
         let watcher = match self.watch(after.armed) {
@@ -162,7 +163,8 @@ impl Rollout<'_> {
             }
         };
         self.save(&after)?;
-        Ok((after, self.delivered(Outcome { watcher: Some(watcher), ..Outcome::default() })))
+        let outcome = Outcome { watcher: Some(watcher), ..Outcome::default() }.with(notes);
+        Ok((after, self.delivered(outcome)))
     }
 
     /// Records that the rules in force were applied again.

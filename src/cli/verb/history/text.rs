@@ -54,21 +54,15 @@ impl History<'_> {
         let separator = if roles.is_empty() { "" } else { "  " };
         let mut text = format!("generation {number}{separator}{}\n", render::bold(&roles));
         let mut add = |line: &str| text += &paragraph(INDENT, &legible(line), "  ");
-        let manifest = match self.manifests.get(&number) {
-            Some(Ok(manifest)) => manifest,
-            Some(Err(error)) => {
-                add(&error.to_string());
-                return text + "\n";
-            }
-            // The manifests are those of the same state.
-            None => return text + "\n",
-        };
-        if let Err(error) = self.store.check_ruleset(number) {
-            add(&error.to_string());
-        }
+        self.damage.get(&number).into_iter().flatten().for_each(|damage| add(damage));
+        let Some(manifest) = self.manifests.get(&number) else { return text + "\n" };
+        let maker = self.makers.get(&number);
         let origin = match (record.made_by, record.applied) {
             (MadeBy::Refresh, Some(applied)) => format!("refresh of generation {applied}"),
-            (MadeBy::Found, _) => "found in the kernel: rules of another program".to_owned(),
+            (MadeBy::Found, _) => {
+                let why = maker.map(|event| format!(" ({})", event.what)).unwrap_or_default();
+                format!("found in the kernel{why}")
+            }
             (made_by, _) => made_by.name().to_owned(),
         };
         add(&format!("{origin}, {}, by {}", manifest.made, manifest.by));
@@ -81,7 +75,6 @@ impl History<'_> {
         if record.made_by != MadeBy::Refresh {
             add(&format!("in force before: {}", named(record.before)));
         }
-        let maker = self.makers.get(&number);
         if let Some(changes) = maker.and_then(|event| event.facts.as_ref()).map(|facts| &facts.changes) {
             text.extend(changes_lines(changes, self.only.is_some()).iter().map(|line| paragraph(INDENT, line, "  ")));
         }
@@ -93,7 +86,7 @@ impl History<'_> {
         let roles = [
             (self.state.current == Some(number), "in force"),
             (self.is_pending(number), "pending"),
-            (self.state.confirmed == Some(number), "loaded at boot"),
+            (self.at_boot == Some(number), "loaded at boot"),
         ];
         let mut roles: Vec<String> =
             roles.into_iter().filter(|(is_so, _)| *is_so).map(|(_, role)| role.to_owned()).collect();

@@ -1,6 +1,6 @@
 //! The status for programs.
 
-use super::kept::Kept;
+use super::kept::KeptPolicy;
 use super::{Checked, Status};
 use crate::cli::disk::Part;
 use crate::cli::document::{
@@ -26,7 +26,7 @@ impl Checked<'_> {
             table: *table,
             deep: *deep,
             generation: *current,
-            loaded_at_boot: state.confirmed,
+            loaded_at_boot: self.status.boot.number(),
             made: manifest.map(|manifest| manifest.made),
             by: manifest.map(|manifest| manifest.by.as_str()),
             policy: manifest.and_then(|manifest| manifest.policy.as_ref()).map(PolicyDocument::from),
@@ -42,14 +42,14 @@ impl Checked<'_> {
     }
 }
 
-fn on_disk(kept: &Kept) -> DiskDocument {
+fn on_disk(kept: &KeptPolicy) -> DiskDocument {
     let is_same = |part| !kept.differing.iter().any(|differing| differing.part == part);
     let policy = kept.has_file.then(|| is_same(Part::Policy));
     let lists = (policy == Some(true)).then(|| is_same(Part::List));
     DiskDocument { policy, catalog: is_same(Part::Catalog), lists }
 }
 
-fn lockfile(kept: &Kept) -> LockfileDocument<'_> {
+fn lockfile(kept: &KeptPolicy) -> LockfileDocument<'_> {
     let names = kept.names.iter().map(|row| NameAgeDocument {
         name: &row.name,
         addresses: row.addresses,

@@ -2,21 +2,28 @@
 
 use std::path::Path;
 
-use anyhow::anyhow;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Status, remedy};
-use crate::cli::context::{AgeLimits, kept_or_chosen_catalog, kept_policy, last_seen};
+use super::Status;
+use crate::cli::context::{AgeLimits, LoadedPolicy, kept_or_chosen_catalog, kept_policy, last_seen};
 use crate::cli::disk::{Differing, InForce, OnDisk, restore_command};
-use crate::cli::failure::{Exit, Failure};
 use crate::cli::hint::Hint;
 use crate::host::clock::Moment;
-use crate::host::generations::Store;
+use crate::host::generations::{PolicyFacts, Store};
 use crate::host::streams;
-use crate::resolution::NameRecord;
+use crate::resolution::{NameRecord, Resolution};
 
 /// What the records have of the policy in force.
-pub(super) struct Kept {
+pub(super) enum Kept {
+    /// There is none.
+    None,
+    /// It cannot be read: the damage says why, or this sentence.
+    NotKnown(Option<String>),
+    Policy(Box<KeptPolicy>),
+}
+
+/// The policy in force.
+pub(super) struct KeptPolicy {
     /// Whether there is a policy on disk to compare.
     pub(super) has_file: bool,
     /// What differs on disk.
@@ -32,6 +39,16 @@ pub(super) struct Kept {
     pub(super) limits: AgeLimits,
     /// The names, sorted.
     pub(super) names: Vec<NameAge>,
+    /// What is not known of their ages; `None` if they are known.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// A clock that is not believed after a reboot, so that the time that the host was off is not counted yet.
+pub(super) struct Doubt {
+    /// What the clock shows.
+    pub(super) shows: Timestamp,
+    /// How many names have no answer since the reboot, and may have addresses that are nearly stale.
+    pub(super) names: usize,
 }
 
 /// The age of a name's addresses.
@@ -43,29 +60,36 @@ pub(super) struct NameAge {
 }
 
 impl Kept {
-    /// Reads the policy in force; `None` if there is none. It is compared with `policy`, or with the file that it was
-    /// read from.
-    pub(super) fn read(
+    /// Reads the policy in force. It is compared with `policy`, or with the file that it was read from.
+    pub(super) fn read(store: &Store, status: &Status, policy: Option<&Path>, catalog: Option<&Path>) -> Self {
+        let Some(number) = status.current else { return Self::None };
+        let Some(manifest) = &status.manifest else { return Self::NotKnown(None) };
+        let Some(facts) = &manifest.policy else { return Self::None };
+        let kept = kept_or_chosen_catalog(store, facts, catalog)
+            .and_then(|catalog| kept_policy(store, number, facts, &catalog));
+        match kept {
+            Ok(Some(kept)) => Self::Policy(Box::new(KeptPolicy::of(store, number, facts, kept, policy, catalog))),
+            Ok(None) => {
+                Self::NotKnown(Some(format!("this version does not accept the lockfile of generation {number}")))
+            }
+            Err(failure) => Self::NotKnown(Some(failure.sentence()).filter(|_| status.damage.is_empty())),
+        }
+    }
+
+    pub(super) fn policy(&self) -> Option<&KeptPolicy> {
+        if let Self::Policy(policy) = self { Some(policy) } else { None }
+    }
+}
+
+impl KeptPolicy {
+    fn of(
         store: &Store,
-        status: &Status,
+        number: u64,
+        facts: &PolicyFacts,
+        (loaded, resolution): (LoadedPolicy, Resolution),
         policy: Option<&Path>,
         catalog: Option<&Path>,
-    ) -> Result<Option<Self>, Failure> {
-        let Some(number) = status.current else { return Ok(None) };
-        let damaged = || {
-            let remedy = remedy(store, &status.state, status.current);
-            anyhow!("what generation {number} was made from cannot be read, so its age is not known; {remedy}")
-        };
-        if status.manifest.is_none() {
-            store.manifest(number).map_err(|error| Failure::from(error).with(damaged()))?;
-        }
-        let facts = status.manifest.as_ref().and_then(|manifest| manifest.policy.as_ref());
-        let Some(facts) = facts else { return Ok(None) };
-        // It is no mistake of the user.
-        let kept = kept_or_chosen_catalog(store, facts, catalog)
-            .and_then(|catalog| kept_policy(store, number, facts, &catalog))
-            .map_err(|failure| failure.at(Exit::System).with(damaged()))?;
-        let (loaded, resolution) = kept.ok_or_else(|| Failure::system(damaged()))?;
+    ) -> Self {
         // A stream cannot be read again.
         let policy = policy.or(Some(&*facts.path).filter(|path| !streams::is_stream(path)));
         let on_disk = OnDisk { policy, target: None, catalog };
@@ -84,16 +108,26 @@ impl Kept {
             addresses: at_present.addresses(name).count(),
             seen: last_seen(&at_present, name).map(|seen| (seen, now.duration_since(seen))),
         });
-        Ok(Some(Self {
+        let (names, limits): (Vec<NameAge>, _) = (names.collect(), AgeLimits::of(&loaded));
+        let doubt = clock.doubted.and_then(|doubted| {
+            let (rebooted_at, off) = (doubted.rebooted_at?, moment.time.duration_since(clock.at));
+            let may_be_old = |&(seen, age): &(Timestamp, SignedDuration)| {
+                seen < rebooted_at && (off.is_negative() || age.saturating_add(off) > limits.aging)
+            };
+            let names = names.iter().filter(|name| name.seen.as_ref().is_some_and(may_be_old)).count();
+            (names > 0).then_some(Doubt { shows: moment.time, names })
+        });
+        Self {
             has_file: policy.is_some(),
             differing,
             apply: on_disk.command(),
             restore: policy.map(|path| restore_command(store, number, path)),
             answered,
             age: answered.map(|answered| now.duration_since(answered)),
-            limits: AgeLimits::of(&loaded),
-            names: names.collect(),
-        }))
+            limits,
+            names,
+            doubt,
+        }
     }
 
     /// The name whose addresses are oldest.

@@ -1,6 +1,6 @@
 //! The status for people.
 
-use super::kept::{Kept, NameAge};
+use super::kept::{KeptPolicy, NameAge};
 use super::{Checked, Status};
 use crate::cli::document::{StatusCheck, TableState};
 use crate::cli::preflight::{self, OtherFilters};
@@ -32,9 +32,9 @@ impl Checked<'_> {
         lines.join("\n") + "\n"
     }
 
-    /// What needs attention, one line each; if nothing does, and all is known, that.
-    pub(super) fn check_text(&self, all_is_known: bool) -> String {
-        if self.attention.is_empty() && all_is_known {
+    /// What needs attention, one line each; if nothing does, that.
+    pub(super) fn check_text(&self) -> String {
+        if self.attention.is_empty() {
             return format!("all is well: {} is in force, as it was applied\n", named(self.status.current));
         }
         self.attention.iter().map(|one| format!("{}: {}\n", one.check.word(), one.message)).collect()
@@ -47,7 +47,7 @@ impl Status {
         match self.table {
             TableState::Absent => vec![format!("no table `inet {TABLE}`: every packet is accepted")],
             TableState::AsApplied => vec![format!("{} is in force, as it was applied", named(self.current))],
-            TableState::Gone | TableState::Changed | TableState::Unreadable => Vec::new(),
+            TableState::Gone | TableState::Changed | TableState::Unreadable | TableState::Unknown => Vec::new(),
         }
     }
 
@@ -64,7 +64,7 @@ impl Status {
 
     /// What boot loads, what is pending, and what is under way.
     fn change_lines(&self) -> Vec<String> {
-        let mut lines = vec![format!("boot loads {}", named(self.state.confirmed))];
+        let mut lines = vec![format!("boot loads {}", named(self.boot.number()))];
         let switching = self.state.switching.iter().filter(|_| self.is_under_way);
         lines.extend(switching.map(|switching| format!("a change to {} is running", named(switching.to))));
         let pending = self.state.pending.iter().filter(|pending| !has_expired(pending));
@@ -126,12 +126,12 @@ fn one_paragraph(text: &str) -> String {
 }
 
 /// When DNS answered last.
-fn age_line(kept: &Kept) -> Option<String> {
+fn age_line(kept: &KeptPolicy) -> Option<String> {
     let (answered, age) = (kept.answered?, kept.age?);
     Some(format!("DNS answered last {} ago ({answered})", duration(age)))
 }
 
-fn name_lines(kept: &Kept) -> Vec<String> {
+fn name_lines(kept: &KeptPolicy) -> Vec<String> {
     if kept.names.is_empty() {
         return Vec::new();
     }

@@ -46,6 +46,11 @@ impl State {
     fn note_made(&mut self, event: &Event) {
         let Some(record) = event.to.and_then(|number| self.generations.get_mut(&number)) else { return };
         record.event = Some(event.number);
+        record.made_by = match event.event {
+            EventKind::Refresh => MadeBy::Refresh,
+            EventKind::Found => MadeBy::Found,
+            _ => MadeBy::Apply,
+        };
         if record.made_by == MadeBy::Found {
             record.before = event.from;
         }
