@@ -288,7 +288,12 @@ impl Problems {
     }
 
     fn add(&mut self, code: Code, span: Span, message: &str, help: Option<&str>) {
-        self.has_errors |= code.severity() == Severity::Error;
+        let is_first_error = code.severity() == Severity::Error && !self.has_errors;
+        self.has_errors |= is_first_error;
+        if self.is_full() && is_first_error {
+            // An exit code without its reason would be of no use.
+            self.found.pop();
+        }
         if !self.is_full() {
             self.found.push(Diagnostic { code, span, message: legible(message), help: help.map(legible) });
         }

@@ -101,6 +101,36 @@ fn check_is_for_the_target_of_the_command_line() {
     edgeward(["check", "--target", "nowhere", policy]).ends(2);
 }
 
+/// What is not shown is counted by its severity, and errors are shown first.
+#[test]
+fn what_is_not_shown_has_its_severity() {
+    let (folder, policy) = folder_with_policy();
+    let text = fs::read_to_string(&policy).unwrap();
+    // Each overlaps the others, and none covers another.
+    let row = |n: u32| {
+        format!(
+            "- {{id: row-{n}, direction: inbound, peers: [198.51.100.0/24, 203.0.{n}.0/24], ports: [tcp/7000], purpose: x}}\n"
+        )
+    };
+    let rows: String = (0..150).map(row).collect();
+    assert!(!text.contains("\nallow:"), "{text}");
+    let path = folder.path().join("many.yaml");
+    let many = format!("{text}allow:\n{rows}");
+    fs::write(&path, &many).unwrap();
+    let run = edgeward([OsStr::new("check"), path.as_os_str()]).ends(0);
+    let (notes, errors) = (run.err.matches("note[").count(), run.err.matches("error").count());
+    // One of the policy, and a hundred of the comparison of its rows.
+    assert_eq!((notes, errors), (101, 0), "{}", run.err);
+    // The first row has no earlier one to be compared with.
+    let more = run.err.lines().find(|line| line.contains("more problem")).unwrap();
+    assert!(more.starts_with("note: 49 more problems in "), "{more}");
+    // An error at the end is shown.
+    let wrong = many.replace("tcp/7000], purpose: x}\n- {id: row-149", "tcp/7000], purpose: x}\n- {id: ROW");
+    fs::write(&path, &wrong).unwrap();
+    let run = edgeward([OsStr::new("check"), path.as_os_str()]).ends(2);
+    assert!(run.err.contains("error["), "{}", run.err);
+}
+
 #[test]
 fn check_takes_lockfiles_for_what_they_are() {
     let (folder, policy) = folder_with_policy();

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use edgeward::host::generations::{State, Store, StoreError};
 use rustix::fs::{FlockOperation, flock};
 use support::dns_server::{DnsServer, Entry, Zone};
+use support::netns::{Side, Topology};
 
 /// The other user.
 const OTHER: u32 = 65534;
@@ -155,6 +156,25 @@ fn other_users_cannot_stop_resolve() {
 }
 
 #[test]
+fn a_lock_that_another_user_made_in_a_shared_folder_stops_nobody() {
+    need_root!();
+    let site = Site::new();
+    let server = names();
+    for (mode, lock) in [(0o1777, "first"), (0o777, "second")] {
+        set_mode(&site.path("shared"), mode);
+        site.other(&format!("touch shared/.{lock}.lock.yaml.lock && chmod 666 shared/.{lock}.lock.yaml.lock"));
+        let _held = Holder::of(&site.path(&format!("shared/.{lock}.lock.yaml.lock")));
+        let begin = Instant::now();
+        site.ends(
+            &format!("edgeward resolve named.yaml --lock shared/{lock}.lock.yaml --server {}", server.address()),
+            0,
+        );
+        assert!(begin.elapsed() < Duration::from_secs(50), "{mode:o}");
+        assert!(site.path(&format!("shared/{lock}.lock.yaml")).exists());
+    }
+}
+
+#[test]
 fn other_users_cannot_stop_changes() {
     need_root!();
     let site = Site::new();
@@ -199,8 +219,9 @@ fn users_without_root_resolve_in_their_own_folder_and_wait_for_roots_run() {
 }
 
 /// Every way to write a file, with the place of its output.
-const OUTPUTS: [(&str, &str); 3] = [
+const OUTPUTS: [(&str, &str); 4] = [
     ("edgeward compile policy.yaml --output OUT", "OUT"),
+    ("echo 192.0.2.0/24 | edgeward aggregate --output OUT", "OUT"),
     ("edgeward resolve named.yaml --lock OUT --server SERVER", "OUT"),
     ("mkdir -p \"$(dirname OUT)\"; edgeward man --out-dir \"$(dirname OUT)\"", "OUT"),
 ];
@@ -401,11 +422,9 @@ fn a_state_folder_of_others_is_refused_and_repaired_by_the_command_that_is_shown
     make(0o700);
     give_away(&state);
     refused("belongs to the user");
-    for name in ["generations", "catalogs", "lists"] {
-        make(0o700);
-        symlink(site.path("outside"), state.join(name)).unwrap();
-        refused("a link to one is not followed");
-    }
+    make(0o700);
+    symlink(site.path("outside"), state.join("generations")).unwrap();
+    refused("a link to one is not followed");
     // A link to the folder is followed if it is root's.
     make(0o700);
     fs::rename(&state, site.path("real")).unwrap();
@@ -416,6 +435,51 @@ fn a_state_folder_of_others_is_refused_and_repaired_by_the_command_that_is_shown
     assert!(Store::hold(&site.path("shared/state"), Duration::ZERO).is_err());
     assert!(Store::hold(&site.path("shared/state/new"), Duration::ZERO).is_err());
     assert!(!site.path("real/new").exists());
+}
+
+/// Catalogs and lists are known by their digests: that others can change them is said, and stops only what writes there.
+#[test]
+fn folders_of_inputs_that_others_can_change_stop_no_way_back() {
+    need_namespaces!();
+    need_root!();
+    let site = Site::new();
+    let host = Topology::edge_host("10.0.0.20".parse().unwrap(), "2001:db8::20".parse().unwrap());
+    let run = |line: &str, code: i32| host.within(Side::UnderTest, || site.ends(line, code));
+    let policy = fs::read_to_string(site.path("policy.yaml")).unwrap();
+    fs::write(site.path("other.yaml"), policy + "mode: audit\n").unwrap();
+    fs::copy(site.path("policy.lock.yaml"), site.path("other.lock.yaml")).unwrap();
+    run("edgeward apply policy.yaml --state-dir state --force", 0);
+    for name in ["catalogs", "lists"] {
+        let folder = site.path("state").join(name);
+        let _ = fs::create_dir(&folder);
+        set_mode(&folder, 0o777);
+        let warns = |line: &str, code: i32| {
+            let said = run(&format!("edgeward {line} --state-dir state"), code);
+            assert!(said.contains("other users can write to") && said.contains(name), "{line}: {said}");
+        };
+        // The same catalog need not be written.
+        run("edgeward apply other.yaml --confirm-within 1h --force --state-dir state", 0);
+        warns("status", 0);
+        warns("status --check", 1);
+        warns("history", 0);
+        warns("confirm", 0);
+        warns("boot", 0);
+        warns("rollback --force", 0);
+        // Another one would have to be.
+        if name == "catalogs" {
+            fs::create_dir(site.path("newer")).unwrap();
+            for file in edgeward::catalog::FILES {
+                let text =
+                    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/catalog").join(file));
+                fs::write(site.path("newer").join(file), format!("# Another text.\n{}", text.unwrap())).unwrap();
+            }
+            warns("apply policy.yaml --force --catalog newer", 4);
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        }
+        set_mode(&folder, 0o700);
+    }
+    let said = run("edgeward status --state-dir state", 0);
+    assert!(!said.contains("other users can write to"), "{said}");
 }
 
 #[test]

@@ -184,6 +184,8 @@ fn published_lists_are_converted() {
         ),
         ("slashes", "// comment\n10.0.0.0/8\n", "10.0.0.0/8\n"),
         ("netmask", "10.0.0.0/255.255.0.0\n", "10.0.0.0/16\n"),
+        ("wildcard", "10.0.0.0/0.0.0.255\n", "10.0.0.0/24\n"),
+        ("access-list", "10.0.0.0 0.0.255.255\n", "10.0.0.0/16\n"),
         ("columns", "198.51.100.0\t198.51.100.255\t24\t7\n", "198.51.100.0/24\n"),
         ("json", "{\"prefixes\":[{\"ip_prefix\":\"198.51.100.0/24\",\"service\":\"X\"}]}", "198.51.100.0/24\n"),
     ] {
@@ -194,7 +196,29 @@ fn published_lists_are_converted() {
         assert_eq!((strict.status.code(), strict.stdout.len()), (Some(2), 0), "{name}: {said}");
         assert!(said.contains(&format!("{name}:1: ")) && said.contains("--input-format published"), "{name}: {said}");
     }
-    // A mistake is one in any format.
-    let wrong = edgeward(&["aggregate", "--input-format", "published", "-"], "10.0.0.1/8 ; x\n", folder.path());
-    assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
+    // A mistake is one in any format, and so is a list without an entry.
+    for text in ["10.0.0.1/8 ; x\n", "10.0.0.1 0.0.0.255\n", "", "; nothing today\n", "{\"prefixes\": []}", "[]"] {
+        let wrong = edgeward(&["aggregate", "--input-format", "published", "-"], text, folder.path());
+        assert_eq!((wrong.status.code(), wrong.stdout.len()), (Some(2), 0), "{text}: {wrong:?}");
+    }
+    // A file is written whole, or not at all.
+    let written = || fs::read_to_string(folder.path().join("out.txt")).unwrap();
+    let to_file = ["--input-format", "published", "semicolon", "-o", "out.txt"];
+    assert_eq!(aggregate(&to_file, "", folder.path()), "");
+    assert_eq!(written(), "198.51.100.0/25\n203.0.113.0/28\n");
+    fs::write(folder.path().join("empty"), "; nothing\n").unwrap();
+    let refused = edgeward(&["aggregate", "--input-format", "published", "empty", "-o", "out.txt"], "", folder.path());
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert_eq!(written(), "198.51.100.0/25\n203.0.113.0/28\n");
+    assert!(aggregate(&["semicolon", "--input-format", "published", "-o", "-"], "", folder.path()).starts_with("198."));
+    aggregate(&["json", "--input-format", "published", "--format", "json", "--output", "out.txt"], "", folder.path());
+    assert!(written().contains("\"count\": 1"), "{}", written());
+    // Such a list of a policy is refused with the command that makes one.
+    fs::create_dir(folder.path().join("lists")).unwrap();
+    fs::write(folder.path().join("site.yaml"), POLICY).unwrap();
+    fs::copy(folder.path().join("semicolon"), folder.path().join("lists/sites.txt")).unwrap();
+    let refused = edgeward(&["check", "site.yaml"], "", folder.path());
+    let said = String::from_utf8(refused.stderr).unwrap();
+    let command = "`edgeward aggregate --input-format published lists/sites.txt --output LIST`";
+    assert!(refused.status.code() == Some(2) && said.contains(command), "{said}");
 }

@@ -274,3 +274,19 @@ fn the_quick_start_is_as_it_is_shown() {
     let verbs = if tour.host.is_some() { &["check", "explain", "diff", "apply", "confirm"][..] } else { &["check"] };
     assert!(verbs.iter().all(|verb| seen.iter().any(|seen| seen == verb)), "{seen:?}");
 }
+
+/// The quick start says what its commands warn of on any later day.
+#[test]
+fn the_lockfile_of_the_example_may_be_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = |name: &str| fs::read_to_string(Path::new(ROOT).join("policies").join(name)).unwrap();
+    let old = example("express-connect-flannel.lock.yaml").replace("-seen: 2026-", "-seen: 2020-");
+    fs::write(folder.path().join("my-site.lock.yaml"), old).unwrap();
+    fs::write(folder.path().join(POLICY), example("express-connect-flannel.yaml")).unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_edgeward")).args(["compile", POLICY]).current_dir(folder.path()).output();
+    let said = String::from_utf8(run.unwrap().stderr).unwrap();
+    let warning = "older than `resolve.max-stale`";
+    assert!(said.contains(warning), "{said}");
+    assert!(fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap().contains(warning));
+}

@@ -115,6 +115,17 @@ fn contents_of_files_are_escaped() {
         site.is_plain(&["check", file], 2);
         site.is_plain(&["check", file, "--format", "json"], 2);
     }
+    // docs/cli.md: a path is as it is, with JSON's escapes, and a sentence as in the text.
+    let policy = format!("{EVIL}.yaml");
+    let valid = site.run(&["check", &policy, "--format", "json"], false).stdout;
+    let valid: serde_json::Value = serde_json::from_slice(&valid).unwrap();
+    assert_eq!(valid["policies"][0]["file"], policy.as_str());
+    let wrong = site.run(&["check", "wrong.yaml", "--format", "json"], false).stdout;
+    let wrong: serde_json::Value = serde_json::from_slice(&wrong).unwrap();
+    let messages = wrong["diagnostics"].as_array().unwrap().iter().map(|row| row["message"].as_str().unwrap());
+    let messages: Vec<&str> = messages.collect();
+    assert!(messages.iter().any(|message| message.contains("\\u{")), "{messages:?}");
+    assert!(!messages.iter().any(|message| message.contains(is_invisible)), "{messages:?}");
     site.is_plain(&["aggregate", "list.txt"], 2);
     site.is_plain(&["diff", "other.yaml", "--against", "wrong.nft"], 2);
 }

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 
 use crate::catalog::{Catalog, CloudFacts, ELEMENTS, FILES};
 use crate::cli::failure::Failure;
-use crate::cli::render;
+use crate::cli::{hint, render};
 use crate::diag::{Diagnostic, Problems, Severity, shown};
 use crate::host::streams::{self, STREAM};
 use crate::host::{clock, files, lists};
@@ -105,8 +105,15 @@ pub(crate) fn load_text(
     let folder = lists_folder(path);
     let origin = if streams::is_stream(path) { Path::new(STREAM) } else { path };
     load_with(source, origin, catalog, target, from, &mut |_, path| {
-        let list = lists::read_file(&folder.join(path))
-            .map_err(|error| format!("{:#}", anyhow::Error::from(error)).replace('\n', "; "))?;
+        let file = folder.join(path);
+        let list = lists::read_file(&file).map_err(|error| {
+            let way = error.may_be_published().then(|| {
+                let make = hint::command("aggregate").option("input-format", "published").policy(&file);
+                format!("; `{}` makes a list of what others publish", make.option("output", "LIST"))
+            });
+            let error = format!("{:#}", anyhow::Error::from(error)).replace('\n', "; ");
+            error + &way.unwrap_or_default()
+        })?;
         Ok(PeersList { addresses: list.addresses, entries: list.entries, sha256: list.sha256 })
     })
 }

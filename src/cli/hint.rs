@@ -16,7 +16,7 @@ use crate::host::streams::{self, STREAM};
 /// The options that other commands repeat: where to look, and for what.
 const REPEATED: [&str; 4] = ["catalog", "lock", "state-dir", "target"];
 /// `--catalog` is an option of every verb, but these do not read a catalog.
-const WITHOUT_CATALOG: [&str; 4] = ["boot", "confirm", "history", "uninstall"];
+const WITHOUT_CATALOG: [&str; 5] = ["aggregate", "boot", "confirm", "history", "uninstall"];
 
 /// What is known of this run. Its arguments do not change, and every message may need them.
 #[derive(Debug)]

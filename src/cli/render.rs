@@ -1,6 +1,7 @@
 //! Output: standard output for results, standard error for everything else, colour on terminals only.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::sync::LazyLock;
@@ -11,8 +12,9 @@ use serde::Serialize;
 
 use crate::cli::failure::{Failure, Message};
 use crate::diag::{Code, Diagnostic, MAX_PROBLEMS, Severity, escaped_but, is_invisible, legible, shown};
+use crate::host::files;
 use crate::host::generations::PolicyFacts;
-use crate::host::streams::STREAM;
+use crate::host::streams::{self, STREAM};
 use crate::net::PrefixSet;
 use crate::source::{Source, Span};
 use crate::wording::{count, for_number};
@@ -27,6 +29,13 @@ const MAX_DIAGNOSTICS: usize = 100;
 /// Writes a result to standard output. A closed pipe (`| head`) is not a failure.
 pub(crate) fn output(text: &str) -> Result<(), Failure> {
     try_output(text).map_err(not_written)
+}
+
+/// Writes a result to a file, whole or not at all; without one, or for `-`, to standard output.
+pub(crate) fn output_to(path: Option<&Path>, text: &str) -> Result<(), Failure> {
+    let Some(path) = path.filter(|path| !streams::is_standard_output(path)) else { return output(text) };
+    files::write(path, text)
+        .map_err(|error| Failure::system(anyhow::Error::from(error).context(format!("cannot write `{}`", shown(path)))))
 }
 
 /// The same, for a verb that has done more than this result says.
@@ -113,10 +122,22 @@ pub(crate) fn failure(failure: &Failure) {
 
 /// Shows an error that has no place in a text.
 fn error(message: &str) {
+    say(Severity::Error, message);
+}
+
+/// Shows a message that has no place in a text.
+fn say(severity: Severity, message: &str) {
     // The line breaks are ours; each line may quote input.
     let message = message.lines().map(shown_line).collect::<Vec<_>>().join("\n");
-    let title = Level::ERROR.primary_title(message.as_str());
-    show(&[Group::with_title(title)]);
+    show(&[Group::with_title(level(severity).primary_title(message.as_str()))]);
+}
+
+fn level(severity: Severity) -> Level<'static> {
+    match severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    }
 }
 
 /// A line as a terminal shows it. It may quote long input, which is cut; commands are not, so that they can be pasted.
@@ -130,24 +151,28 @@ fn shown_line(line: &str) -> String {
     shown.collect::<Vec<_>>().join("`")
 }
 
-/// Shows diagnostics with the lines that they are about.
+/// Shows diagnostics with the lines that they are about: the most severe ones where there are too many, and how many more
+/// there are of each severity.
 pub(crate) fn diagnostics(source: &Source, diagnostics: &[Diagnostic]) {
-    for diagnostic in diagnostics.iter().take(MAX_DIAGNOSTICS) {
-        show_diagnostic(source, diagnostic);
+    let mut order: Vec<usize> = (0..diagnostics.len()).collect();
+    order.sort_by_key(|&at| Reverse(diagnostics[at].code.severity()));
+    let (shown, hidden) = order.split_at_mut(diagnostics.len().min(MAX_DIAGNOSTICS));
+    shown.sort_unstable();
+    for &mut at in shown {
+        show_diagnostic(source, &diagnostics[at]);
     }
-    if let Some(more) = diagnostics.len().checked_sub(MAX_DIAGNOSTICS).filter(|more| *more > 0) {
-        let (problems, are) = (count(more, "more problem"), for_number(more, "is", "are"));
-        let at_least = if diagnostics.len() < MAX_PROBLEMS { "" } else { "at least " };
-        error(&format!("{at_least}{problems} in `{}` {are} not shown", source.name));
+    let at_least = if diagnostics.len() < MAX_PROBLEMS { "" } else { "at least " };
+    for severity in [Severity::Error, Severity::Warning, Severity::Note] {
+        let more = hidden.iter().filter(|at| diagnostics[**at].code.severity() == severity).count();
+        if more > 0 {
+            let (problems, are) = (count(more, "more problem"), for_number(more, "is", "are"));
+            say(severity, &format!("{at_least}{problems} in `{}` {are} not shown", source.name));
+        }
     }
 }
 
 fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
-    let level = match diagnostic.code.severity() {
-        Severity::Error => Level::ERROR,
-        Severity::Warning => Level::WARNING,
-        Severity::Note => Level::NOTE,
-    };
+    let level = level(diagnostic.code.severity());
     let (message, name) = (legible(&diagnostic.message), legible(&source.name));
     let title = level.primary_title(message.as_str()).id(diagnostic.code.name());
     let position = source.position(diagnostic.span.start);
@@ -173,14 +198,12 @@ fn show_diagnostic(source: &Source, diagnostic: &Diagnostic) {
 
 /// Shows a note that has no place in a text.
 pub(crate) fn note(message: &str) {
-    let message = shown_line(message);
-    show(&[Group::with_title(Level::NOTE.primary_title(message.as_str()))]);
+    say(Severity::Note, message);
 }
 
 /// Shows a warning that has no place in a text.
 pub(crate) fn warning(message: &str) {
-    let message = shown_line(message);
-    show(&[Group::with_title(Level::WARNING.primary_title(message.as_str()))]);
+    say(Severity::Warning, message);
 }
 
 /// Whether results are coloured. Determined once, since a listing may have many lines.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::files;
 use crate::diag::shown as shown_path;
 use crate::emit::hexadecimal;
-use crate::net::{ListProblems, ListReader, PrefixSet};
+use crate::net::{ListError, ListProblems, ListReader, PrefixSet};
 
 /// How many bytes are read at once.
 const PIECE: usize = 256 << 10;
@@ -45,6 +45,14 @@ pub enum ListFileError {
     /// It is not one of the published formats.
     #[error("`{}`: {}", shown_path(.0), .1)]
     Published(PathBuf, String),
+}
+
+impl ListFileError {
+    /// Whether its lines have more than entries, as those of lists that others publish.
+    pub fn may_be_published(&self) -> bool {
+        let has_more = |problem: &(u64, ListError)| matches!(problem.1, ListError::Other | ListError::TooLong);
+        matches!(self, Self::Lines(_, problems) if problems.first.iter().any(has_more))
+    }
 }
 
 fn shown(path: &Path, problems: &ListProblems) -> String {
@@ -126,6 +134,10 @@ fn read_from(path: &Path, file: impl Read, format: InputFormat) -> Result<List, 
     }
     drop(unpacked);
     let (addresses, entries) = list.finish().map_err(|problems| ListFileError::Lines(path.to_owned(), problems))?;
+    if format == InputFormat::Published && entries == 0 {
+        let why = "it has no prefix, address or range; a list for `peers-file` must not become empty by mistake";
+        return Err(ListFileError::Published(path.to_owned(), why.to_owned()));
+    }
     let sha256 = hexadecimal(&bytes.into_inner().digest.finalize());
     Ok(List { addresses, entries, sha256 })
 }

@@ -229,7 +229,7 @@ fn shown(entry: &[u8]) -> String {
 /// Whether a line could be meant as an entry. Other lines are not quoted: the file may be a secret one, named by mistake.
 fn may_be_entry(text: &str) -> bool {
     let begins_like_one = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == ':');
-    let has_netmask = text.split_once('/').is_some_and(|(_, mask)| mask.contains('.'));
+    let has_netmask = text.split_once(['/', ' ']).is_some_and(|(_, mask)| mask.contains('.') && !text.contains('-'));
     begins_like_one
         && !has_netmask
         && text.len() <= MAX_SHOWN

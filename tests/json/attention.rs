@@ -226,7 +226,10 @@ fn addresses_whose_age_is_in_doubt_need_attention() {
     // Another boot wrote it, and the host was off since.
     let written_before = |hours: i64| {
         let line = |line: &str| match line.starts_with("clock:") {
-            true => format!("clock: {{at: {}, boot: 00000000-0000-4000-8000-000000000000, since-boot: 7200}}\n", text(hours)),
+            true => format!(
+                "clock: {{at: {}, boot: 00000000-0000-4000-8000-000000000000, since-boot: 7200}}\n",
+                text(hours)
+            ),
             false => line.replace(&seen, &text(hours + 2)) + "\n",
         };
         host.write(kept, &fresh.lines().map(line).collect::<String>());

@@ -86,6 +86,7 @@ impl StateArguments {
 pub(crate) fn records(store: &Store) -> Result<State, Failure> {
     let state = store.state()?;
     store.damage().iter().for_each(|damage| render::warning(damage));
+    store.insecure_inputs().for_each(|insecure| render::warning(&insecure.to_string()));
     Ok(state)
 }
 

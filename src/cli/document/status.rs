@@ -89,7 +89,7 @@ pub(crate) struct AttentionDocument {
 pub(crate) enum StatusCheck {
     /// No generation is in force: every packet is accepted.
     NoRules,
-    /// The file with the state is missing or damaged.
+    /// The file with the state is missing or damaged, or other users can change a folder of the records.
     Records,
     /// The table is not as it was applied: it is gone, changed or unreadable; or that is not known.
     Table,

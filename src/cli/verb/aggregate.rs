@@ -1,5 +1,6 @@
 //! `edgeward aggregate`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -9,24 +10,25 @@ use crate::cli::document::AggregateDocument;
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::host::lists::{self, InputFormat, ListFileError};
-use crate::net::{Family, ListError, PrefixSet};
+use crate::net::{Family, PrefixSet};
 use crate::report::DocumentVersion;
 
 /// Merge lists of prefixes into the fewest prefixes with the same addresses
 ///
 /// A list has a prefix, an address or a range (`10.0.0.1-10.0.0.9`) on each line; `#` begins a comment. All errors of a
-/// list are reported with their lines, and nothing is printed.
+/// list are reported with their lines, and nothing is printed or written.
 ///
 /// `--input-format published` reads lists as others publish them: comments after `;` and `//` as well, text after a
-/// prefix, netmasks (`10.0.0.0/255.255.0.0`), columns with the first and the last address, headings, and the JSON of
-/// cloud providers. So a feed becomes a list for `peers-file`.
+/// prefix, netmasks (`10.0.0.0/255.255.0.0`) and wildcard masks (`10.0.0.0 0.0.255.255`), columns with the first and the
+/// last address, headings, and the JSON of cloud providers. So a feed becomes a list for `peers-file`. One without a prefix
+/// is an error: a publisher that has a bad day must not empty an allowlist.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
 Examples:
   edgeward aggregate office.txt partners.txt.gz
   edgeward aggregate --v4 --except bogons.txt < prefixes.txt
   edgeward aggregate office.txt --format json | jq -r '.prefixes[]'
-  edgeward aggregate --input-format published ip-ranges.json > lists/provider.txt")]
+  edgeward aggregate --input-format published ip-ranges.json -o lists/provider.txt")]
 pub(crate) struct Arguments {
     /// Lists of prefixes, addresses and ranges, one a line, plain or gzip; `-` is standard input [default: -]
     #[arg(value_name = "FILE")]
@@ -46,6 +48,11 @@ pub(crate) struct Arguments {
     /// One prefix a line, or JSON
     #[arg(long, value_enum, default_value_t)]
     format: ListFormat,
+    /// Write to a file in place of standard output; on failure the file stays as it was
+    ///
+    /// A file that exists keeps its mode. A link that another user can change is not followed. `-` is standard output.
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
@@ -79,11 +86,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         set = set.only(Family::V6);
     }
     match arguments.format {
-        ListFormat::Text => render::lines(&set),
+        ListFormat::Text if arguments.output.is_none() => render::lines(&set),
+        ListFormat::Text => {
+            let mut text = Vec::new();
+            set.write_lines(|piece| text.write_all(piece)).map_err(Failure::system)?;
+            render::output_to(arguments.output.as_deref(), &String::from_utf8_lossy(&text))
+        }
         ListFormat::Json => {
             let prefixes: Vec<String> = set.prefixes().map(|prefix| prefix.to_string()).collect();
             let document = AggregateDocument { version: DocumentVersion, count: prefixes.len(), prefixes };
-            render::output(&render::document(&document)?)
+            render::output_to(arguments.output.as_deref(), &render::document(&document)?)
         }
     }
 }
@@ -100,12 +112,8 @@ fn union(files: &[PathBuf], format: InputFormat) -> Result<PrefixSet, Failure> {
 
 /// The failure, with the way to read a list whose lines have more than entries.
 fn refused(error: ListFileError, format: InputFormat) -> Failure {
-    let other = |problem: &(u64, ListError)| matches!(problem.1, ListError::Other | ListError::TooLong);
-    let has_more = match &error {
-        ListFileError::Lines(_, problems) => format == InputFormat::Lines && problems.first.iter().any(other),
-        ListFileError::Io(..) | ListFileError::Published(..) => false,
-    };
+    let may_be_published = format == InputFormat::Lines && error.may_be_published();
     let failure = Failure::from(error);
     let way = "`--input-format published` reads comments after `;` and `//`, netmasks, columns and JSON";
-    if has_more { failure.with(anyhow!(way)) } else { failure }
+    if may_be_published { failure.with(anyhow!(way)) } else { failure }
 }

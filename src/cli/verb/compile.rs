@@ -8,9 +8,7 @@ use crate::cli::context::{BoundArguments, load_catalog};
 use crate::cli::failure::Failure;
 use crate::cli::prove::prove_text;
 use crate::cli::render;
-use crate::diag::shown;
 use crate::emit;
-use crate::host::{files, streams};
 use crate::lower::lower;
 use crate::source::Source;
 
@@ -57,11 +55,5 @@ pub(crate) fn run(arguments: &Arguments, folder: Option<&Path>) -> Result<(), Fa
     };
     let text = Source::new("the ruleset", text);
     prove_text(&resolved, &text)?;
-    match &arguments.output {
-        None => render::output(text.text()),
-        Some(path) if streams::is_standard_output(path) => render::output(text.text()),
-        Some(path) => files::write(path, text.text()).map_err(|error| {
-            Failure::system(anyhow::Error::from(error).context(format!("cannot write `{}`", shown(path))))
-        }),
-    }
+    render::output_to(arguments.output.as_deref(), text.text())
 }

@@ -74,6 +74,8 @@ struct Status {
     state: State,
     /// What is wrong with the file of the records.
     records_damage: Option<String>,
+    /// The folders within that other users can change, in sentences.
+    insecure: Vec<String>,
     /// What is missing or damaged of the generation in force, in sentences.
     damage: Vec<String>,
     /// What boot loads.
@@ -169,6 +171,7 @@ impl Status {
         let (is_under_way, undelivered) = (state.switching.is_some() && is_busy, undelivered(store, &state, is_busy));
         let folder = store.folder().to_owned();
         let records_damage = store.damage();
+        let insecure = store.insecure_inputs().map(|insecure| insecure.to_string().replace('\n', " ")).collect();
         let damage = current.map(|number| Wholeness::of(store).damage(number)).unwrap_or_default();
         let damage = damage.iter().map(|error| chain(error)).collect();
         let (boot, way_back) = (store.newest_whole(&state), store.way_back(&state));
@@ -177,6 +180,7 @@ impl Status {
             folder,
             state,
             records_damage,
+            insecure,
             damage,
             boot,
             way_back,

@@ -1,7 +1,8 @@
 //! Locks against other runs.
 //!
 //! A lock is a file that only its owner and root can open, there only while it is held. A folder or a file that others can
-//! read would not do: any of them could hold its lock (flock(2) needs no permission to write) and stop all runs.
+//! read would not do: any of them could hold its lock (flock(2) needs no permission to write) and stop all runs. Nor would
+//! a file in a folder that others can write to: any of them could make it first. There the lock is in a folder of this user.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,9 +16,11 @@ use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags, Stat, Uid};
 use rustix::fs::{fchmod, fchown, flock, fstat, openat, statat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+use sha2::{Digest, Sha256};
 
-use super::place::Place;
+use super::place::{Place, WRITABLE_BY_OTHERS};
 use crate::diag::{is_invisible, shown, word};
+use crate::emit;
 use crate::host::{clock, users};
 
 /// The lock of a folder.
@@ -139,18 +142,56 @@ pub fn lock_folder(folder: &Path, patience: Duration, waiting: &mut dyn FnMut(&s
 }
 
 /// Locks a file that runs replace, as [`lock_folder`]. `None` where this user cannot write to its folder, and so no lock is
-/// needed.
+/// needed; or where others can write to it and there is no other place for a lock, which is announced.
+///
+/// In a folder that others can write to, only runs of this user are kept apart.
 ///
 /// # Errors
 /// As [`lock_folder`].
 pub fn lock_file(path: &Path, patience: Duration, waiting: &mut dyn FnMut(&str)) -> Result<Option<Lock>, LockError> {
+    let refused = |error| LockError::Io(path.to_owned(), error);
     // Two links to one file have one lock.
-    let place = Place::of(path).map_err(|error| LockError::Io(path.to_owned(), error))?;
+    let place = Place::of(path).map_err(refused)?;
+    let folder = fstat(&place.folder).map_err(|error| refused(error.into()))?;
+    if folder.st_mode & WRITABLE_BY_OTHERS != 0 {
+        let name = name_elsewhere(&folder, &place.name);
+        for around in own_folders() {
+            let Ok(elsewhere) = Place::within(&around, &name) else { continue };
+            if elsewhere.is_shared() {
+                continue;
+            }
+            let held = wait(path, &elsewhere.path, patience, waiting, || attempt(&elsewhere))?;
+            if held.is_some() {
+                return Ok(held);
+            }
+        }
+        waiting(&format!(
+            "other users can write to the folder of `{}`, and there is no other place for its lock: of two runs at the \
+             same time, one may lose the other's answers",
+            shown(path)
+        ));
+        return Ok(None);
+    }
     let mut name = OsString::from(".");
     name.push(&place.name);
     name.push(".lock");
     let place = Place { path: place.path.with_file_name(&name), name, ..place };
     wait(path, &place.path, patience, waiting, || attempt(&place))
+}
+
+/// Where a lock of this user may be: folders that exist for the time that the host runs, then the home folder.
+fn own_folders() -> impl Iterator<Item = PathBuf> {
+    let user = geteuid().as_raw();
+    let runtime = if user == 0 { PathBuf::from("/run") } else { PathBuf::from(format!("/run/user/{user}")) };
+    let named = ["XDG_RUNTIME_DIR", "HOME"].map(|name| std::env::var_os(name).map(PathBuf::from));
+    let [named_runtime, home] = named.map(|folder| folder.filter(|folder| folder.is_absolute()));
+    [Some(runtime), named_runtime, home].into_iter().flatten()
+}
+
+/// The name of a lock in another folder than its file.
+fn name_elsewhere(folder: &Stat, name: &OsStr) -> OsString {
+    let digest = emit::hexadecimal(&Sha256::digest(name.as_encoded_bytes()));
+    format!(".edgeward-lock-{}-{}-{}", folder.st_dev, folder.st_ino, &digest[..16]).into()
 }
 
 /// Whether a run holds the lock of a folder at this moment. `false` if that cannot be determined.
@@ -350,6 +391,26 @@ mod tests {
         assert!(is_locked(folder.path()));
         drop(lock);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn in_a_folder_of_all_users_the_lock_is_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock.yaml");
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
+        // Any user can make and hold it.
+        let squatted = File::create(folder.path().join(".a.lock.yaml.lock")).unwrap();
+        flock(&squatted, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let mut said = Vec::new();
+        let lock = lock_file(&path, Duration::ZERO, &mut |note| said.push(note.to_owned())).unwrap();
+        assert_eq!(lock.is_none(), !said.is_empty(), "{said:?}");
+        if lock.is_some() {
+            assert!(held(&path).unwrap().contains("is locked by process"));
+            assert_eq!(held(&folder.path().join("b.lock.yaml")), None);
+        }
+        drop(lock);
+        assert_eq!(held(&path), None);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -12,8 +12,11 @@ use serde_json::Value;
 
 use super::{Manifest, POLICY, State, Store, StoreError, io_error};
 use crate::emit;
-use crate::host::files;
+use crate::host::files::{self, Insecure};
 use crate::source::Source;
+
+const CATALOGS: &str = "catalogs";
+const LISTS: &str = "lists";
 
 /// The text of a catalog.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,12 +68,12 @@ fn word<'a>(row: &'a Value, key: &str) -> &'a str {
 impl Store {
     /// The folder of a catalog.
     pub fn catalog(&self, digest: &str) -> PathBuf {
-        self.folder.join("catalogs").join(digest)
+        self.folder.join(CATALOGS).join(digest)
     }
 
     /// The file of a list.
     pub fn list(&self, sha256: &str) -> PathBuf {
-        self.folder.join("lists").join(sha256)
+        self.folder.join(LISTS).join(sha256)
     }
 
     /// Whether everything that a generation was compiled from is stored.
@@ -124,13 +127,18 @@ impl Store {
         files::write(&path, text).map_err(io_error("write", &path))
     }
 
-    /// Checks that no other user can change the folder or those in it, for instance by links to other folders.
+    /// Checks that no other user can change the folder or the generations, for instance by links to other folders.
     pub(super) fn check_folders(&self) -> Result<(), StoreError> {
         // The folder itself may be a link.
         let own = files::canonical(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        let within = ["generations", "catalogs", "lists"].map(|name| self.folder.join(name));
-        let insecure = std::iter::once(own).chain(within).find_map(|folder| files::insecurity(&folder));
+        let insecure = [own, self.generations()].iter().find_map(|folder| files::insecurity(folder));
         insecure.map_or(Ok(()), |insecure| Err(StoreError::Insecure(insecure)))
+    }
+
+    /// The folders of catalogs and lists that other users can change. What is in them is read nevertheless, because
+    /// manifests have its digests; nothing is written there.
+    pub fn insecure_inputs(&self) -> impl Iterator<Item = Insecure> + '_ {
+        [CATALOGS, LISTS].into_iter().filter_map(|name| files::insecurity(&self.folder.join(name)))
     }
 
     /// Stores the catalog and the lists of a generation, unless they are stored.
@@ -140,8 +148,8 @@ impl Store {
         }
         for list in &inputs.lists {
             let path = self.list(&emit::sha256(list));
-            self.make_folder_of("lists")?;
             if !files::read_if_there(&path).is_ok_and(|stored| stored.is_some_and(|stored| stored.text() == list)) {
+                self.make_folder_of(LISTS)?;
                 files::make_room(&path);
                 files::write(&path, list).map_err(io_error("write", &path))?;
             }
@@ -158,7 +166,7 @@ impl Store {
         if catalog.files.iter().all(is_stored) {
             return Ok(());
         }
-        self.make_folder_of("catalogs")?;
+        self.make_folder_of(CATALOGS)?;
         files::remove_folder(&path).map_err(io_error("remove", &path))?;
         let texts: Vec<(&str, &str)> = catalog.files.iter().map(|(name, text)| (&**name, &**text)).collect();
         files::write_folder(&path, &texts).map_err(io_error("write", &path))
@@ -166,6 +174,9 @@ impl Store {
 
     fn make_folder_of(&self, name: &str) -> Result<(), StoreError> {
         let folder = self.folder.join(name);
+        if let Some(insecure) = files::insecurity(&folder) {
+            return Err(StoreError::Insecure(insecure));
+        }
         match folder.is_dir() {
             true => Ok(()),
             false => files::make_private_folder(&folder).map_err(io_error("create the folder", &folder)),
@@ -177,8 +188,11 @@ impl Store {
         let records = || state.generations.values();
         let catalogs: BTreeSet<&String> = records().filter_map(|record| record.catalog.as_ref()).collect();
         let lists: BTreeSet<&String> = records().flat_map(|record| &record.lists).collect();
-        for (name, referenced) in [("catalogs", catalogs), ("lists", lists)] {
+        for (name, referenced) in [(CATALOGS, catalogs), (LISTS, lists)] {
             let folder = self.folder.join(name);
+            if files::insecurity(&folder).is_some() {
+                continue;
+            }
             for entry in files::names_in(&folder).map_err(io_error("read", &folder))? {
                 if !referenced.contains(&entry) {
                     let path = folder.join(entry);

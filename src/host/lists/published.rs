@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
-use crate::net::{ListReader, Prefix};
+use crate::net::{ListReader, Prefix, Slip};
 
 /// The keys of JSON feeds whose strings are prefixes: of AWS, Google, Azure, Spamhaus and GitHub.
 const KEYS: [&str; 9] =
@@ -51,6 +51,10 @@ fn translated(line: &str) -> Cow<'_, str> {
             (Ok(IpAddr::V4(address)), Ok(IpAddr::V4(mask))) if is_mask(address, mask) => {
                 Cow::Owned(format!("{address}/{}", mask.to_bits().leading_ones()))
             }
+            // The mask of an access list, which is no end of a range.
+            (Ok(low), Ok(high)) if low > high => {
+                with_mask(first, second).unwrap_or(Cow::Owned(format!("{low}-{high}")))
+            }
             (Ok(low), Ok(high)) => Cow::Owned(format!("{low}-{high}")),
             _ => with_length(first),
         },
@@ -74,7 +78,17 @@ fn with_length(word: &str) -> Cow<'_, str> {
         Some((address, mask)) if mask.to_bits().count_ones() == mask.to_bits().leading_ones() => {
             Cow::Owned(format!("{address}/{}", mask.to_bits().leading_ones()))
         }
-        _ => Cow::Borrowed(word),
+        Some((address, mask)) => with_mask(address, &mask.to_string()).unwrap_or(Cow::Borrowed(word)),
+        None => Cow::Borrowed(word),
+    }
+}
+
+/// The prefix of an address and a mask, also one in which the bits are the other way round, as in the access lists of
+/// routers; `None` if they are none.
+fn with_mask<'a>(address: &str, mask: &str) -> Option<Cow<'a, str>> {
+    match Slip::of(&format!("{address}/{mask}"))? {
+        Slip::Netmask(prefix) => Some(Cow::Owned(prefix.to_string())),
+        _ => None,
     }
 }
 

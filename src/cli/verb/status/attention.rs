@@ -22,6 +22,8 @@ pub(super) fn of(status: &Status, kept: &Kept, remedy: &str) -> Vec<AttentionDoc
         check: StatusCheck::Records,
         message: format!("{damage}. The next command that changes something writes it again"),
     }));
+    let insecure = status.insecure.iter().cloned();
+    found.extend(insecure.map(|message| AttentionDocument { check: StatusCheck::Records, message }));
     found.extend(table(status));
     found.extend(generation(status, kept, remedy));
     found.extend(way_back(status));
