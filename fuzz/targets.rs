@@ -16,6 +16,7 @@ use edgeward::path::Exported;
 use edgeward::probe::ProbeFile;
 use edgeward::resolution::Resolution;
 use edgeward::ruleset::SetKind;
+use edgeward::security_group::GroupExport;
 use edgeward::site::Target;
 use edgeward::source::Source;
 use edgeward::{emit, policy, readback};
@@ -25,7 +26,7 @@ use tempfile::TempDir;
 pub type FuzzTarget = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [FuzzTarget; 9] = [
+pub const TARGETS: [FuzzTarget; 10] = [
     ("policy", policy),
     ("lockfile", lockfile),
     ("probes", probes),
@@ -35,6 +36,7 @@ pub const TARGETS: [FuzzTarget; 9] = [
     ("list", list),
     ("state", state),
     ("routes", routes),
+    ("group", group),
 ];
 
 static CATALOG: LazyLock<Catalog> = LazyLock::new(|| Catalog::embedded().unwrap());
@@ -175,6 +177,17 @@ pub fn list(bytes: &[u8]) {
         })
         .unwrap();
         assert_eq!(again.finish().unwrap().0, set);
+    }
+}
+
+/// A security group as the API gives it: each rule has its place in the file.
+pub fn group(bytes: &[u8]) {
+    match GroupExport::parse(&String::from_utf8_lossy(bytes)) {
+        Ok(group) => {
+            assert_eq!(group.rules.len(), group.places.len());
+            assert!(group.places.is_sorted() && group.rules.iter().all(|rule| (1..=100).contains(&rule.priority)));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
     }
 }
 

@@ -77,6 +77,8 @@ pub mod report;
 
 pub mod path;
 
+pub mod security_group;
+
 pub mod readback;
 
 pub mod host;

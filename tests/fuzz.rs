@@ -152,6 +152,14 @@ fn samples(target: &str) -> Vec<Vec<u8>> {
                 "NextHops":{"NextHop":[{"NextHopId":"vpc-1","NextHopType":"Ecr"}]}}]},"NextToken":""}"#
                 .to_vec(),
         ],
+        "group" => vec![
+            br#"{"SecurityGroupId":"sg-1","NextToken":"","Permissions":{"Permission":[
+                {"Direction":"ingress","IpProtocol":"TCP","PortRange":"6443/6443","SourceCidrIp":"10.0.0.0/8","DestCidrIp":"",
+                 "Policy":"Accept","Priority":"1","NicType":"intranet"},
+                {"Direction":"egress","IpProtocol":"ICMPv6","PortRange":"-1/-1","Ipv6DestCidrIp":"2001:db8::/32","Priority":100},
+                {"Direction":"ingress","IpProtocol":"ALL","SourceGroupId":"sg-2","Policy":"Drop"}]}}"#
+                .to_vec(),
+        ],
         other => panic!("no samples for `{other}`"),
     }
 }
@@ -277,4 +285,4 @@ macro_rules! fuzzed {
     };
 }
 
-fuzzed!(policy lockfile probes catalog ruleset messages list state routes);
+fuzzed!(policy lockfile probes catalog ruleset messages list state routes group);

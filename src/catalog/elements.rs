@@ -9,12 +9,15 @@ use super::condition::SiteCondition;
 use super::date::Date;
 use super::ends::Zone;
 use super::regions::{Document, check_source};
+use super::security_group::{GroupRow, RuleCount};
 
 record! {
     /// `elements.yaml`.
     pub struct Elements {
         /// Where zones are routed to.
         pub routes: Spanned<Vec<RouteRow>>,
+        /// What the security group of the VPC permits.
+        pub security_group: Spanned<Vec<GroupRow>>,
         /// What the cloud's devices take at most.
         pub limits: RouteLimits,
         /// Where the line is checked from.
@@ -102,6 +105,10 @@ record! {
         pub vbr_routes: RouteCount,
         /// Routes that a VBR takes from one BGP peer; it drops those beyond.
         pub bgp_routes: RouteCount,
+        /// Rules of one security group: the older limit.
+        pub group_rules: RuleCount,
+        /// Rules of all security groups of a network interface together: the present limit.
+        pub interface_rules: RuleCount,
         /// The document.
         pub source: Spanned<String>,
         /// When it was read.
@@ -136,7 +143,8 @@ impl Elements {
 
     fn cited(&self) -> impl Iterator<Item = &Spanned<String>> {
         let rows = self.routes.value.iter().map(|row| &row.source);
-        rows.chain([&self.limits.source, &self.health_checks.source])
+        let groups = self.security_group.value.iter().map(|row| &row.source);
+        rows.chain(groups).chain([&self.limits.source, &self.health_checks.source])
     }
 
     pub(super) fn check(&self, documents: &[Document], problems: &mut Problems) {
@@ -150,9 +158,16 @@ impl Elements {
         }
         let lists = [
             ("routes", self.routes.span, self.routes.value.is_empty()),
+            ("security-group", self.security_group.span, self.security_group.value.is_empty()),
             ("prefixes", self.health_checks.prefixes.span, self.health_checks.prefixes.value.is_empty()),
         ];
-        for (what, span, _) in lists.into_iter().filter(|(.., empty)| *empty) {
+        let rows = self.security_group.value.iter().flat_map(|row| {
+            [
+                ("zones", row.zones.span, row.zones.value.is_empty()),
+                ("flows", row.flows.span, row.flows.value.is_empty()),
+            ]
+        });
+        for (what, span, _) in lists.into_iter().chain(rows).filter(|(.., empty)| *empty) {
             problems.push(Code::EmptyList, span, format!("`{what}` is empty"));
         }
     }

@@ -14,6 +14,7 @@ mod flows;
 mod needs;
 mod ports;
 mod regions;
+mod security_group;
 
 use sha2::{Digest, Sha256};
 
@@ -34,6 +35,7 @@ pub use flows::{FlowRow, WhenEmpty};
 pub use needs::NeedRow;
 pub use ports::{FromPorts, OwnPorts, PortRow, PortTraffic};
 pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
+pub use security_group::{GroupRow, Way};
 
 /// The files that rulesets are made from, in the order in which [`Catalog::parse`] takes them.
 pub const FILES: [&str; 4] = ["sources.yaml", "cloud.yaml", "regions.yaml", "flows.yaml"];

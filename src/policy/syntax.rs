@@ -58,7 +58,8 @@ record! {
         pub overrides: Overrides,
         /// The log of denied packets.
         pub log: Log,
-        /// The devices between the data centre and the cloud, for `edgeward routes`.
+        /// The devices between the data centre and the cloud, for `edgeward routes` and
+        /// `edgeward security-group`.
         pub path: Path,
         /// The operator's own flows.
         pub allow: Vec<Allow>,

@@ -83,7 +83,7 @@ impl fmt::Display for PacketBox {
         }
         for (word, set) in [("from", &self.sources), ("to", &self.destinations)] {
             if let Some(set) = set {
-                write!(f, " {word} {}", shortened(set, &self.families))?;
+                write!(f, " {word} {}", self.listed(set))?;
             }
         }
         match self.opens {
@@ -136,8 +136,13 @@ impl PacketBox {
         (!shown.is_empty() && !shown.complement().is_empty()).then(|| shown.into())
     }
 
+    /// The addresses of one of its ends in a line: those that are missing, if these are fewer.
+    pub fn listed(&self, set: &PrefixSet) -> String {
+        shortened(set, &self.families)
+    }
+
     /// Protocols, destination ports and types: `tcp/443`, `tcp and udp/53`, `icmp type 8`, `any protocol`.
-    fn traffic(&self) -> String {
+    pub fn traffic(&self) -> String {
         let mut words = match &self.protocols {
             None => "any protocol".to_owned(),
             Some(protocols) => {

@@ -84,6 +84,12 @@ fn lists_and_the_catalog() {
     let checked = report(&host, "routes policy.yaml --element core-switch --check table.json", 1);
     let found = |list: &str| checked["check"][list].as_array().unwrap().len();
     assert!(found("missing") > 0 && found("elsewhere") > 0, "{:#}", checked["check"]);
+    let group = report(&host, "security-group policy.yaml --type basic", 0);
+    assert!(group["rules"].as_array().unwrap().iter().any(|row| row["flow"] == "kubelet"));
+    let rule = r#"{"Direction": "ingress", "IpProtocol": "TCP", "PortRange": "22/22", "SourceCidrIp": "0.0.0.0/0"}"#;
+    host.write("group.json", &format!("{{\"Permissions\": {{\"Permission\": [{rule}]}}}}"));
+    let checked = report(&host, "security-group policy.yaml --check group.json", 1);
+    assert_eq!(checked["check"]["opens"][0]["rule"], 1, "{checked:#}");
     assert!(flows["flows"].as_array().unwrap().iter().any(|row| row["flow"] == "mirror"));
     host.write("gateway.yaml", &policy(OFFICE).replace("target: edge-host", "target: idc-gateway"));
     host.write("gateway.lock.yaml", &host.read("policy.lock.yaml"));

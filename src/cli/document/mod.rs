@@ -12,6 +12,7 @@ mod history;
 mod hosts;
 mod packet;
 mod resolve;
+mod security_group;
 mod status;
 
 use schemars::generate::SchemaSettings;
@@ -35,6 +36,7 @@ pub(crate) use history::{
 pub(crate) use hosts::{HostDocument, HostsDocument};
 pub(crate) use packet::PacketDocument;
 pub(crate) use resolve::{NameDocument, RefusedDocument, ResolveDocument};
+pub(crate) use security_group::SecurityGroupDocument;
 pub(crate) use status::{
     AttentionDocument, ChainDocument, CounterDocument, DiskDocument, LockfileDocument, NameAgeDocument, PolicyDocument,
     StatusCheck, StatusDocument, TableState,
@@ -60,6 +62,7 @@ const SCHEMAS: &[(&str, Maker)] = &[
     ("resolve", schema::<ResolveDocument>),
     ("rollback", schema::<ChangeDocument>),
     ("routes", schema::<RoutesDocument<'_>>),
+    ("security-group", schema::<SecurityGroupDocument<'_>>),
     ("status", schema::<StatusDocument<'_>>),
     ("uninstall", schema::<ChangeDocument>),
 ];

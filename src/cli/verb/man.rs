@@ -35,7 +35,7 @@ const EXIT_STATUS: [(&str, &str); 6] = [
     ("0", "Done, or no difference."),
     (
         "1",
-        "`edgeward diff` found packets that are treated differently, a packet of `edgeward explain` was not treated as expected, or `edgeward status --check` found what needs attention.",
+        "`edgeward diff` found packets that are treated differently, a packet of `edgeward explain` was not treated as expected, `edgeward security-group --check` found that something needed is shut, or `edgeward status --check` found what needs attention.",
     ),
     ("2", "An argument, the policy, the lockfile or the catalog is invalid."),
     ("3", "DNS gave no address for a name that is required."),

@@ -20,6 +20,7 @@ pub(crate) mod resolve;
 pub(crate) mod rollback;
 pub(crate) mod routes;
 pub(crate) mod schema;
+pub(crate) mod security_group;
 pub(crate) mod status;
 pub(crate) mod uninstall;
 pub(crate) mod watch;
