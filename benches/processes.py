@@ -87,7 +87,8 @@ class Figure:
         self.mebibytes = statistics.median(run.mebibytes for run in runs)
 
     def __str__(self):
-        seconds = f"{self.seconds:.3f} s" if self.seconds < 1 else f"{self.seconds:.2f} s"
+        digits = 4 if self.seconds < 0.02 else 3 if self.seconds < 1 else 2
+        seconds = f"{self.seconds:.{digits}f} s"
         return f"{seconds}, {self.mebibytes:.0f} MiB"
 
 
@@ -214,6 +215,32 @@ class Bench:
         explained, = alternate(lambda: self.edgeward("explain", largest, *probe))
         self.table.within("`explain` on it", explained, 0.030)
 
+    def life(self, policies):
+        """The verbs of a host with one example, and a program that does nothing, started in the same way."""
+        def is_of_host(name):
+            with open(os.path.join(policies, name), encoding="utf-8") as file:
+                return name.endswith(".yaml") and "target: edge-host\n" in file.read()
+
+        policy = max(filter(is_of_host, os.listdir(policies)), key=lambda name: os.path.getsize(os.path.join(policies, name)))
+        run = lambda *arguments: self.edgeward(*arguments, *self.state("life"), namespace=NAMESPACES[0])
+
+        def apply():
+            shutil.rmtree(self.path("life"), ignore_errors=True)
+            subprocess.run(["ip", "netns", "delete", NAMESPACES[0]], stderr=subprocess.DEVNULL)
+            make_namespace(NAMESPACES[0])
+            return run("apply", os.path.join(policies, policy), "--force")
+
+        def boot():
+            subprocess.run(["ip", "netns", "exec", NAMESPACES[0], "nft", "delete", "table", "inet", "edgeward"], check=True)
+            return run("boot")
+
+        ways = [apply, boot, lambda: run("status"), lambda: Run(["true"], NAMESPACES[0])]
+        *figures, nothing = alternate(*ways)
+        names = [f"first `apply` of an example, {policy}", "`boot` with its rules", "`status` of it"]
+        for name, figure, limit in zip(names, figures, (0.010, 0.005, 0.005)):
+            ratio = f"time {figure.seconds / nothing.seconds:.1f}"
+            self.table.row(name, figure, f"`true`: {nothing}", ratio, f"{limit} s", figure.seconds <= limit)
+
     def live(self):
         ours, theirs = alternate(lambda: self.cold(LARGE), self.nft_load)
         self.table.beside(f"first `apply` of {LARGE:,} prefixes", ours, theirs, "`nft -f`", 0.75, 0.25)
@@ -280,6 +307,7 @@ def main():
             bench.examples(policies)
             bench.aggregate()
             bench.offline()
+            bench.life(policies)
             bench.live()
         finally:
             remove_namespaces()

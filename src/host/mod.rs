@@ -8,6 +8,7 @@ pub mod generations;
 pub mod journal;
 pub mod kernel;
 pub mod lists;
+pub mod modules;
 pub mod netlink;
 pub mod operator;
 pub mod prime;

@@ -48,6 +48,27 @@ seq 0 99999 | awk '{ printf "11.%d.%d.%d\n", int($1 / 16384), int($1 / 64) % 256
 	echo '- {id: many, direction: outbound, peers-file: list, ports: [tcp/443]}'
 } >many.yaml
 
+# Without one module at a time: the message names it and no other, and nothing is changed.
+modules=/lib/modules/$(uname -r)
+for module in nf_tables nf_conntrack nft_ct nft_limit nft_log nf_log_syslog nf_log_ipv4 nft_counter nft_objref nft_reject_inet; do
+	file=$(find "$modules" -name "$module.ko")
+	if [ -z "$file" ]; then continue; fi
+	mv "$file" hidden.ko
+	step "without-$module" "
+for option in --dry-run --force; do
+	if edgeward apply one.yaml \$option --state-dir without >said 2>&1; then echo 'this should have failed'; exit 1; fi
+	cat said
+	[ \"\$(sed -n 's/.*\`modprobe \(-a \)*\([a-z0-9_ ]*\)\`.*/\2/p' said)\" = $module ]
+done
+fails nft list table inet edgeward
+"
+	mv hidden.ko "$file"
+	# Those that were loaded for this, so that the next one is not there.
+	for _ in $(seq 8); do
+		lsmod | awk '$1 ~ /^nft?_/ { print $1 }' | while read -r loaded; do rmmod "$loaded" 2>/dev/null || :; done
+	done
+done
+
 # Two networks with a link: this host, and everything else.
 step link '
 ip netns add cloud
@@ -117,5 +138,61 @@ goes_out 11.0.0.4 443
 edgeward status
 '
 step uninstall 'edgeward uninstall --remove-rules; fails nft list table inet edgeward; comes_in 198.51.100.9 22'
+
+# A root folder with the program and a policy, and nothing else.
+step alone '
+mkdir alone
+cp /usr/bin/edgeward one.yaml one.lock.yaml two.yaml two.lock.yaml alone/
+run() { chroot alone /edgeward "$@" --state-dir /state; }
+run apply /one.yaml --force
+run apply /two.yaml --force
+has_two
+run diff /two.yaml --against kernel
+run rollback --force
+fails has_two
+nft delete table inet edgeward
+run boot
+run diff /one.yaml --against kernel
+run status
+run uninstall --remove-rules
+'
+
+# Services and NodePorts by IPVS. The endpoint of one is a pod, that of the other a program on the network of another host.
+sed 's/^name:.*/&\nkube-proxy: {mode: ipvs, node-ports: {from: [10.0.0.1], ports: [tcp\/30080]}}/' one.yaml >ipvs.yaml
+cp one.lock.yaml ipvs.lock.yaml
+functions="$functions"'
+node_port() {
+	ip -n cloud route replace 10.0.0.20/32 dev cloud0 src "$1"
+	[ "$(ip netns exec cloud nc -w 2 10.0.0.20 30080 </dev/null)" = pod ]
+}
+service() { [ "$(ip netns exec "$1" nc -w 2 172.21.0.10 80 </dev/null)" = there ]; }
+'
+step ipvs-link '
+ip netns add pod
+ip link add cni0 type bridge
+ip addr add 172.20.1.1/24 dev cni0
+ip link set cni0 up
+ip link add pod0 type veth peer name eth0 netns pod
+ip link set pod0 master cni0 up
+ip -n pod addr add 172.20.1.5/24 dev eth0
+ip -n pod link set eth0 up
+ip -n pod route add default via 172.20.1.1
+ip -n cloud route add 172.20.1.0/24 via 10.0.0.20
+echo 1 >/proc/sys/net/ipv4/ip_forward
+modprobe -a ip_vs ip_vs_rr
+echo 1 >/proc/sys/net/ipv4/vs/conntrack
+ip link add kube-ipvs0 type dummy
+ip addr add 172.21.0.10/32 dev kube-ipvs0
+ipvsadm -A -t 10.0.0.20:30080 -s rr
+ipvsadm -a -t 10.0.0.20:30080 -r 172.20.1.5:80 -m
+ipvsadm -A -t 172.21.0.10:80 -s rr
+ipvsadm -a -t 172.21.0.10:80 -r 10.0.0.1:9100 -m
+'
+ip netns exec pod nc -ll -p 80 -e echo pod </dev/null >/dev/null 2>&1 &
+ip netns exec cloud nc -ll -p 9100 -e echo there </dev/null >/dev/null 2>&1 &
+sleep 1
+step ipvs-before 'node_port 10.0.0.1; service pod'
+step ipvs-undeclared 'edgeward apply one.yaml --force; fails node_port 10.0.0.1; fails service pod'
+step ipvs 'edgeward apply ipvs.yaml --force; node_port 10.0.0.1; service pod; fails node_port 203.0.113.9'
 step end true
 poweroff -f

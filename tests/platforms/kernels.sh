@@ -1,7 +1,7 @@
 #!/bin/bash
 # kernels.sh PROGRAM FOLDER: the rules on the kernel of each Debian suite, in QEMU.
 #
-# PROGRAM is static. Each image holds it, the policies, and of the suite the kernel's network modules, nft, ip and busybox;
+# PROGRAM is static. Each image holds it, the policies, and of the suite the kernel's network modules, nft, ip, ipvsadm and busybox;
 # tests/platforms/kernel-life.sh is its first process. With KVM where it works, otherwise emulated. Needs a
 # mirror of Debian, qemu-system-x86_64 and root (for nothing but owners of files in the image).
 set -euo pipefail
@@ -58,7 +58,7 @@ failed=0
 for suite in $suites; do
 	tree=$folder/kernel-$suite
 	if [ -z "$(find "$tree/complete" -mtime -7 2>/dev/null)" ]; then
-		sh tests/platforms/suite.sh "$suite" "$tree" linux-image-amd64 nftables iproute2 busybox-static
+		sh tests/platforms/suite.sh "$suite" "$tree" linux-image-amd64 nftables iproute2 ipvsadm busybox-static
 		touch "$tree/complete"
 	fi
 	root=$tree/root
@@ -71,8 +71,9 @@ for suite in $suites; do
 
 	image=$work/$suite
 	cp -a "$common" "$image"
-	take "$root" "$(cd "$root" && find . -type f -name nft -path '*bin/*' -print -quit)"
-	take "$root" "$(cd "$root" && find . -type f -name ip -path '*bin/*' -print -quit)"
+	for name in nft ip ipvsadm; do
+		take "$root" "$(cd "$root" && find . -type f -name $name -path '*bin/*' -print -quit)"
+	done
 	install -m 755 "$(find "$root" -type f -name busybox -path '*bin/*' -print -quit)" "$image/bin/busybox"
 	ln -s busybox "$image/bin/sh"
 	ln -s ../bin/busybox "$image/sbin/modprobe"

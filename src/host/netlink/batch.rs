@@ -7,6 +7,7 @@ use super::elements::{self, Element};
 use super::refused::{Refused, RefusedPart};
 use super::table::{ChangeWriter, expression_at, expressions_of};
 use super::{NetlinkError, SetChange, SetRef, wire};
+use crate::host::modules::Modules;
 use crate::live::Change;
 use crate::net::{Prefix, PrefixSet};
 
@@ -182,7 +183,7 @@ impl Batch {
         // Kernels before 5.19 do not always say which expression it is.
         let pointed = refusal.attribute.and_then(|offset| expression_at(message, offset));
         let expressions = pointed.map_or_else(|| expressions_of(message), |name| vec![name]);
-        NetlinkError::Refused(Refused { part: part.clone(), expressions, errno: refusal.errno })
+        NetlinkError::Refused(Refused::new(part.clone(), expressions, refusal.errno, &Modules::of_kernel()))
     }
 
     fn refused_elements(

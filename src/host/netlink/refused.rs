@@ -4,6 +4,7 @@ use std::fmt;
 
 use rustix::io::Errno;
 
+use crate::host::modules::Modules;
 use crate::ruleset::TABLE;
 
 /// A part of the table that a message of a transaction is about.
@@ -47,68 +48,75 @@ pub struct Refused {
     pub expressions: Vec<&'static str>,
     /// The error.
     pub errno: Errno,
+    /// The modules that the kernel lacks, if that is why.
+    pub missing: Vec<&'static str>,
 }
 
-/// Modules of the kernel by the name of the expression that they have. Other expressions are parts of nf_tables.
-const MODULES: [(&str, &[&str]); 6] = [
-    ("ct", &["nft_ct", "nf_conntrack"]),
-    ("notrack", &["nft_ct", "nf_conntrack"]),
-    ("limit", &["nft_limit"]),
-    ("log", &["nft_log", "nf_log_syslog"]),
-    ("objref", &["nft_objref"]),
-    ("reject", &["nft_reject_inet"]),
+/// A module, by the names that kernels have for it: newer ones the first.
+type Names = &'static [&'static str];
+
+/// Modules of the kernel by the name of the expression that needs them. Other expressions are parts of nf_tables.
+const MODULES: [(&str, &[Names]); 6] = [
+    ("ct", &[&["nft_ct"], &["nf_conntrack"]]),
+    ("notrack", &[&["nft_ct"], &["nf_conntrack"]]),
+    ("limit", &[&["nft_limit"]]),
+    // Two modules before Linux 5.13.
+    ("log", &[&["nft_log"], &["nf_log_syslog", "nf_log_ipv4"], &["nf_log_syslog", "nf_log_ipv6"]]),
+    ("objref", &[&["nft_objref"]]),
+    ("reject", &[&["nft_reject_inet"]]),
 ];
 
 impl Refused {
-    /// The modules that the kernel lacks, where that is why: all that the transaction names exists, so it is not a name.
-    fn lacking(&self) -> Vec<&'static str> {
-        if ![Errno::NOENT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&self.errno) {
-            return Vec::new();
-        }
-        let mut modules: Vec<&str> = match self.part {
-            RefusedPart::Table => vec!["nf_tables"],
+    /// A refusal, with the modules that the kernel lacks.
+    pub fn new(part: RefusedPart, expressions: Vec<&'static str>, errno: Errno, modules: &Modules) -> Self {
+        // All that the transaction names exists, so it is not a name.
+        let may_lack = [Errno::NOENT, Errno::OPNOTSUPP, Errno::AFNOSUPPORT].contains(&errno);
+        let needed: Vec<Names> = match part {
+            _ if !may_lack => Vec::new(),
+            RefusedPart::Table | RefusedPart::Chain(_) => vec![&["nf_tables"]],
             // Separate modules before Linux 5.2 and 5.17.
-            RefusedPart::Set(_) => vec!["nf_tables_set"],
-            RefusedPart::Counter(_) => vec!["nft_counter"],
-            RefusedPart::Chain(_) => vec!["nf_tables"],
+            RefusedPart::Set(_) => vec![&["nf_tables_set"]],
+            RefusedPart::Counter(_) => vec![&["nft_counter"]],
             RefusedPart::Rule { .. } => {
-                let of_rule = MODULES.iter().filter(|(name, _)| self.expressions.contains(name));
+                let of_rule = MODULES.iter().filter(|(name, _)| expressions.contains(name));
                 of_rule.flat_map(|(_, modules)| modules.iter().copied()).collect()
             }
         };
-        modules.sort_unstable();
-        modules.dedup();
-        modules
+        let missing = modules.missing(&needed);
+        Self { part, expressions, errno, missing }
     }
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { part, expressions, errno } = self;
-        let lacking = self.lacking();
+        let Self { part, expressions, errno, missing } = self;
         let at = match &expressions[..] {
             [] => String::new(),
             names => format!(" (`{}`)", names.join("`, `")),
         };
-        if lacking.is_empty() {
+        if missing.is_empty() {
             return write!(f, "the kernel refused {part}{at}: {errno}; nothing was changed");
         }
         write!(
             f,
             "the kernel has no `{}`, which {part} needs{at}; nothing was changed. Try `modprobe -a {}`, or install the \
              package with the other modules of this kernel",
-            lacking.join("`, `"),
-            lacking.join(" ")
+            missing.join("`, `"),
+            missing.join(" ")
         )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn said(part: RefusedPart, expressions: &[&'static str], errno: Errno) -> String {
-        Refused { part, expressions: expressions.to_vec(), errno }.to_string()
+        // It has no lists of modules.
+        let modules = Modules::of_release(Path::new("/nonexistent"), "6.1.0");
+        Refused::new(part, expressions.to_vec(), errno, &modules).to_string()
     }
 
     #[test]
