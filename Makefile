@@ -23,7 +23,7 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 BINARY = $(TARGET)/release/edgeward
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-quick test-nft test-packages test-kernels dist dist-tools static qemu lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime frr lint-tools
+.PHONY: help demo test test-quick test-nft test-dns test-packages test-kernels dist dist-tools static qemu lint bench audit fuzz build install uninstall clean system dnsmasq iprange systemd faketime frr lint-tools
 
 help: ## Lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ test-nft: system ## Loads all rulesets with the nft of Debian 11, 12, 13 and uns
 	$(CARGO) build --locked --profile test
 	$(AS_ROOT) env SUITES='$(SUITES)' bash tests/platforms/nft.sh $(TARGET)/debug/edgeward $(TARGET)/platforms
 
+
+# Unpacked, not installed: a package would start its service.
+DNS_SERVERS = $(TARGET)/platforms/dns-servers
+test-dns: ## Asks BIND, unbound, Knot Resolver, PowerDNS Recursor and dnsmasq of Debian 12
+	@[ -e $(DNS_SERVERS)/complete ] || { $(AS_ROOT) sh tests/platforms/suite.sh bookworm $(DNS_SERVERS) \
+		bind9 unbound knot-resolver pdns-recursor && $(AS_ROOT) touch $(DNS_SERVERS)/complete; }
+	DNS_SERVERS=$(abspath $(DNS_SERVERS)) $(CARGO) test --locked --test dns $(RUN_AS_ROOT) -- servers_that_sites_run --nocapture
 
 dist: ## Builds static programs, .deb, .rpm, tarballs, bill of materials and SHA256SUMS in target/dist (ARCHES=; needs root for aarch64)
 	ARCHES='$(ARCHES)' bash packaging/dist/dist.sh $(TARGET)/dist

@@ -138,6 +138,8 @@ codes! {
     NoPodVswitches = "no-pod-vswitches", Note;
     /// The source address alone makes a packet one of a pod.
     PodSource = "pod-source", Note;
+    /// Clients of NodePorts that may be the host itself.
+    NodePortClients = "node-port-clients", Note;
     /// The API server of a registered cluster is not one of the hosts.
     ApiServerOutsideHosts = "api-server-outside-hosts", Warning;
     /// A control-plane host of a registered cluster that is not one of the hosts.

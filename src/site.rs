@@ -37,12 +37,34 @@ words! {
 }
 
 words! {
+    /// An optional service of the cloud.
+    pub enum Feature {
+        /// Log Service.
+        Log = "log",
+        /// Monitoring by Prometheus and Application Real-Time Monitoring Service.
+        Monitoring = "monitoring",
+    }
+}
+
+words! {
     /// What the site joins.
     pub enum ClusterKind {
         /// An ACK Edge cluster: the control plane is in the cloud.
         AckEdge = "ack-edge",
         /// A registered (hybrid) cluster: the control plane and most nodes are in the data centre.
         Registered = "registered",
+    }
+}
+
+words! {
+    /// How kube-proxy serves the cluster's Services on a host (kube-proxy's `--proxy-mode`).
+    pub enum ProxyMode {
+        /// By destination NAT before routing.
+        Iptables = "iptables",
+        /// By destination NAT before routing.
+        Nftables = "nftables",
+        /// By IPVS: packets to Services and NodePorts arrive at input, and go on through output.
+        Ipvs = "ipvs",
     }
 }
 
@@ -172,6 +194,10 @@ pub struct Site {
     pub self_host_ntp: bool,
     /// Whether the policy has endpoints of a registered cluster's agent.
     pub agent: bool,
+    /// How kube-proxy serves Services.
+    pub kube_proxy: ProxyMode,
+    /// The optional services of the cloud that it uses.
+    pub features: Vec<Feature>,
 }
 
 #[cfg(test)]

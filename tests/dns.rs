@@ -1,14 +1,13 @@
-//! Asks real DNS servers on loopback: one of the tests that can be told to misbehave, and dnsmasq.
+//! Asks real DNS servers on loopback: one of the tests that can be told to misbehave, and those that sites run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "tests are no part of the core")]
-#![allow(clippy::print_stderr, reason = "what is skipped")]
 
+#[path = "dns/servers.rs"]
+mod servers;
 mod support;
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
-use std::thread;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use edgeward::host::dns::{CONCURRENCY, FixedAnswers, Hickory, Resolver, Settings};
@@ -201,7 +200,7 @@ fn chains_are_followed_and_recorded() {
     for (what, entry, expected) in cases {
         assert_eq!(reply(entry, v4("a.example.test")), expected, "{what}");
     }
-    for (length, expected) in [(16, "addresses"), (17, "loop")] {
+    for (length, expected) in [(32, "addresses"), (33, "loop")] {
         let long: Vec<String> = (1..=length).map(|number| format!("n{number}.example.test")).collect();
         let links: Vec<(&str, u32)> = long.iter().map(|name| (name.as_str(), 60)).collect();
         let entry = Entry::chain(&links).with(&long[length - 1], "192.0.2.1", 60);
@@ -272,6 +271,23 @@ fn answers_that_do_not_fit_come_over_tcp() {
     assert_eq!(answer, Answer { reply: Reply::Truncated, server: Some(closed.address()) });
     let answer = ask_one(&[&closed, &server], v4("many.example.test"));
     assert_eq!(answer, Answer { reply: addresses(&many, 60, &[]), server: Some(server.address()) });
+}
+
+#[test]
+fn servers_without_edns_are_asked_without() {
+    let many: Vec<String> = (0..60).map(|number| format!("198.51.100.{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for refusal in [None, Some(ResponseCode::FormErr), Some(ResponseCode::NotImp)] {
+        for repeats in [true, false] {
+            let manner = || Manner::WithoutEdns(refusal, repeats);
+            let zone = Zone::default().name("a.example.test", good().sent(manner()));
+            let server = zone.name("many.example.test", Entry::addresses(&many, 60).sent(manner())).serve();
+            assert!(is_good(&ask_one(&[&server], v4("a.example.test"))), "{refusal:?} {repeats}");
+            let answer = ask_one(&[&server], v4("many.example.test"));
+            assert_eq!(answer.reply, addresses(&many, 60, &[]), "{refusal:?} {repeats}");
+            assert_eq!(server.count_over_tcp(), 1);
+        }
+    }
 }
 
 #[test]
@@ -508,85 +524,4 @@ fn the_fake_answers_from_its_table() {
     let silent = Answer { reply: Reply::Timeout, server: None };
     assert_eq!(answers, [by(known), by(Reply::NoData), silent, by(Reply::NxDomain)]);
     assert_eq!(heard, [1, 2, 3, 4]);
-}
-
-/// dnsmasq, ended with its value.
-struct Dnsmasq {
-    address: SocketAddr,
-    process: Child,
-}
-
-impl Drop for Dnsmasq {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
-
-impl Dnsmasq {
-    /// Starts it on a free port and waits for its first answer; none where it is not installed.
-    fn start(arguments: &[String]) -> Option<Self> {
-        for _ in 0..5 {
-            let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let mut command = Command::new("dnsmasq");
-            command.args(["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="]);
-            command.args(["--listen-address=127.0.0.1", "--bind-interfaces", &format!("--port={}", address.port())]);
-            let process = match command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).spawn() {
-                Ok(process) => process,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
-                Err(error) => panic!("{error}"),
-            };
-            let mut dnsmasq = Self { address, process };
-            let hickory = Hickory::new(settings(&[address])).unwrap();
-            // It ends at once where something else took the port.
-            while dnsmasq.process.try_wait().unwrap().is_none() {
-                let answer = hickory.ask(&[v4("ready.example.test")], &mut |_| {}).remove(0);
-                if answer.server.is_some() {
-                    return Some(dnsmasq);
-                }
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
-        panic!("dnsmasq does not start");
-    }
-}
-
-#[test]
-fn dnsmasq_is_understood() {
-    let many: Vec<String> = (0..120).map(|number| format!("198.51.100.{number}")).collect();
-    let records = [
-        "--local=/example.test/",
-        "--host-record=both.example.test,192.0.2.1,2001:db8::1,77",
-        "--host-record=four.example.test,192.0.2.4,60",
-        "--cname=alias.example.test,both.example.test,30",
-        "--cname=again.example.test,alias.example.test,300",
-        "--address=/wild.test/192.0.2.9",
-    ];
-    let many_records = many.iter().map(|address| format!("--host-record=many.example.test,{address}"));
-    let arguments: Vec<String> = records.iter().map(|text| (*text).to_owned()).chain(many_records).collect();
-    let Some(dnsmasq) = Dnsmasq::start(&arguments) else {
-        let required = std::env::var_os("REQUIRE_DNSMASQ").is_some_and(|value| value == "1");
-        assert!(!required, "dnsmasq is not installed");
-        eprintln!("skipped: dnsmasq is not installed");
-        return;
-    };
-    let cases = [
-        (v4("both.example.test"), addresses(&["192.0.2.1"], 77, &[])),
-        (v6("both.example.test"), addresses(&["2001:db8::1"], 77, &[])),
-        (v4("four.example.test"), addresses(&["192.0.2.4"], 60, &[])),
-        (v6("four.example.test"), Reply::NoData),
-        (v4("alias.example.test"), addresses(&["192.0.2.1"], 30, &["both.example.test"])),
-        (v6("again.example.test"), addresses(&["2001:db8::1"], 30, &["alias.example.test", "both.example.test"])),
-        (v4("any.wild.test"), addresses(&["192.0.2.9"], 0, &[])),
-        (v4("none.example.test"), Reply::NxDomain),
-        (v4("elsewhere.test"), Reply::Refused),
-    ];
-    let questions: Vec<Question> = cases.iter().map(|(question, _)| question.clone()).collect();
-    let answers = ask_with(settings(&[dnsmasq.address]), &questions);
-    for ((question, expected), answer) in cases.into_iter().zip(answers) {
-        assert_eq!(answer, Answer { reply: expected, server: Some(dnsmasq.address) }, "{question:?}");
-    }
-    let answer = ask_with(settings(&[dnsmasq.address]), &[v4("many.example.test")]).remove(0);
-    let Reply::Addresses { addresses, .. } = answer.reply else { panic!("{answer:?}") };
-    assert_eq!(addresses.len(), 120, "120 addresses do not fit in 1,232 bytes");
 }

@@ -298,7 +298,7 @@ fn complete(site: &Site) -> bool {
     let region = site.region;
     match site.public {
         true => !site.install || !region.public.is_empty(),
-        false => !region.registry.is_empty() && !region.oss.is_empty(),
+        false => ![region.registry, region.oss, region.internal].iter().any(|words| words.is_empty()),
     }
 }
 
@@ -483,6 +483,10 @@ fn regions_known_by_half() {
             (region.oss, region.internal) = ("203.0.113.128/26", "oss.example.net");
             supplied.push(OSS);
             halves.push(("OSS", vec!["overrides.oss", "oss-endpoint"]));
+        } else if region.internal.is_empty() {
+            region.internal = "oss.example.net";
+            supplied.push("oss-endpoint: oss.example.net.aliyuncs.com");
+            halves.push(("OSS", vec!["oss-endpoint"]));
         }
         if !public && region.registry.is_empty() {
             region.registry = "203.0.113.64/28 2001:db8:64::/64";
@@ -502,11 +506,11 @@ fn regions_known_by_half() {
     }
     none(&wrong);
     let over = |public| lacking.iter().filter(|row| row.1 == public).map(|row| row.0).collect::<BTreeSet<_>>();
-    let registry = ["cn-nanjing", "cn-wuhan-lr", "na-south-1", "me-east-1"];
+    let registry = ["cn-nanjing", "cn-wuhan-lr", "cn-zhongwei", "na-south-1", "me-east-1"];
+    let new = ["ap-southeast-8", "eu-west-2"];
     let finance = ["cn-hangzhou-finance", "cn-shenzhen-finance-1", "cn-beijing-finance-1"];
-    assert_eq!(over(false), registry.into_iter().chain(finance).chain(["cn-zhengzhou-jva"]).collect());
-    let unnamed = ["cn-fuzhou", "cn-zhengzhou-jva", "cn-wuhan-lr", "cn-shanghai-finance-1"];
-    assert_eq!(over(true), unnamed.into_iter().chain(finance).collect());
+    assert_eq!(over(false), registry.into_iter().chain(finance).chain(new).chain(["cn-zhengzhou-jva"]).collect());
+    assert_eq!(over(true), new.into_iter().chain(["cn-zhengzhou-jva"]).collect());
 }
 
 /// CNIs, connections and scopes that do not exist are errors.

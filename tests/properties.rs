@@ -179,7 +179,8 @@ fn a_ruleset_with_an_empty_set_is_caught() {
     let set = ruleset.sets.values_mut().find(|set| !set.elements.is_empty()).unwrap();
     set.elements = PrefixSet::default();
     let wrong = prove(&intent, &ruleset).unwrap_err();
-    assert_ne!(wrong.meant.verdict, wrong.found.verdict, "{wrong}");
+    // The verdict may be that of another flow that permits the packet, too.
+    assert_ne!(wrong.meant, wrong.found, "{wrong}");
 }
 
 #[test]

@@ -66,6 +66,8 @@ type Rows<T> = BTreeMap<T, (BTreeSet<String>, BTreeSet<String>)>;
 #[derive(Default)]
 struct Regions {
     registry: Rows<String>,
+    log: Rows<String>,
+    monitoring: Rows<String>,
     vips: Rows<(String, String)>,
     endpoints: Rows<(String, String)>,
     public_endpoints: Rows<String>,
@@ -91,11 +93,17 @@ impl Regions {
         add(&mut self.public_endpoints, region.to_owned(), public.map(str::to_owned).into_iter().collect(), document);
     }
 
+    fn services(&mut self) -> [(&'static str, &mut Rows<String>); 3] {
+        [("registry", &mut self.registry), ("log", &mut self.log), ("monitoring", &mut self.monitoring)]
+    }
+
     fn of_the_documents() -> Self {
         let mut regions = Self::default();
         for (id, facts) in documents() {
-            for (region, _) in facts.get("registry").and_then(Value::as_object).into_iter().flatten() {
-                add(&mut regions.registry, region.clone(), prefixes(&facts["registry"], region), &id);
+            for (service, rows) in regions.services() {
+                for (region, _) in facts.get(service).and_then(Value::as_object).into_iter().flatten() {
+                    add(rows, region.clone(), prefixes(&facts[service], region), &id);
+                }
             }
             for row in list(&facts, "oss") {
                 regions.add_oss(&text(row, "region"), row, "vips", &id);
@@ -115,10 +123,12 @@ impl Regions {
         };
         for region in list(json, "regions") {
             let id = text(region, "id");
-            let registry = &region["registry"];
-            if !registry.is_null() {
-                assert!(!list(registry, "prefixes").is_empty(), "the registry of {id} has no prefixes");
-                add(&mut regions.registry, id.clone(), prefixes(registry, "prefixes"), &source(registry));
+            for (service, rows) in regions.services() {
+                let row = &region[service];
+                if !row.is_null() {
+                    assert!(!list(row, "prefixes").is_empty(), "the {service} of {id} has no prefixes");
+                    add(rows, id.clone(), prefixes(row, "prefixes"), &source(row));
+                }
             }
             for row in list(region, "oss") {
                 regions.add_oss(&id, row, "prefixes", &source(row));
@@ -148,6 +158,8 @@ fn the_regions_are_those_of_the_documents() {
     let json = catalog();
     let (catalog, documents) = (Regions::of_the_catalog(&json), Regions::of_the_documents());
     same("the registry", &catalog.registry, &documents.registry);
+    same("Log Service", &catalog.log, &documents.log);
+    same("monitoring", &catalog.monitoring, &documents.monitoring);
     same("OSS VIPs", &catalog.vips, &documents.vips);
     same("OSS endpoints", &catalog.endpoints, &documents.endpoints);
     same("public OSS endpoints", &catalog.public_endpoints, &documents.public_endpoints);

@@ -1,7 +1,7 @@
 //! The conditions of rows, and whether one site can meet two of them.
 
 use crate::diag::{Code, Problems};
-use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Site, Target};
+use crate::site::{ClusterKind, ClusterVersion, Connection, Feature, Phase, ProxyMode, Scope, Site, Target};
 use crate::source::Spanned;
 use crate::yaml::record;
 
@@ -37,6 +37,10 @@ record! {
         pub self_host_ntp: Option<bool>,
         /// Whether the policy has endpoints of a registered cluster's agent.
         pub agent: Option<bool>,
+        /// How kube-proxy serves Services.
+        pub kube_proxy: Option<ProxyMode>,
+        /// An optional service of the cloud that the site uses, perhaps among others.
+        pub feature: Option<Feature>,
     }
 }
 
@@ -94,6 +98,8 @@ impl SiteCondition {
             && is(self.phase, site.phase)
             && is(self.self_host_ntp, site.self_host_ntp)
             && is(self.agent, site.agent)
+            && is(self.kube_proxy, site.kube_proxy)
+            && self.feature.is_none_or(|feature| site.features.contains(&feature))
     }
 
     fn holds_of_network(&self, network: Network<'_>) -> bool {
@@ -137,6 +143,7 @@ impl SiteCondition {
             && agree(self.phase, other.phase)
             && agree(self.self_host_ntp, other.self_host_ntp)
             && agree(self.agent, other.agent)
+            && agree(self.kube_proxy, other.kube_proxy)
             && regions.iter().any(|row| both.iter().all(|condition| condition.holds_of_region(&row.id.value)))
             && networks.into_iter().any(|network| both.iter().all(|condition| condition.holds_of_network(network)))
     }
@@ -197,7 +204,7 @@ mod tests {
             for (&connection, region) in
                 row.connections.value.iter().flat_map(|word| catalog.regions.iter().map(move |r| (word, r)))
             {
-                for bits in 0..128 {
+                for bits in 0..512 {
                     let bit = |at: u32| bits >> at & 1 == 1;
                     let target = if bit(0) { Target::EdgeHost } else { Target::IdcGateway };
                     let scope = if bit(2) { Scope::Fine } else { Scope::Broad };
@@ -216,6 +223,8 @@ mod tests {
                         scope,
                         self_host_ntp: bit(3),
                         agent: bit(6),
+                        features: if bit(8) { Feature::ALL.to_vec() } else { Vec::new() },
+                        kube_proxy: if bit(7) { ProxyMode::Ipvs } else { ProxyMode::Iptables },
                     });
                 }
             }
@@ -225,7 +234,7 @@ mod tests {
 
     /// Conditions of up to four random facts.
     fn random_conditions(count: usize) -> Vec<String> {
-        const FACTS: [&[&str]; 13] = [
+        const FACTS: [&[&str]; 15] = [
             &["target: edge-host", "target: idc-gateway"],
             &["cluster: ack-edge", "cluster: registered"],
             &["connection: express-connect", "connection: public"],
@@ -239,6 +248,8 @@ mod tests {
             &["scope: fine", "scope: broad"],
             &["self-host-ntp: true", "self-host-ntp: false"],
             &["agent: true", "agent: false"],
+            &["kube-proxy: ipvs", "kube-proxy: iptables"],
+            &["feature: log", "feature: monitoring"],
         ];
         let mut state = 7u64;
         let mut below = move |bound: usize| {
@@ -246,7 +257,7 @@ mod tests {
             usize::try_from(state >> 33).unwrap() % bound
         };
         let mut fact = move |axis: usize| FACTS[axis][below(FACTS[axis].len())];
-        let axes = (0..count).map(|index| [index % 13, index / 13 % 13, index / 169 % 13, index / 7 % 13]);
+        let axes = (0..count).map(|index| [index % 15, index / 15 % 15, index / 225 % 15, index / 7 % 15]);
         let distinct = |mut axes: Vec<usize>| {
             axes.sort_unstable();
             axes.dedup();

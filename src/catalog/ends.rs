@@ -28,6 +28,8 @@ words! {
         BgpPeers = "bgp-peers",
         /// `networks.control-plane`.
         ControlPlane = "control-plane",
+        /// `kube-proxy.node-ports.from`.
+        NodePorts = "node-ports",
         /// `management.from`.
         Management = "management",
         /// `dns.servers`.
@@ -56,6 +58,10 @@ words! {
         Registry = "registry",
         /// Of OSS.
         Oss = "oss",
+        /// Of Log Service.
+        Log = "log",
+        /// Of monitoring.
+        Monitoring = "monitoring",
     }
 }
 
@@ -65,7 +71,14 @@ impl RegionPrefixes {
         match self {
             RegionPrefixes::Registry => "registry prefixes",
             RegionPrefixes::Oss => "OSS prefixes",
+            RegionPrefixes::Log => "prefixes of Log Service",
+            RegionPrefixes::Monitoring => "prefixes of monitoring",
         }
+    }
+
+    /// Whether a flow does with its names alone, because no document has the prefixes of every region.
+    pub fn is_optional(self) -> bool {
+        matches!(self, RegionPrefixes::Log | RegionPrefixes::Monitoring)
     }
 }
 

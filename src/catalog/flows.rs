@@ -138,12 +138,13 @@ impl FlowRow {
 
     /// The traffic of the flow in a version of the cluster, with the ports of a policy. Those of endpoints are not
     /// included.
-    pub fn traffic(&self, version: ClusterVersion, own: OwnPorts) -> Traffic {
+    pub fn traffic(&self, version: ClusterVersion, own: &OwnPorts) -> Traffic {
         let ports = self.ports.iter().filter(|ports| ports.applies(version));
         ports.fold(Traffic::none(), |all, ports| match &ports.traffic {
             PortTraffic::Fixed(traffic) => all.union(traffic),
             PortTraffic::Ssh => all.union(&Traffic::tcp(own.ssh)),
             PortTraffic::ApiServer => all.union(&Traffic::tcp(own.api_server)),
+            PortTraffic::NodePorts => all.union(&own.node_ports),
             PortTraffic::Endpoint => all,
         })
     }

@@ -34,7 +34,7 @@ pub use ends::{EndKind, EndRow, Endpoint, RegionPrefixes, Zone};
 pub use flows::{FlowRow, WhenEmpty};
 pub use needs::NeedRow;
 pub use ports::{FromPorts, OwnPorts, PortRow, PortTraffic};
-pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, Registry};
+pub use regions::{Cloud, Document, OssNames, OssNetwork, OssRow, RegionRow, ServiceRow};
 pub use security_group::{GroupRow, Way};
 
 /// The files that rulesets are made from, in the order in which [`Catalog::parse`] takes them.

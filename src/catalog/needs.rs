@@ -43,7 +43,7 @@ impl NeedRow {
     pub fn traffic(&self) -> Traffic {
         Traffic::union_of(self.ports.iter().filter_map(|ports| match &ports.traffic {
             PortTraffic::Fixed(traffic) => Some(traffic),
-            PortTraffic::Ssh | PortTraffic::ApiServer | PortTraffic::Endpoint => None,
+            PortTraffic::Ssh | PortTraffic::ApiServer | PortTraffic::NodePorts | PortTraffic::Endpoint => None,
         }))
     }
 

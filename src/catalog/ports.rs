@@ -6,7 +6,8 @@ use crate::site::ClusterVersion;
 use crate::source::{Span, Spanned};
 use crate::yaml::{Node, scalar};
 
-/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`, `api-server`.
+/// Protocol and ports of a row, possibly limited to versions: `tcp/443`, `tcp/80 before 1.26`, `ssh`, `api-server`,
+/// `node-ports`.
 #[derive(Clone, Debug)]
 pub struct PortRow {
     /// The traffic.
@@ -24,17 +25,21 @@ pub enum PortTraffic {
     Ssh,
     /// By the policy's port of the API server.
     ApiServer,
+    /// By the policy's NodePorts.
+    NodePorts,
     /// By the endpoints of the policy, each of which has a port of TCP.
     Endpoint,
 }
 
-/// The ports of TCP that a policy gives.
-#[derive(Clone, Copy, Debug)]
+/// The ports that a policy gives.
+#[derive(Clone, Debug)]
 pub struct OwnPorts {
-    /// Of SSH on the hosts.
+    /// The port of TCP of SSH on the hosts.
     pub ssh: u16,
-    /// Of the API server.
+    /// The port of TCP of the API server.
     pub api_server: u16,
+    /// The NodePorts that kube-proxy in IPVS mode serves.
+    pub node_ports: Traffic,
 }
 
 impl PortRow {
@@ -52,6 +57,7 @@ fn decode_ports(node: &Node, problems: &mut Problems) -> Option<PortRow> {
     let traffic = match words.next().unwrap_or_default() {
         "ssh" => PortTraffic::Ssh,
         "api-server" => PortTraffic::ApiServer,
+        "node-ports" => PortTraffic::NodePorts,
         "endpoint" => PortTraffic::Endpoint,
         word => match Traffic::parse_catalog(word) {
             Ok(traffic) => PortTraffic::Fixed(traffic),
@@ -116,7 +122,7 @@ pub(super) fn union(rows: &[Spanned<FromPorts>]) -> Option<PortSet> {
 fn kinds(rows: &[PortRow]) -> [bool; 3] {
     rows.iter().fold([false; 3], |[has_tcp, has_udp, has_other], ports| match &ports.traffic {
         PortTraffic::Ssh | PortTraffic::ApiServer | PortTraffic::Endpoint => [true, has_udp, has_other],
-        PortTraffic::Fixed(Traffic::Any) => [has_tcp, has_udp, true],
+        PortTraffic::Fixed(Traffic::Any) | PortTraffic::NodePorts => [has_tcp, has_udp, true],
         PortTraffic::Fixed(Traffic::Some { tcp, udp, sctp, icmp, icmpv6, protocols }) => {
             let other = !sctp.is_empty() || !icmp.is_empty() || !icmpv6.is_empty() || !protocols.is_empty();
             [has_tcp || !tcp.is_empty(), has_udp || !udp.is_empty(), has_other || other]

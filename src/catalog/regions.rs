@@ -48,7 +48,11 @@ record! {
         /// A remark about the row.
         pub note: Option<String>,
         /// The image registry of system components.
-        pub registry: Option<Registry>,
+        pub registry: Option<ServiceRow>,
+        /// Log Service.
+        pub log: Option<ServiceRow>,
+        /// Monitoring.
+        pub monitoring: Option<ServiceRow>,
         /// The OSS networks.
         pub oss: Vec<OssRow>,
     }
@@ -65,8 +69,8 @@ words! {
 }
 
 record! {
-    /// How the image registry of a region is reached over a leased line.
-    pub struct Registry {
+    /// How a service of a region is reached over a leased line.
+    pub struct ServiceRow {
         /// Its prefixes.
         pub prefixes: Vec<Prefix>,
         /// The document.
@@ -117,7 +121,8 @@ impl Regions {
             if self.regions[..index].iter().any(|earlier| earlier.id.value == region.id.value) {
                 problems.push(Code::DuplicateId, region.id.span, format!("duplicate region `{}`", region.id.value));
             }
-            let sources = region.registry.iter().map(|row| &row.source).chain(region.oss.iter().map(|row| &row.source));
+            let services = [&region.registry, &region.log, &region.monitoring].into_iter().flatten();
+            let sources = services.map(|row| &row.source).chain(region.oss.iter().map(|row| &row.source));
             sources.for_each(|source| check_source(documents, source, problems));
         }
     }
@@ -136,6 +141,11 @@ impl RegionRow {
     /// The region's OSS row of a network.
     pub fn oss(&self, network: OssNetwork) -> Option<&OssRow> {
         self.oss.iter().find(|row| row.network == network)
+    }
+
+    /// The OSS endpoint as seen from the internet: that of any network which has one.
+    pub fn public_oss_endpoint(&self) -> Option<&DomainName> {
+        self.oss.iter().find_map(|row| row.public_endpoint.as_ref())
     }
 
     /// The names that a template expands to.

@@ -241,13 +241,15 @@ impl Settings {
     /// Queries one server after the other until one settles the question.
     async fn answer(&self, question: &Question, servers: &[ServerState]) -> Answer {
         let mut failure = Answer { reply: Reply::Timeout, server: None };
-        for _ in 0..self.attempts {
+        for attempt in 0..self.attempts {
+            // An old server may drop a query with EDNS, or refuse it without repeating the question.
+            let edns = attempt == 0;
             let mut left: Vec<&ServerState> = servers.iter().collect();
             // Servers that time out come last, so each costs a run one timeout and not one per name.
             while let Some(next) = (0..left.len()).min_by_key(|&index| left[index].timeouts.get()) {
                 let server = left.remove(next);
                 let asked = Instant::now();
-                let answer = exchange::ask(server.address, question, asked + self.patience(server)).await;
+                let answer = exchange::ask(server.address, question, edns, asked + self.patience(server)).await;
                 server.note(&answer, asked);
                 match weight(&answer.reply) {
                     SETTLED => return answer,

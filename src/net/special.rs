@@ -35,7 +35,9 @@ pub enum Special {
     Broadcast,
     /// An IPv4 address in IPv6: packets carry the IPv4 address instead.
     Embedded,
-    /// Leads to an IPv4 address: NAT64, 6to4, Teredo.
+    /// Leads to an IPv4 address through a translator of the site (NAT64).
+    Nat64,
+    /// Leads to an IPv4 address through relays: 6to4, Teredo.
     Translated,
     /// Protocols that the IETF assigned it to, and nothing else.
     Protocols,
@@ -70,8 +72,8 @@ const TABLE: [(&str, Special); 36] = [
     ("::1", Loopback),                  // RFC 4291 section 2.5.3
     ("::/96", Embedded),                // RFC 4291 section 2.5.5.1
     ("::ffff:0:0/96", Embedded),        // RFC 4291 section 2.5.5.2
-    ("64:ff9b::/96", Translated),       // RFC 6052
-    ("64:ff9b:1::/48", Translated),     // RFC 8215
+    ("64:ff9b::/96", Nat64),            // RFC 6052
+    ("64:ff9b:1::/48", Nat64),          // RFC 8215
     ("100::/64", Protocols),            // RFC 6666: discarded
     ("100:0:0:1::/64", Protocols),      // RFC 9780: dummy addresses
     ("2001::/23", Protocols),           // RFC 2928
@@ -149,7 +151,7 @@ impl Special {
             Multicast => "a multicast group",
             Broadcast => "the broadcast address",
             Embedded => "an IPv4 address in IPv6 notation",
-            Translated => "an address that leads to IPv4",
+            Nat64 | Translated => "an address that leads to IPv4",
             Protocols => "an address that is reserved for protocols",
             Reserved => "a reserved address",
         }

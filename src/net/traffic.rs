@@ -275,6 +275,12 @@ impl Traffic {
         *self == Self::none()
     }
 
+    /// Whether all of it is of protocols with ports.
+    pub fn has_ports_only(&self) -> bool {
+        matches!(self, Traffic::Some { icmp, icmpv6, protocols, .. }
+            if icmp.is_empty() && icmpv6.is_empty() && protocols.is_empty())
+    }
+
     /// What of it exists in a family: messages of ICMP belong to IPv4, those of ICMPv6 to IPv6.
     #[must_use]
     pub fn only(&self, family: Family) -> Self {

@@ -6,13 +6,13 @@ use super::cloud;
 use super::dead;
 use super::flows::{Builder, gateway, operators_flows, parts};
 use super::notes;
-use super::syntax::{API_SERVER_PORT, Allow, Networks, Policy};
+use super::syntax::{API_SERVER_PORT, Allow, KubeProxy, Networks, NodePorts, Policy};
 use super::zones::{overlapping, prefixes, widest, zone, zone_field};
 use crate::catalog::{Catalog, Endpoint, FlowRow, RegionRow, SiteCondition, Zone};
 use crate::diag::{Code, Problems, one_of, suggest};
 use crate::intent::{Declared, Denials, Flow, Intent};
 use crate::net::{Prefix, PrefixSet, Special, Traffic};
-use crate::site::{ClusterKind, Connection, Scope, Site, Target};
+use crate::site::{ClusterKind, Connection, ProxyMode, Scope, Site, Target};
 use crate::source::{Span, Spanned};
 use crate::yaml::AddressOrName;
 
@@ -33,6 +33,7 @@ pub fn check(
         check_networks(&policy.networks.value, policy.cluster.kind, problems);
         check_dns(policy, target, problems);
         dead::check_hosts(policy, problems);
+        check_node_ports(&policy.kube_proxy, problems);
         cloud::check_fields(policy, problems);
         check_allow(&policy.allow, catalog, problems);
         return None;
@@ -42,6 +43,7 @@ pub fn check(
     check_cluster(policy, &site, catalog, problems);
     check_dns(policy, target, problems);
     dead::check_hosts(policy, problems);
+    check_node_ports(&policy.kube_proxy, problems);
     cloud::check_fields(policy, problems);
     cloud::check(policy, &site, region, catalog, problems);
     let mut builder = Builder::new(policy, &site, region);
@@ -114,6 +116,8 @@ pub fn site(policy: &Policy, catalog: &Catalog, target: Target, problems: &mut P
         scope,
         self_host_ntp: policy.cluster.self_host_ntp,
         agent: !policy.cluster.agent_endpoints.is_empty(),
+        kube_proxy: policy.kube_proxy.mode,
+        features: policy.features.iter().map(|feature| feature.value).collect(),
     }
 }
 
@@ -214,6 +218,14 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
             problems.push_with_help(Code::UnusedField, span, reason, help);
         }
     }
+    for feature in &policy.features {
+        if !catalog.flows_of(site).any(|row| row.when.feature == Some(feature.value)) {
+            let message = format!("the feature `{}` has no flow over `{}`", feature.value, site.connection);
+            let help =
+                "remove it: the catalog knows its addresses over a leased line only; a row of `allow` permits others";
+            problems.push_with_help(Code::UnusedField, feature.span, message, help);
+        }
+    }
     let port = cluster.api_server_port;
     if port.value.0 != API_SERVER_PORT && !catalog.flows_of(site).any(FlowRow::has_api_server_port) {
         let message =
@@ -266,6 +278,37 @@ fn check_cluster(policy: &Policy, site: &Site, catalog: &Catalog, problems: &mut
         let message = "image layers may be stored on OSS hosts that no document names";
         let help = "if image pulls fail, add an `allow` row for the host in the error of the container runtime";
         problems.push_with_help(Code::UnnamedLayers, policy.connection.span, message, help);
+    }
+}
+
+/// Refuses NodePorts that permit nothing, or more than NodePorts.
+fn check_node_ports(kube_proxy: &KubeProxy, problems: &mut Problems) {
+    let Some(section) = &kube_proxy.node_ports else { return };
+    let NodePorts { from, ports } = &section.value;
+    if kube_proxy.mode != ProxyMode::Ipvs {
+        let message = format!(
+            "`kube-proxy.node-ports` has no effect in the mode `{}`: packets to NodePorts have another address or port \
+             before a rule sees them",
+            kube_proxy.mode
+        );
+        let help = "remove it, or write `mode: ipvs`; an endpoint on the network of the host needs an `allow` row for \
+                    its own port";
+        problems.push_with_help(Code::UnusedField, section.span, message, help);
+        return;
+    }
+    for (what, span, is_empty) in
+        [("from", from.span, from.value.is_empty()), ("ports", ports.span, ports.value.is_empty())]
+    {
+        if is_empty {
+            let message = format!("`kube-proxy.node-ports.{what}` is empty: it would permit nothing");
+            let help = "add entries, or remove `node-ports`; the range of the ports is kube-apiserver's \
+                        `--service-node-port-range`";
+            problems.push_with_help(Code::EmptyList, span, message, help);
+        }
+    }
+    if !Traffic::union_of(ports.value.iter()).has_ports_only() {
+        let message = "a NodePort is a port of TCP, UDP or SCTP";
+        problems.push_with_help(Code::InvalidPort, ports.span, message, "write `[tcp/30080, udp/30000-32767]`");
     }
 }
 

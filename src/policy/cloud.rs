@@ -3,7 +3,7 @@
 
 use super::syntax::Policy;
 use super::zones::{prefixes, zone, zone_field};
-use crate::catalog::{Catalog, EndKind, RegionPrefixes, RegionRow, Zone};
+use crate::catalog::{Catalog, EndKind, RegionPrefixes, RegionRow, ServiceRow, Zone};
 use crate::diag::{Code, Problems};
 use crate::intent::{Declared, Intent, Origin};
 use crate::net::{Prefix, PrefixSet, Special};
@@ -32,11 +32,11 @@ pub(super) fn region_prefixes<'a>(
     if policy.is_inside_vpc() {
         return CloudPrefixes::InsideVpc;
     }
+    let service = |row: &'a Option<ServiceRow>| row.as_ref().map(|row| (&row.prefixes, &row.source, &row.retrieved));
     let (overrides, row) = match which {
-        RegionPrefixes::Registry => {
-            let row = region.registry.as_ref().map(|row| (&row.prefixes, &row.source, &row.retrieved));
-            (&policy.overrides.registry, row)
-        }
+        RegionPrefixes::Log => (&None, service(&region.log)),
+        RegionPrefixes::Monitoring => (&None, service(&region.monitoring)),
+        RegionPrefixes::Registry => (&policy.overrides.registry, service(&region.registry)),
         RegionPrefixes::Oss => {
             let row = region.oss(policy.overrides.oss_network).map(|row| (&row.vips, &row.source, &row.retrieved));
             (&policy.overrides.oss, row)

@@ -34,10 +34,10 @@ pub(super) fn check_networks(networks: &Networks, problems: &mut Problems) {
 pub(super) fn check_hosts(policy: &Policy, problems: &mut Problems) {
     let dead = of_no_host();
     let (cluster, overrides) = (&policy.cluster, &policy.overrides);
-    let management = zone(policy, Zone::Management);
+    let clients = [Zone::NodePorts, Zone::Management].into_iter().flat_map(|clients| zone(policy, clients));
     let overrides = [&overrides.registry, &overrides.oss].into_iter().flatten().flat_map(|list| &list.value);
-    for prefix in management.iter().chain(overrides) {
-        check(*prefix, &dead, Field::Prefixes, problems);
+    for prefix in clients.chain(overrides.copied()) {
+        check(prefix, &dead, Field::Prefixes, problems);
     }
     for server in zone(policy, Zone::DnsServers) {
         // These are the host itself, and have a code of their own.

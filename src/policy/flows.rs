@@ -67,7 +67,7 @@ fn oss_names(policy: &Policy, region: &RegionRow) -> OssNames {
     let row = region.oss(policy.overrides.oss_network);
     OssNames {
         internal: row.map(|row| row.endpoints.clone()).unwrap_or_default(),
-        public: row.and_then(|row| row.public_endpoint.clone()).into_iter().collect(),
+        public: region.public_oss_endpoint().cloned().into_iter().collect(),
     }
 }
 
@@ -121,7 +121,7 @@ impl<'a> Builder<'a> {
         if row.has_endpoint_ports() {
             return self.flows_by_port(row, problems);
         }
-        let traffic = row.traffic(self.site.version, self.policy.own_ports());
+        let traffic = row.traffic(self.site.version, &self.policy.own_ports());
         if traffic.is_none() {
             // None of its ports is used in this version of the cluster.
             return Vec::new();
@@ -289,6 +289,7 @@ impl<'a> Builder<'a> {
     fn region_prefixes(&mut self, flow: &str, which: RegionPrefixes) -> Vec<Part> {
         match region_prefixes(self.policy, self.region, which) {
             CloudPrefixes::InsideVpc => Vec::new(),
+            CloudPrefixes::Missing if which.is_optional() => Vec::new(),
             CloudPrefixes::Policy(listed) => listed.iter().copied().map(written).collect(),
             CloudPrefixes::Catalog(prefixes, origin) => {
                 vec![Part { kind: PartKind::Prefixes(prefixes.iter().copied().collect()), origin }]

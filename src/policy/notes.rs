@@ -9,6 +9,7 @@ use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{Prefix, PrefixSet};
 use crate::site::{Connection, Scope, Site, Target};
+use crate::source::Spanned;
 use crate::yaml::PrefixOrName;
 
 /// Reports what needs no change, but perhaps a row.
@@ -21,6 +22,7 @@ pub(super) fn check(policy: &Policy, site: &Site, catalog: &Catalog, problems: &
     check_left_out(policy, site, catalog, problems);
     check_needs(policy, site, catalog, problems);
     check_pod_source(policy, site, problems);
+    check_node_ports(policy, site, problems);
     check_public(policy, site, problems);
 }
 
@@ -104,6 +106,22 @@ fn check_pod_source(policy: &Policy, site: &Site, problems: &mut Problems) {
                     `[\"veth*\"]`; without it, only `rp_filter` 1 keeps out neighbours that write the address of a pod, \
                     not 0 or 2";
         problems.push_with_help(Code::PodSource, pods.span, message, help);
+    }
+}
+
+/// Notes clients of NodePorts whose address may be the host's own: what IPVS sends on for them leaves the host with it.
+fn check_node_ports(policy: &Policy, site: &Site, problems: &mut Problems) {
+    let Some(node_ports) = policy.node_ports().filter(|_| site.target == Target::EdgeHost) else { return };
+    let hosts = prefixes(&policy.networks.value.hosts);
+    let overlaps = |client: &&Spanned<Prefix>| PrefixSet::from_iter([client.value]).overlaps(&hosts);
+    if let Some(client) = node_ports.from.value.iter().find(overlaps).filter(|_| !problems.has_errors()) {
+        let message = format!(
+            "`{}` overlaps `networks.hosts`: the flow `ipvs-endpoints` also permits what programs of such a host send to \
+             other hosts",
+            client.value
+        );
+        let help = "narrow `kube-proxy.node-ports.from` to the clients, if no host is one";
+        problems.push_with_help(Code::NodePortClients, client.span, message, help);
     }
 }
 

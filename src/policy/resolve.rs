@@ -42,14 +42,16 @@ impl Policy {
                 site: self.site_prefixes(),
                 hosts,
                 allow_private: self.resolve.allow_private.iter().map(|name| name.value.clone()).collect(),
+                nat64: self.resolve.nat64.clone(),
             },
         }
     }
 
     /// The prefixes of the site and of its VPC. Prefixes of whole providers, or of everything, say nothing of an answer.
     fn site_prefixes(&self) -> PrefixSet {
-        // DNS servers may be public ones, and names of the same provider.
-        let zones = Zone::ALL.iter().filter(|zone| !matches!(zone, Zone::CloudServices | Zone::DnsServers));
+        // DNS servers and clients of NodePorts may be anywhere, and names of the same provider.
+        let others = [Zone::CloudServices, Zone::DnsServers, Zone::NodePorts];
+        let zones = Zone::ALL.iter().filter(|zone| !others.contains(zone));
         let prefixes = zones.flat_map(|zone| zones::zone(self, *zone)).map(|prefix| prefix.value);
         prefixes.filter(|prefix| prefix.is_of_a_site()).collect()
     }

@@ -6,8 +6,8 @@ use crate::catalog::is_id;
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
 use crate::net::{
-    InterfacePattern, PrefixSet, Rate, RateUnit, Slip, TRAFFIC_FORMS, Traffic, TrafficError, Transport, Verdict,
-    parse_port, plain,
+    InterfacePattern, Nat64Prefix, Prefix, PrefixSet, Rate, RateUnit, Slip, TRAFFIC_FORMS, Traffic, TrafficError,
+    Transport, Verdict, parse_port, plain,
 };
 use crate::yaml::{AddressOrName, Json, Node, Value, Written, by_word, number, scalar, words};
 
@@ -28,6 +28,20 @@ scalar!(InterfacePattern, {
     let help = "its name as `ip link` shows it before `@`, such as `cni0`, or a beginning and `*`, such as `\"veth*\"`; at \
                 most 15 bytes";
     node.parsed("the name of an interface", (Code::InvalidName, help), problems, |text| text.parse().ok())
+});
+
+scalar!(Nat64Prefix, {
+    "type": "string",
+    "description": "A prefix of IPv6 with a length of 32, 40, 48, 56, 64 or 96 (RFC 6052)."
+}, "Nat64Prefix", |node, problems| {
+    let prefix = Prefix::decode(node, problems)?;
+    let found = Nat64Prefix::new(prefix);
+    if found.is_none() {
+        let message = format!("`{prefix}` is not a prefix of NAT64");
+        let help = "it is of IPv6, with a length of 32, 40, 48, 56, 64 or 96: `64:ff9b::/96`";
+        problems.push_with_help(Code::InvalidPrefix, node.span, message, help);
+    }
+    found
 });
 
 /// The id of a flow.

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use crate::catalog::{OssNetwork, OwnPorts};
 use crate::diag::{Code, Problems};
 use crate::intent::Side;
-use crate::net::{DomainName, InterfacePattern, Prefix, Rate, RateUnit, Traffic};
+use crate::net::{DomainName, InterfacePattern, Nat64Prefix, Prefix, Rate, RateUnit, Traffic};
 use crate::resolution::FormatVersion;
-use crate::site::{CloudAccess, ClusterKind, ClusterVersion, Connection, Covers, Mode, Phase, Scope, Target};
+use crate::site::{
+    CloudAccess, ClusterKind, ClusterVersion, Connection, Covers, Feature, Mode, Phase, ProxyMode, Scope, Target,
+};
 use crate::source::Spanned;
 use crate::yaml::{AddressOrName, PrefixOrName, record};
 
@@ -34,6 +36,8 @@ record! {
         pub cloud_access: Spanned<CloudAccess> = Spanned::unwritten(CloudAccess::Catalog),
         /// The container network: a CNI of the catalog.
         pub cni: Spanned<String>,
+        /// The optional services of the cloud that the site uses, over a leased line.
+        pub features: Vec<Spanned<Feature>>,
         /// Whether hosts are being installed or upgraded.
         pub phase: Phase = Phase::Steady,
         /// How much an IDC gateway permits.
@@ -44,6 +48,8 @@ record! {
         pub cluster: Cluster,
         /// The zones: prefixes of the site and of its VPC.
         pub networks: Spanned<Networks>,
+        /// How kube-proxy serves Services on the hosts.
+        pub kube_proxy: KubeProxy,
         /// Who may manage the hosts.
         pub management: Option<Spanned<Management>>,
         /// The DNS servers of the hosts.
@@ -115,6 +121,26 @@ record! {
 }
 
 record! {
+    /// How kube-proxy serves Services on the hosts.
+    pub struct KubeProxy {
+        /// Its mode: of these, only IPVS brings packets to the hooks of an edge host that would else be forwarded.
+        pub mode: ProxyMode = ProxyMode::Iptables,
+        /// With `mode: ipvs`: who reaches which NodePorts.
+        pub node_ports: Option<Spanned<NodePorts>>,
+    }
+}
+
+record! {
+    /// Who reaches which NodePorts of the hosts.
+    pub struct NodePorts {
+        /// The prefixes of the clients.
+        pub from: Spanned<Vec<Spanned<Prefix>>>,
+        /// Protocols and ports: `tcp/30080`, `udp/30000-32767`.
+        pub ports: Spanned<Vec<Traffic>>,
+    }
+}
+
+record! {
     /// Who may manage the hosts.
     pub struct Management {
         /// The prefixes from which SSH is permitted.
@@ -145,6 +171,8 @@ record! {
         pub max_stale: Spanned<WrittenDuration> = Spanned::unwritten(WrittenDuration::hours(7 * 24)),
         /// Public names that may resolve to private addresses.
         pub allow_private: Vec<Spanned<DomainName>>,
+        /// The prefixes of the site's NAT64: `64:ff9b::/96`.
+        pub nat64: Vec<Nat64Prefix>,
         /// An answer with more addresses is not accepted.
         pub max_addresses: MaxAddresses = MaxAddresses(64),
         /// How many addresses of one family a name keeps; those last seen longest ago are dropped.
@@ -233,7 +261,17 @@ pub const API_SERVER_PORT: u16 = 6443;
 impl Policy {
     /// The ports that the policy gives.
     pub fn own_ports(&self) -> OwnPorts {
-        OwnPorts { ssh: self.ssh_port(), api_server: self.cluster.api_server_port.value.0 }
+        let node_ports = self.node_ports().map(|section| Traffic::union_of(section.ports.value.iter()));
+        OwnPorts {
+            ssh: self.ssh_port(),
+            api_server: self.cluster.api_server_port.value.0,
+            node_ports: node_ports.unwrap_or_else(Traffic::none),
+        }
+    }
+
+    /// The NodePorts of the policy.
+    pub fn node_ports(&self) -> Option<&NodePorts> {
+        self.kube_proxy.node_ports.as_ref().map(|section| &section.value)
     }
 
     /// The port of SSH on the hosts.

@@ -40,7 +40,7 @@ impl Networks {
             Zone::CloudServices => self.cloud_services.as_ref().map_or(&[], |listed| &listed.value),
             Zone::BgpPeers => &self.bgp_peers,
             Zone::ControlPlane => &self.control_plane,
-            Zone::Management | Zone::DnsServers => &[],
+            Zone::NodePorts | Zone::Management | Zone::DnsServers => &[],
         }
     }
 }
@@ -48,6 +48,7 @@ impl Networks {
 /// The prefixes of a zone, with their spans; a default has none.
 pub fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
     match zone {
+        Zone::NodePorts => policy.node_ports().map(|section| section.from.value.clone()).unwrap_or_default(),
         Zone::Management => policy.management.as_ref().map(|section| section.value.from.clone()).unwrap_or_default(),
         Zone::DnsServers => {
             let servers = policy.dns.iter().flat_map(|section| &section.value.servers);
@@ -61,6 +62,7 @@ pub fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
 /// The field of a zone, for messages.
 pub(super) fn zone_field(zone: Zone) -> String {
     match zone {
+        Zone::NodePorts => "kube-proxy.node-ports.from".to_owned(),
         Zone::Management => "management.from".to_owned(),
         Zone::DnsServers => "dns.servers".to_owned(),
         _ => format!("networks.{zone}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::net::{DomainName, PrefixSet, Special};
+use crate::net::{DomainName, Nat64Prefix, PrefixSet, Special};
 
 /// Which answers a policy accepts.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Trust {
     pub hosts: BTreeSet<DomainName>,
     /// Names that may resolve to private addresses.
     pub allow_private: BTreeSet<DomainName>,
+    /// The prefixes of the site's translators: their addresses are as good as the IPv4 addresses that they stand for.
+    pub nat64: Vec<Nat64Prefix>,
 }
 
 /// Why an address is not accepted.
@@ -42,6 +44,8 @@ pub enum Distrust {
     Multicast,
     /// An address that no host on the internet has (RFC 6890).
     Reserved,
+    /// An IPv4 address as a translator writes it, and the policy names no translator.
+    Translated,
     /// A private address from a public name.
     Private,
     /// An address of the site itself from a public name.
@@ -61,6 +65,7 @@ impl fmt::Display for Distrust {
             Distrust::Metadata => "the address of a metadata service",
             Distrust::Multicast => "a multicast address",
             Distrust::Reserved => "a reserved address",
+            Distrust::Translated => "an IPv4 address as NAT64 writes it; `resolve.nat64` permits its prefix",
             Distrust::Private => "a private address from a public name; `resolve.allow-private` permits it for a name",
             Distrust::Site => {
                 "an address of the policy's own prefixes from a public name; `resolve.allow-private` permits it for a name"
@@ -74,8 +79,15 @@ impl fmt::Display for Distrust {
 impl Trust {
     /// Why an address of a name is not accepted; `None` if it is.
     pub fn distrusts(&self, name: &DomainName, address: IpAddr) -> Option<Distrust> {
+        if let Some(translator) = self.nat64.iter().find(|one| one.prefix().net().contains(&address)) {
+            let translated = translator.translated(address).map(IpAddr::V4);
+            return translated.map_or(Some(Distrust::Reserved), |address| self.distrusts(name, address));
+        }
         if let Some(never) = never(address, &self.metadata) {
             return Some(never);
+        }
+        if Special::of(address) == Some(Special::Nat64) {
+            return Some(Distrust::Translated);
         }
         if let Some(cloud) = self.cloud.as_ref().filter(|_| self.is_internal(name)) {
             let outside = if self.inside_vpc { Distrust::OutsideVpc } else { Distrust::OutsideCloud };
@@ -112,6 +124,8 @@ pub(super) fn never(address: IpAddr, metadata: &PrefixSet) -> Option<Distrust> {
         | Special::Translated
         | Special::Protocols
         | Special::Reserved => Some(Distrust::Reserved),
+        // A site may have a translator.
+        Special::Nat64 => None,
         // The last one: of no use to an attacker, and what examples have for public addresses.
         Special::Private | Special::Shared | Special::Benchmarking | Special::Documentation => None,
     }
@@ -138,6 +152,7 @@ mod tests {
             site: "192.168.0.0/16, 10.0.0.0/8, 198.51.100.0/24, 2001:db8:a::/48".parse().unwrap(),
             hosts: [name("api.example.com")].into(),
             allow_private: [name("mirror.example.com")].into(),
+            nat64: Vec::new(),
         };
         let why = |who: &str, address: &str| trust.distrusts(&name(who), address.parse().unwrap());
         for (who, address, expected) in [
@@ -162,7 +177,7 @@ mod tests {
             ("mirror.example.com", "169.254.169.254", Some(Distrust::LinkLocal)),
             ("mirror.example.com", "100.100.100.200", Some(Distrust::Metadata)),
             ("mirror.example.com", "::ffff:10.0.0.1", Some(Distrust::Reserved)),
-            ("mirror.example.com", "64:ff9b::a9fe:a9fe", Some(Distrust::Reserved)),
+            ("mirror.example.com", "64:ff9b::a9fe:a9fe", Some(Distrust::Translated)),
             ("mirror.example.com", "0.0.0.0", Some(Distrust::Unspecified)),
             ("mirror.example.com", "255.255.255.255", Some(Distrust::Reserved)),
             ("mirror.example.com", "ff02::1", Some(Distrust::Multicast)),
@@ -185,5 +200,26 @@ mod tests {
         assert_eq!(inside.distrusts(&name("ntp.example.com"), "203.0.113.7".parse().unwrap()), None);
         let public = Trust { cloud: None, ..trust };
         assert_eq!(public.distrusts(&internal, "100.118.28.1".parse().unwrap()), Some(Distrust::Private));
+    }
+
+    #[test]
+    fn translated_addresses_are_as_good_as_what_they_stand_for() {
+        let nat64 = ["64:ff9b::/96", "2001:db8:64::/48"];
+        let nat64 = nat64.map(|prefix| Nat64Prefix::new(prefix.parse().unwrap()).unwrap());
+        let trust = Trust { nat64: nat64.into(), site: "10.0.0.0/8".parse().unwrap(), ..Trust::default() };
+        let name = "ntp.example.com".parse().unwrap();
+        for (address, expected) in [
+            ("64:ff9b::203.0.113.7", None),
+            ("64:ff9b::169.254.169.254", Some(Distrust::LinkLocal)),
+            ("64:ff9b::10.0.0.1", Some(Distrust::Private)),
+            ("64:ff9b::192.168.0.1", Some(Distrust::Private)),
+            ("2001:db8:64:cb00:71:700::", None),
+            ("2001:db8:64:7f00:0:100::", Some(Distrust::Loopback)),
+            ("2001:db8:64:cb00:171:700::", Some(Distrust::Reserved)),
+            ("64:ff9b:1::203.0.113.7", Some(Distrust::Translated)),
+            ("2001:db8:65::1", None),
+        ] {
+            assert_eq!(trust.distrusts(&name, address.parse().unwrap()), expected, "{address}");
+        }
     }
 }

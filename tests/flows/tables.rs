@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use edgeward::policy::syntax::Policy;
-use edgeward::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Target};
+use edgeward::site::{ClusterKind, ClusterVersion, Connection, Feature, Phase, ProxyMode, Scope, Target};
 
 use super::{CATALOG, Site, examples};
 
@@ -72,6 +72,7 @@ impl Row {
             "ACK Edge over a leased line" => site == (ClusterKind::AckEdge, Connection::ExpressConnect),
             "ACK Edge over the public network" => site == (ClusterKind::AckEdge, Connection::Public),
             "Registered clusters" => site.0 == ClusterKind::Registered,
+            "Optional services of the cloud" => site.1 == Connection::ExpressConnect,
             "Always" => true,
             other => panic!("{other} is not a section that this test knows"),
         };
@@ -92,6 +93,9 @@ impl Row {
         let cnis: Vec<String> = code(&self.condition).into_iter().filter(|word| is_cni(word)).collect();
         let mut others = words.iter().filter(|word| !code(word).iter().any(|word| is_cni(word)));
         let other = |word: &&str| match *word {
+            "`kube-proxy.mode: ipvs`" => policy.kube_proxy.mode == ProxyMode::Ipvs,
+            "`features: [log]`" => policy.features.iter().any(|feature| feature.value == Feature::Log),
+            "`features: [monitoring]`" => policy.features.iter().any(|feature| feature.value == Feature::Monitoring),
             "gateway only" => policy.target == Target::IdcGateway,
             "unless `self-host-ntp`" => !policy.cluster.self_host_ntp,
             "`phase: install`" => policy.phase == Phase::Install,
@@ -121,6 +125,7 @@ fn documented(policy: &Policy) -> BTreeSet<(String, &'static str)> {
                 "ssh" => policy.management.as_ref().is_none_or(|section| section.value.from.is_empty()),
                 "dns" => policy.dns.as_ref().is_none_or(|section| section.value.servers.is_empty()),
                 "services" => networks.services.is_empty(),
+                "ipvs-node-ports" => policy.node_ports().is_none(),
                 "raven" => policy.cluster.raven_gateways.is_empty(),
                 "tunnel-server" => policy.cluster.tunnel_servers.is_empty(),
                 _ => false,

@@ -265,7 +265,8 @@ impl Model {
                 continue;
             }
             let next = u8::try_from(self.names.len()).unwrap();
-            let internal = word.split('.').any(|label| label.ends_with("-vpc") || label.ends_with("-internal"));
+            let internal =
+                word.split('.').any(|label| ["-vpc", "-internal", "-intranet"].iter().any(|end| label.ends_with(end)));
             let fresh: [IpAddr; 2] = match self.site.private_link && internal {
                 true => [
                     Ipv4Addr::new(192, 168, 200, next).into(),

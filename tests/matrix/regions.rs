@@ -38,15 +38,18 @@ fn read() -> Vec<Region> {
         for (id, prefixes) in facts.get("registry").and_then(Value::as_object).into_iter().flatten() {
             of(&mut regions, id).registry = words(prefixes.as_array().unwrap());
         }
-        // Finance regions have a second network; a leased line uses the internal one.
-        for row in list(facts, "oss").iter().filter(|row| row["network"] == "internal") {
+        for row in list(facts, "oss") {
             let region = of(&mut regions, &text(row, "region"));
+            if let Some(public) = row.get("public-endpoint") {
+                region.public = words(std::slice::from_ref(public));
+            }
+            // Finance regions have a second network; a leased line uses the internal one.
+            if row["network"] != "internal" {
+                continue;
+            }
             region.internal = words(list(row, "endpoints"));
             if let Some(vips) = row.get("vips") {
                 region.oss = words(vips.as_array().unwrap());
-            }
-            if let Some(public) = row.get("public-endpoint") {
-                region.public = words(std::slice::from_ref(public));
             }
         }
     }

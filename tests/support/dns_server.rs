@@ -59,6 +59,8 @@ pub enum Manner {
     ForgedOverTcp,
     /// With the name in lower case, over UDP; over TCP as asked.
     Lowered,
+    /// Nothing to a query with EDNS, or an error, with or without the question; otherwise as it should.
+    WithoutEdns(Option<ResponseCode>, bool),
     /// With the question's bytes as they came, as if the server were a mirror.
     Reflected,
     /// These bytes after the id.
@@ -231,6 +233,14 @@ impl Entry {
         let other = Query::query(name("other.example.test"), question.query_type());
         match &self.manner {
             Manner::Silent => Vec::new(),
+            Manner::WithoutEdns(refusal, repeats) if query.edns.is_some() => {
+                let refused = refusal.map(|code| {
+                    let mut message = Message::error_msg(query.id, query.op_code, code);
+                    message.queries = if *repeats { query.queries.clone() } else { Vec::new() };
+                    message.to_vec().unwrap()
+                });
+                refused.into_iter().collect()
+            }
             Manner::Truncated | Manner::Cut | Manner::RawOverTcp(_) | Manner::ForgedOverTcp if !over_tcp => {
                 vec![message.truncate().to_vec().unwrap()]
             }
@@ -250,7 +260,7 @@ impl Entry {
                 message.queries[0].name = question.name().to_lowercase();
                 vec![message.to_vec().unwrap()]
             }
-            Manner::Plain | Manner::Truncated | Manner::Lowered => {
+            Manner::Plain | Manner::Truncated | Manner::Lowered | Manner::WithoutEdns(..) => {
                 let fits = over_tcp || right.len() <= usize::from(query.max_payload());
                 vec![if fits { right } else { message.truncate().to_vec().unwrap() }]
             }

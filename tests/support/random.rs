@@ -117,6 +117,7 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
         (if edge { "ack-edge" } else { "registered" }, if leased { "express-connect" } else { "public" });
     let target = if gateway { "idc-gateway" } else { "edge-host" };
     let mode = *dice.pick(&["enforce", "enforce", "enforce", "audit"]);
+    let features = if leased { dice.some(&["log", "monitoring"], 0).join(", ") } else { String::new() };
     let api = *dice.pick(&["10.0.0.20", "192.168.10.20", "api.example.com"]);
     let agent = match !edge && dice.flip() {
         true => ", agent-endpoints: ['10.50.0.9:5533', 'agent.example.com:8443', '[2001:db8:c::9]:5533']",
@@ -124,7 +125,7 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
     };
     let mut head = format!(
         "version: 1\nname: random\ntarget: {target}\nregion: {region}\nconnection: {connection}\ncni: {cni}\n\
-         phase: {phase}\nscope: {scope}\nmode: {mode}\n\
+         phase: {phase}\nscope: {scope}\nmode: {mode}\nfeatures: [{features}]\n\
          cluster: {{kind: {kind}, version: '{version}', api-server: {api}, self-host-ntp: {}{}{agent}}}\n\
          deny: {{inbound: {}, outbound: {}, forward: {}}}\n\
          gateway: {{covers: {}, stateless: {}}}\n",
@@ -154,6 +155,14 @@ pub fn policy_text(dice: &mut Dice) -> PolicyText {
         ("pod-interfaces", owned(dice.some(&["cni0", "flannel.1", "'veth*'", "vetha", "'v*'", "eth0"], 0))),
         ("bgp-peers", owned(dice.some(&["10.0.255.1", "10.0.255.2", "192.0.2.1"], 1))),
     ];
+    let services = &lists.iter().find(|(zone, _)| *zone == "services").expect("a zone").1;
+    if !services.is_empty() && dice.flip() {
+        let from = dice.some(&["10.0.9.0/24", "198.51.100.0/25", "'2001:db8:a:9::/64'"], 1).join(", ");
+        let ports = dice.some(&["tcp/30080", "udp/30000-32767", "sctp/31000"], 1).join(", ");
+        let node_ports =
+            if dice.flip() { format!(", node-ports: {{from: [{from}], ports: [{ports}]}}") } else { String::new() };
+        let _ = writeln!(head, "kube-proxy: {{mode: ipvs{node_ports}}}");
+    }
     let allow = (0..dice.below(5)).map(|index| AllowText {
         id: format!("row-{}", 9 - index),
         direction: dice.pick::<&str>(&["inbound", "outbound"]),

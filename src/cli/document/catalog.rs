@@ -45,15 +45,19 @@ pub(crate) struct RegionDocument<'a> {
     /// What is special about it; `null` for nothing.
     pub(crate) note: Option<&'a str>,
     /// Its image registry over a leased line; `null` if that is not in the catalog.
-    pub(crate) registry: Option<RegistryDocument<'a>>,
+    pub(crate) registry: Option<ServiceDocument<'a>>,
+    /// Its Log Service over a leased line; `null` if that is not in the catalog.
+    pub(crate) log: Option<ServiceDocument<'a>>,
+    /// Its monitoring over a leased line; `null` if that is not in the catalog.
+    pub(crate) monitoring: Option<ServiceDocument<'a>>,
     /// Its OSS networks; empty if they are not in the catalog.
     pub(crate) oss: Vec<OssDocument<'a>>,
 }
 
-/// An image registry.
+/// A service of a region.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-#[schemars(rename = "Registry")]
-pub(crate) struct RegistryDocument<'a> {
+#[schemars(rename = "Service")]
+pub(crate) struct ServiceDocument<'a> {
     /// Its prefixes.
     pub(crate) prefixes: Vec<String>,
     /// The id of the document.

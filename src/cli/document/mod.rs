@@ -24,7 +24,7 @@ use crate::path::RoutesDocument;
 use crate::report::FlowsDocument;
 
 pub(crate) use aggregate::AggregateDocument;
-pub(crate) use catalog::{CatalogDocument, OssDocument, RegionDocument, RegistryDocument, SourceDocument};
+pub(crate) use catalog::{CatalogDocument, OssDocument, RegionDocument, ServiceDocument, SourceDocument};
 pub(crate) use change::{ChangeDocument, PendingDocument};
 pub(crate) use check::{CheckDocument, CheckedLockfile, CheckedPolicy, DiagnosticDocument};
 pub(crate) use diff::{CausedDocument, DiffDocument};

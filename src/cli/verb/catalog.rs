@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::anyhow;
 
-use crate::catalog::{Catalog, Date, Document, OssRow, RegionRow};
+use crate::catalog::{Catalog, Date, Document, OssRow, RegionRow, ServiceRow};
 use crate::cli::context::{ListFormat, load_catalog};
-use crate::cli::document::{CatalogDocument, OssDocument, RegionDocument, RegistryDocument, SourceDocument};
+use crate::cli::document::{CatalogDocument, OssDocument, RegionDocument, ServiceDocument, SourceDocument};
 use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::report::DocumentVersion;
@@ -87,6 +87,12 @@ fn region_text(catalog: &Catalog, region: &RegionRow) -> String {
         lines.extend(row.public_endpoint.iter().map(|name| format!("    public endpoint: {name}")));
         lines.push(format!("    source: {}", cited(catalog, &row.source.value, &row.retrieved)));
     }
+    for (name, row) in [("log", &region.log), ("monitoring", &region.monitoring)] {
+        if let Some(row) = row {
+            lines.push(format!("  {name}: {}", joined(&row.prefixes)));
+            lines.push(format!("    source: {}", cited(catalog, &row.source.value, &row.retrieved)));
+        }
+    }
     lines.join("\n") + "\n"
 }
 
@@ -119,13 +125,15 @@ fn region_document(region: &RegionRow) -> RegionDocument<'_> {
         name: region.name.as_deref(),
         cloud: region.cloud.word(),
         note: region.note.as_deref(),
-        registry: region.registry.as_ref().map(|row| RegistryDocument {
-            prefixes: words(&row.prefixes),
-            source: &row.source.value,
-            retrieved: row.retrieved.as_str(),
-        }),
+        registry: region.registry.as_ref().map(service_document),
+        log: region.log.as_ref().map(service_document),
+        monitoring: region.monitoring.as_ref().map(service_document),
         oss: region.oss.iter().map(oss_document).collect(),
     }
+}
+
+fn service_document(row: &ServiceRow) -> ServiceDocument<'_> {
+    ServiceDocument { prefixes: words(&row.prefixes), source: &row.source.value, retrieved: row.retrieved.as_str() }
 }
 
 fn oss_document(row: &OssRow) -> OssDocument<'_> {

@@ -10,7 +10,7 @@ use crate::cli::failure::Failure;
 use crate::cli::render;
 use crate::diag::one_of;
 use crate::policy::syntax::API_SERVER_PORT;
-use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, Scope, Target};
+use crate::site::{ClusterKind, ClusterVersion, Connection, Phase, ProxyMode, Scope, Target};
 
 /// Print a commented starter policy
 ///
@@ -160,6 +160,12 @@ cluster:
   api-server:            # FILL IN: its address or name (the cluster's page in the console, Basic Information)
 "
         );
+        if self.leased {
+            text = text.replace(
+                "\ncluster:\n",
+                "\n# features: [log, monitoring]   # Log Service, monitoring of the cloud\n\ncluster:\n",
+            );
+        }
         if !self.edge {
             text.push_str(&format!(
                 "  api-server-port: {API_SERVER_PORT}  # where it is reached, perhaps the port of a load balancer\n"
@@ -225,9 +231,11 @@ cluster:
         }
         if edge && leased && row.is_none() {
             lines.push("  oss:                   # FILL IN: the catalog has no OSS prefixes of this region");
-            lines.push("  oss-endpoint:          # FILL IN: nor its internal OSS endpoint");
         }
-        if edge && !leased && row.is_none_or(|row| row.public_endpoint.is_none()) {
+        if edge && leased && row.is_none_or(|row| row.endpoints.is_empty()) {
+            lines.push("  oss-endpoint:          # FILL IN: the catalog has no internal OSS endpoint of this region");
+        }
+        if edge && !leased && self.region.public_oss_endpoint().is_none() {
             lines.push("  oss-endpoint:          # FILL IN for `phase: install`: the region's public OSS endpoint");
         }
         if lines.is_empty() { String::new() } else { format!("overrides:\n{}\n", lines.join("\n")) }
@@ -248,6 +256,8 @@ cluster:
             scope: Scope::Fine,
             self_host_ntp: false,
             agent: false,
+            kube_proxy: ProxyMode::Iptables,
+            features: Vec::new(),
         };
         let (optional, required): (Vec<_>, Vec<_>) = self.catalog.needs_of(&site).partition(|row| row.optional);
         let rows = |rows: Vec<&NeedRow>| rows.into_iter().map(need).collect::<String>();
@@ -271,7 +281,7 @@ cluster:
                 servers.join(", ")
             );
         }
-        let oss = self.region.oss(OssNetwork::Internal).and_then(|row| row.public_endpoint.as_ref());
+        let oss = self.region.public_oss_endpoint();
         let oss = oss.map_or_else(|| "OSS-ENDPOINT".to_owned(), ToString::to_string);
         format!(
             "\

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::stream::StreamExt;
 use hickory_net::NetError;
-use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query, SerialMessage};
+use hickory_net::proto::op::{DnsRequest, DnsRequestOptions, DnsResponse, Message, Query, ResponseCode, SerialMessage};
 use hickory_net::proto::rr::{Name, RecordType};
 use hickory_net::runtime::{DnsUdpSocket, RuntimeProvider, TokioHandle, TokioRuntimeProvider, TokioTime};
 use hickory_net::tcp::TcpClientStream;
@@ -26,8 +26,9 @@ use crate::resolution::{Answer, Question, Reply};
 /// hickory's own timeout: longer than any of ours.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Queries a server over UDP, and over TCP where that is not enough.
-pub(super) async fn ask(server: SocketAddr, question: &Question, until: Instant) -> Answer {
+/// Queries a server over UDP, and over TCP where that is not enough. Where it refuses a query with EDNS, or `edns` is false,
+/// without.
+pub(super) async fn ask(server: SocketAddr, question: &Question, edns: bool, until: Instant) -> Answer {
     let answered = |reply| Answer { reply, server: Some(server) };
     let unanswered = |reply| Answer { reply, server: None };
     let malformed =
@@ -36,8 +37,13 @@ pub(super) async fn ask(server: SocketAddr, question: &Question, until: Instant)
         Ok(query) => query,
         Err(error) => return unanswered(Reply::Broken(error.to_string())),
     };
-    let request = request(&query);
-    let failure = match timeout_at(until, over_udp(server, request.clone())).await {
+    let mut request = request(&query, edns);
+    let mut received = timeout_at(until, over_udp(server, request.clone())).await;
+    if edns && matches!(&received, Ok(Ok(message)) if refuses_edns(message)) {
+        request = self::request(&query, false);
+        received = timeout_at(until, over_udp(server, request.clone())).await;
+    }
+    let failure = match received {
         Err(_) | Ok(Err(NetError::Timeout)) => return unanswered(Reply::Timeout),
         Ok(Ok(message)) if !message.truncation => return answered(read(&query, &message)),
         Ok(Ok(_)) => Reply::Truncated,
@@ -64,10 +70,16 @@ fn query(question: &Question) -> Result<Query, NetError> {
     Ok(Query::query(Name::from_ascii(format!("{}.", question.name))?, record_type))
 }
 
-/// The query: recursion desired, 1,232 bytes over UDP (DNS flag day 2020), random case (0x20).
-fn request(query: &Query) -> DnsRequest {
+/// Whether a server that does not know EDNS has answered (RFC 6891 section 7).
+fn refuses_edns(message: &Message) -> bool {
+    matches!(message.response_code, ResponseCode::FormErr | ResponseCode::NotImp | ResponseCode::BADVERS)
+}
+
+/// The query: recursion desired, 1,232 bytes over UDP (DNS flag day 2020) or 512 without EDNS, random case (0x20).
+fn request(query: &Query, edns: bool) -> DnsRequest {
     let mut options = DnsRequestOptions::default();
     options.case_randomization = true;
+    options.use_edns = edns;
     DnsRequest::from_query(query.clone(), options)
 }
 

@@ -7,8 +7,9 @@ use hickory_net::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use crate::resolution::Reply;
 
-/// The most names in a chain after the queried one. Resolvers give up after 11 (unbound) to 16 (BIND); more is a loop.
-const MAX_CHAIN: usize = 16;
+/// The most names in a chain after the queried one; more is a loop. Resolvers give up after 11 (unbound) to 16 (BIND), but a
+/// server that has the names itself may follow them further.
+const MAX_CHAIN: usize = 32;
 
 /// The reply that an answer to a query stands for.
 ///
