@@ -1,7 +1,7 @@
 //! Every file, every damage, every moment.
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -33,11 +33,24 @@ pub enum Damage {
 const DAMAGES: [Damage; 6] =
     [Damage::Removed, Damage::Empty, Damage::Half, Damage::Flipped, Damage::Longer, Damage::Folder];
 
+/// Does something to files that a watcher may write at the same time: again, where it came between.
+pub fn insist(work: impl Fn() -> io::Result<()>) {
+    const BETWEEN: [io::ErrorKind; 3] =
+        [io::ErrorKind::DirectoryNotEmpty, io::ErrorKind::AlreadyExists, io::ErrorKind::IsADirectory];
+    for _ in 0..100 {
+        match work() {
+            Err(error) if BETWEEN.contains(&error.kind()) => thread::sleep(Duration::from_millis(10)),
+            done => return done.unwrap(),
+        }
+    }
+    work().unwrap();
+}
+
 impl Damage {
     /// Damages a file, or for [`Damage::Removed`] a folder.
     pub fn happen(self, path: &Path, dice: &mut Dice) {
         if path.is_dir() {
-            return fs::remove_dir_all(path).unwrap();
+            return insist(|| fs::remove_dir_all(path));
         }
         let mut bytes = fs::read(path).unwrap();
         match self {
@@ -50,8 +63,12 @@ impl Damage {
             }
             Self::Longer => bytes.push(u8::try_from(dice.below(256)).unwrap()),
             Self::Folder => {
-                fs::remove_file(path).unwrap();
-                return fs::create_dir(path).unwrap();
+                return insist(|| {
+                    if path.is_file() {
+                        fs::remove_file(path)?;
+                    }
+                    fs::create_dir(path)
+                });
             }
         }
         fs::write(path, bytes).unwrap();

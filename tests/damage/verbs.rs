@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::cases::copy;
+use super::cases::{copy, insist};
 use super::host::{ELSEWHERE, Host, MIRROR, OFFICE, Run, policy, soon};
 
 /// The commands that a run advises, without the option that every run here has.
@@ -43,7 +43,7 @@ fn a_change_is_undone_although_no_record_can_be_written() {
     let former = host.rules();
     host.edgeward("apply other.yaml --confirm-within 2s").ends(0);
     // A file in the place of the folder: it cannot be made again.
-    fs::remove_dir_all(host.path("state")).unwrap();
+    insist(|| fs::remove_dir_all(host.path("state")));
     host.write("state", "");
     assert!(soon(|| host.rules() == former));
     // It goes on trying to record that.
@@ -247,7 +247,7 @@ fn a_change_that_is_undone_leads_to_the_same_generation_by_hand_and_at_its_deadl
             host.edgeward(&format!("apply third.yaml --confirm-within {within} --force")).ends(0);
             let path = host.path("state").join(damaged);
             match path.is_dir() {
-                true => fs::remove_dir_all(path).unwrap(),
+                true => insist(|| fs::remove_dir_all(&path)),
                 false => fs::write(path, "").unwrap(),
             }
             let run = host.edgeward(verb).ends(0).says(&["generation 2"]);
