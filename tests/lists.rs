@@ -209,6 +209,8 @@ fn published_lists_are_converted() {
     fs::write(folder.path().join("empty"), "; nothing\n").unwrap();
     let refused = edgeward(&["aggregate", "--input-format", "published", "empty", "-o", "out.txt"], "", folder.path());
     assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    let refused = edgeward(&["aggregate", "-", "-o", "out.txt"], "# nothing\n", folder.path());
+    assert!(refused.status.code() == Some(2) && !refused.stderr.is_empty(), "{refused:?}");
     assert_eq!(written(), "198.51.100.0/25\n203.0.113.0/28\n");
     assert!(aggregate(&["semicolon", "--input-format", "published", "-o", "-"], "", folder.path()).starts_with("198."));
     aggregate(&["json", "--input-format", "published", "--format", "json", "--output", "out.txt"], "", folder.path());

@@ -246,8 +246,9 @@ fn what_the_hosts_permit_is_admitted() {
                     (true, false) => Hook::Output,
                     (false, _) => Hook::Forward,
                 };
-                // On the link only; and the host's own rules do not ask which of its addresses is meant.
-                let skipped = ["dhcp", "dhcpv6", "neighbour-discovery"];
+                // On the link only, or of pods that use Services: in the other modes of kube-proxy these packets are
+                // forwarded. And the host's own rules do not ask which of its addresses is meant.
+                let skipped = ["dhcp", "dhcpv6", "neighbour-discovery", "ipvs-endpoints"];
                 if (is_host && !hosts.contains(near)) || !permits(&intent, &packet, &skipped) {
                     continue;
                 }
@@ -364,6 +365,11 @@ fn what_the_api_cannot_say_is_widened_and_said() {
         (&problem["code"], &problem["flow"], &problem["line"]),
         (&"protocol-widened".into(), &"signalling".into(), &line.into())
     );
+    for format in ["csv", "terraform", "aliyun-cli"] {
+        let output = edgeward(&[file.to_str().unwrap(), "--format", format]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("protocol-widened") && said.contains("open more than it needs"), "{format}: {said}");
+    }
     let message = problem["message"].as_str().unwrap();
     assert!(message.contains("sctp, protocol/89") && problem["help"].as_str().is_some_and(|help| !help.is_empty()));
     assert!(group["beyond"].as_array().unwrap().iter().any(|one| one["flow"] == "signalling"), "{group:#}");

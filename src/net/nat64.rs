@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::prefix::Prefix;
+use super::special::Special;
 
 /// The bytes before the IPv4 address begins, by the lengths that a prefix may have (RFC 6052 section 2.2).
 const STARTS: [(u8, usize); 6] = [(32, 4), (40, 5), (48, 6), (56, 7), (64, 9), (96, 12)];
@@ -14,11 +15,15 @@ const ZERO: usize = 8;
 pub struct Nat64Prefix(Prefix);
 
 impl Nat64Prefix {
-    /// A prefix, if it is one of IPv6 with a length that an IPv4 address fits in after: 32, 40, 48, 56, 64 or 96.
+    /// A prefix, if it is one of IPv6 with a length that an IPv4 address fits in after, 32, 40, 48, 56, 64 or 96, and one
+    /// that a site can route to a translator.
     pub fn new(prefix: Prefix) -> Option<Self> {
         let IpAddr::V6(network) = prefix.net().network() else { return None };
         let fits = STARTS.iter().any(|(length, _)| *length == prefix.net().prefix_len());
-        (fits && network.octets()[ZERO] == 0).then_some(Self(prefix))
+        // Documents have examples of it, and a site may use unique local addresses.
+        let routed = [None, Some(Special::Nat64), Some(Special::Private), Some(Special::Documentation)];
+        let is_routed = routed.contains(&Special::of(network.into()));
+        (fits && is_routed && network.octets()[ZERO] == 0).then_some(Self(prefix))
     }
 
     /// The prefix.
@@ -63,7 +68,16 @@ mod tests {
             assert_eq!(of.translated("2001:db9::".parse().unwrap()), None);
             assert_eq!(of.translated("192.0.2.33".parse().unwrap()), None);
         }
-        for other in ["10.0.0.0/8", "2001:db8::/33", "2001:db8::/128", "2001:db8:0:0:100::/96"] {
+        for other in [
+            "10.0.0.0/8",
+            "2001:db8::/33",
+            "2001:db8::/128",
+            "2001:db8:0:0:100::/96",
+            "ff02::/96",
+            "fe80::/96",
+            "::/96",
+            "2002::/32",
+        ] {
             assert_eq!(prefix(other), None, "{other}");
         }
         assert_eq!(prefix("2001:db8::/32").unwrap().translated("2001:db8:c000:221:100::".parse().unwrap()), None);

@@ -35,7 +35,10 @@ fn limit(table: &Table<'_>, policy: &Policy) -> Option<Problem> {
     let limit = table.limit.filter(|limit| limit.used > limit.max as usize)?;
     let (code, element) = (ProblemCode::RouteLimit, table.element);
     let message = format!("the device takes {}, and needs {}", count(limit.max as usize, "route"), limit.used);
-    let help = format!("widen them with `--max-entries {}`, or use `--scope broad`", limit.max);
+    let help = format!(
+        "widen them with `--max-entries {}`, use `--scope broad`, or list fewer and wider prefixes in `networks`",
+        limit.max
+    );
     let written = policy.path.vbr.max_routes.filter(|_| element == Element::Vbr);
     let span = written.map(|max| max.span);
     Some(Problem { code, element, span, message, help })

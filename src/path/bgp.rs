@@ -1,5 +1,7 @@
 //! What the core switch exchanges over BGP where the container network announces pods.
 
+use std::net::IpAddr;
+
 use super::demand::addresses;
 use crate::catalog::{Catalog, Zone};
 use crate::net::{Family, Prefix, PrefixSet};
@@ -10,9 +12,11 @@ use crate::policy::syntax::Policy;
 pub struct Bgp {
     /// Its autonomous system.
     pub asn: Option<u32>,
-    /// That of the virtual border router.
+    /// The autonomous system of the virtual border router.
     pub vbr_asn: Option<u32>,
-    /// That of the hosts.
+    /// The address of the virtual border router.
+    pub vbr: Option<IpAddr>,
+    /// The autonomous system of the hosts.
     pub hosts_asn: Option<u32>,
     /// Where the hosts are.
     pub hosts: PrefixSet,
@@ -44,6 +48,7 @@ impl Bgp {
         Self {
             asn: path.core_switch.asn.map(|asn| asn.0),
             vbr_asn: path.vbr.asn.map(|asn| asn.0),
+            vbr: path.vbr.cloud_ip.map(|address| address.value),
             hosts_asn: path.hosts.asn.map(|asn| asn.0),
             hosts: addresses(policy, &[Zone::Hosts]),
             peers: addresses(policy, &[Zone::BgpPeers]),

@@ -34,6 +34,7 @@ pub fn check(
         check_dns(policy, target, problems);
         dead::check_hosts(policy, problems);
         check_node_ports(&policy.kube_proxy, problems);
+        dead::check_next_hops(&policy.path, problems);
         cloud::check_fields(policy, problems);
         check_allow(&policy.allow, catalog, problems);
         return None;
@@ -44,6 +45,7 @@ pub fn check(
     check_dns(policy, target, problems);
     dead::check_hosts(policy, problems);
     check_node_ports(&policy.kube_proxy, problems);
+    dead::check_next_hops(&policy.path, problems);
     cloud::check_fields(policy, problems);
     cloud::check(policy, &site, region, catalog, problems);
     let mut builder = Builder::new(policy, &site, region);

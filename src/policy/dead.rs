@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::syntax::{Allow, Networks, Policy};
+use super::syntax::{Allow, Networks, Path, Policy};
 use super::zones::zone;
 use crate::catalog::Zone;
 use crate::diag::{Code, Problems};
@@ -52,6 +52,33 @@ pub(super) fn check_hosts(policy: &Policy, problems: &mut Problems) {
     for (host, span) in named.chain(agent) {
         if let AddressOrName::Address(address) = host {
             check(Spanned { value: Prefix::from(*address), span }, &dead, Field::Host, problems);
+        }
+    }
+}
+
+/// Refuses next hops that no router has, or that are of the other family.
+pub(super) fn check_next_hops(path: &Path, problems: &mut Problems) {
+    let (switch, vbr) = (&path.core_switch, &path.vbr);
+    let fields = [
+        ("core-switch.next-hop", &switch.next_hop, Some(Family::V4)),
+        ("core-switch.next-hop-v6", &switch.next_hop_v6, Some(Family::V6)),
+        ("vbr.cloud-ip", &vbr.cloud_ip, None),
+        ("vbr.idc-ip", &vbr.idc_ip, None),
+    ];
+    let dead = of_no_host();
+    for (field, hop, family) in fields.into_iter().filter_map(|(field, hop, family)| Some((field, (*hop)?, family))) {
+        check(hop.map(Prefix::from), &dead, Field::Host, problems);
+        let is_local = Special::of(hop.value) == Some(Special::LinkLocal);
+        if is_local {
+            let message = format!("`{}` is a link-local address: a route to it needs an interface, too", hop.value);
+            let help = "write the address of the router that other networks reach";
+            problems.push_with_help(Code::InvalidAddress, hop.span, message, help);
+        }
+        if let Some(family) = family.filter(|family| Family::of(hop.value) != *family) {
+            let name = if family == Family::V4 { "IPv4" } else { "IPv6" };
+            let message = format!("`path.{field}` takes an address of {name}, and `{}` is none", hop.value);
+            let help = "write IPv4 in `core-switch.next-hop`, and IPv6 in `core-switch.next-hop-v6`";
+            problems.push_with_help(Code::InvalidAddress, hop.span, message, help);
         }
     }
 }

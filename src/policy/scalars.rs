@@ -38,7 +38,7 @@ scalar!(Nat64Prefix, {
     let found = Nat64Prefix::new(prefix);
     if found.is_none() {
         let message = format!("`{prefix}` is not a prefix of NAT64");
-        let help = "it is of IPv6, with a length of 32, 40, 48, 56, 64 or 96: `64:ff9b::/96`";
+        let help = "it is of IPv6, with a length of 32, 40, 48, 56, 64 or 96, and routed to the translator: `64:ff9b::/96`";
         problems.push_with_help(Code::InvalidPrefix, node.span, message, help);
     }
     found

@@ -79,12 +79,12 @@ impl fmt::Display for Distrust {
 impl Trust {
     /// Why an address of a name is not accepted; `None` if it is.
     pub fn distrusts(&self, name: &DomainName, address: IpAddr) -> Option<Distrust> {
+        if let Some(never) = never(address, &self.metadata) {
+            return Some(never);
+        }
         if let Some(translator) = self.nat64.iter().find(|one| one.prefix().net().contains(&address)) {
             let translated = translator.translated(address).map(IpAddr::V4);
             return translated.map_or(Some(Distrust::Reserved), |address| self.distrusts(name, address));
-        }
-        if let Some(never) = never(address, &self.metadata) {
-            return Some(never);
         }
         if Special::of(address) == Some(Special::Nat64) {
             return Some(Distrust::Translated);

@@ -132,6 +132,49 @@ fn the_clouds_list_is_read() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("the list is not complete"));
 }
 
+/// The routes that an element needs: direction and destination.
+fn needed(site: &Site, element: &str) -> Vec<(String, String)> {
+    let output = site.run("routes", &["--element", element, "--format", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let routes = document["elements"][0]["routes"].as_array().unwrap().iter();
+    routes.map(|route| (text(&route["direction"]), text(&route["prefix"]))).collect()
+}
+
+/// The cloud has the interface of the line where the policy has an address.
+#[test]
+fn an_interface_of_the_cloud_is_no_other_next_hop() {
+    let site = Site::new("express-connect-flannel", PATH);
+    site.replace("path:\n", "path:\n  transit: {id: ecr-1}\n");
+    let list = |down: &str, up: &str| {
+        let entry = |(direction, prefix): &(String, String)| {
+            let id = if direction == "down" { down } else { up };
+            json!({"DestinationCidrBlock": prefix, "NextHops": {"NextHop": [{"NextHopType": "x", "NextHopId": id}]}})
+        };
+        let entries: Vec<Value> = needed(&site, "vbr").iter().map(entry).collect();
+        json!({"RouteEntrys": {"RouteEntry": entries}}).to_string()
+    };
+    let right = check(&site, "vbr", &[list("ri-1", "ecr-1")], 0);
+    assert_eq!(right["any-next-hop"], true, "{right:#}");
+    let wrong = check(&site, "vbr", &[list("ri-1", "ri-2")], 1);
+    assert!(wrong["elsewhere"].as_array().unwrap().iter().all(|one| one["prefix"] != "10.0.0.0/8"), "{wrong:#}");
+}
+
+/// FRR lists the next hop of a static route, and the neighbour by which it is reached.
+#[test]
+fn a_next_hop_that_others_resolve_is_one() {
+    for (hop, code) in [("10.250.0.9", 0), ("10.255.0.2", 0), ("10.250.0.8", 1)] {
+        let site = Site::new("express-connect-flannel", &format!("path: {{core-switch: {{next-hop: {hop}}}}}\n"));
+        let hops = json!([
+            {"ip": "10.250.0.9", "active": true, "recursive": true},
+            {"ip": "10.255.0.2", "active": true, "resolver": true, "fib": true, "interfaceName": "eth0"},
+        ]);
+        let route = |(_, prefix)| (prefix, json!([{"selected": true, "nexthops": hops}]));
+        let table: serde_json::Map<String, Value> = needed(&site, "core-switch").into_iter().map(route).collect();
+        check(&site, "core-switch", &[Value::from(table).to_string()], code);
+    }
+}
+
 #[test]
 fn without_a_next_hop_only_destinations_are_compared() {
     let site = Site::new("express-connect-terway-edge", "");

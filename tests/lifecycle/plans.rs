@@ -227,7 +227,7 @@ fn small_things_that_operators_read() {
     let script = "\"$EDGEWARD\" init --region cn-hangzhou --connection express-connect --cni flannel > fresh.yaml; \
                   \"$EDGEWARD\" check fresh.yaml";
     let fresh = host.script(script).ends(2);
-    fresh.says(&["fresh.yaml:16", "fresh.yaml:17", "`networks.hosts` is empty", "`networks.pods` is empty"]).says(&[
+    fresh.says(&["fresh.yaml:14", "fresh.yaml:15", "`networks.hosts` is empty", "`networks.pods` is empty"]).says(&[
         "`networks.vpc` is empty",
         "`management.from` is empty",
         "`dns.servers` is empty",

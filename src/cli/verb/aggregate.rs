@@ -9,6 +9,7 @@ use crate::cli::context::ListFormat;
 use crate::cli::document::AggregateDocument;
 use crate::cli::failure::Failure;
 use crate::cli::render;
+use crate::diag::shown;
 use crate::host::lists::{self, InputFormat, ListFileError};
 use crate::net::{Family, PrefixSet};
 use crate::report::DocumentVersion;
@@ -84,6 +85,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.v6 {
         set = set.only(Family::V6);
+    }
+    if let Some(output) = arguments.output.as_deref().filter(|_| set.is_empty()) {
+        let message = format!("the result has no prefixes: `{}` is as it was", shown(output));
+        let help = "a list for `peers-file` must not become empty by mistake; remove the row that reads it";
+        return Err(Failure::usage(anyhow!(message)).with(anyhow!(help)));
     }
     match arguments.format {
         ListFormat::Text if arguments.output.is_none() => render::lines(&set),

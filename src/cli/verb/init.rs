@@ -93,7 +93,8 @@ fn starter(arguments: &Arguments, region: &RegionRow, cluster: ClusterKind, cata
         edge: cluster == ClusterKind::AckEdge,
         routed: catalog.cni(cni, cluster, *connection).is_some_and(|row| row.routed),
     };
-    [site.head(), site.networks(), ACCESS.to_owned(), site.overrides(), site.allow()].concat()
+    [site.head(), site.networks(), ACCESS.to_owned(), site.overrides(), site.allow(), site.features().to_owned()]
+        .concat()
 }
 
 const ACCESS: &str = "
@@ -160,12 +161,6 @@ cluster:
   api-server:            # FILL IN: its address or name (the cluster's page in the console, Basic Information)
 "
         );
-        if self.leased {
-            text = text.replace(
-                "\ncluster:\n",
-                "\n# features: [log, monitoring]   # Log Service, monitoring of the cloud\n\ncluster:\n",
-            );
-        }
         if !self.edge {
             text.push_str(&format!(
                 "  api-server-port: {API_SERVER_PORT}  # where it is reached, perhaps the port of a load balancer\n"
@@ -239,6 +234,14 @@ cluster:
             lines.push("  oss-endpoint:          # FILL IN for `phase: install`: the region's public OSS endpoint");
         }
         if lines.is_empty() { String::new() } else { format!("overrides:\n{}\n", lines.join("\n")) }
+    }
+
+    /// What a site may use in addition.
+    fn features(&self) -> &'static str {
+        match self.leased {
+            true => "# features: [log, monitoring]   # opens Log Service and monitoring of the cloud\n",
+            false => "",
+        }
     }
 
     /// The rows for what the catalog knows nothing about.

@@ -109,6 +109,10 @@ pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), F
     let evidence = loaded.evidence(&catalog);
     let list = GroupRules { policy, vpc: &vpc, group: &group, comparison: &comparison, evidence };
     let found = found.as_ref().map(|(name, found)| (name.as_str(), found, &checked));
+    // What machines read has no place for them.
+    if matches!(arguments.format, GroupFormat::Csv | GroupFormat::Terraform | GroupFormat::AliyunCli) {
+        list.warnings().iter().for_each(|warning| render::warning(warning));
+    }
     render::output(&match (arguments.format, found) {
         (GroupFormat::Json, _) => render::document(&SecurityGroupDocument::new(&list, found))?,
         (_, Some((name, found, checked))) => list.checked(name, found, checked),

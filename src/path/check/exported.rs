@@ -22,6 +22,8 @@ pub struct ExportedRoute {
     pub prefix: Prefix,
     /// What it points to: addresses, ids, or interfaces as `dev eth0`; several share the packets.
     pub hops: Vec<String>,
+    /// Where the device says so, the neighbours by which it reaches these.
+    pub resolved: Vec<String>,
     /// Whether it discards packets.
     pub is_discarded: bool,
 }
@@ -67,21 +69,27 @@ impl Exported {
         };
         let mut known: HashSet<Prefix> = self.routes.iter().map(|route| route.prefix).collect();
         let mut added = Vec::new();
-        for (prefix, hops, is_discarded) in routes {
+        for Read { destination: prefix, hops, resolved, is_discarded } in routes {
             if !known.insert(prefix) {
                 return Err(other(format!("the route to `{}` is there twice", prefix.net())));
             }
             // A name in the file must not look like another line of a report.
-            let hops = hops.iter().map(|hop| legible(hop)).collect();
-            added.push(ExportedRoute { prefix, hops, is_discarded });
+            let [hops, resolved] = [hops, resolved].map(|hops| hops.iter().map(|hop| legible(hop)).collect());
+            added.push(ExportedRoute { prefix, hops, resolved, is_discarded });
         }
         self.routes.extend(added);
         Ok(())
     }
 }
 
-/// Destination, next hops, and whether packets are discarded.
-type Read = (Prefix, Vec<String>, bool);
+/// A route as it was read.
+struct Read {
+    destination: Prefix,
+    hops: Vec<String>,
+    /// The next hops by which those are reached.
+    resolved: Vec<String>,
+    is_discarded: bool,
+}
 
 fn other(error: impl std::fmt::Display) -> NotATable {
     NotATable::Other(legible(&error.to_string()))
@@ -155,7 +163,8 @@ fn kernel(rows: Vec<Value>) -> Result<Vec<Read>, NotATable> {
         }
         let is_better = best.get(&destination).is_none_or(|(metric, _)| route.metric < *metric);
         if is_better {
-            best.insert(destination, (route.metric, (destination, hops, is_discarded)));
+            let resolved = Vec::new();
+            best.insert(destination, (route.metric, Read { destination, hops, resolved, is_discarded }));
         }
     }
     Ok(best.into_values().map(|(_, route)| route).collect())
@@ -177,6 +186,12 @@ struct FrrHop {
     interface_name: Option<String>,
     #[serde(default)]
     active: bool,
+    /// It is reached by others, which are listed, too.
+    #[serde(default)]
+    recursive: bool,
+    /// It is one by which a recursive one is reached.
+    #[serde(default)]
+    resolver: bool,
     /// A route that discards packets has one that says so.
     blackhole: Option<bool>,
     unreachable: Option<bool>,
@@ -192,11 +207,21 @@ fn frr(table: serde_json::Map<String, Value>) -> Result<Vec<Read>, NotATable> {
             let discards = |hop: &FrrHop| hop.blackhole == Some(true) || hop.unreachable == Some(true);
             let is_discarded = route.nexthops.iter().any(discards);
             let live = route.nexthops.into_iter().filter(|hop| hop.active);
-            let mut hops: Vec<String> = live.filter_map(|one| hop(one.ip, None, one.interface_name)).collect();
+            let mut resolved = Vec::new();
+            let mut hops = Vec::new();
+            for one in live {
+                let found = hop(one.ip, None, one.interface_name);
+                if !one.recursive {
+                    resolved.extend(found.clone());
+                }
+                if !one.resolver {
+                    hops.extend(found);
+                }
+            }
             if is_discarded {
                 hops = vec!["blackhole".to_owned()];
             }
-            found.push((destination, hops, is_discarded));
+            found.push(Read { destination, hops, resolved, is_discarded });
         }
     }
     Ok(found)
@@ -256,7 +281,8 @@ fn cloud(list: Value) -> Result<Vec<Read>, NotATable> {
         let destination = prefix(&route.destination_cidr_block)?;
         let hops = route.next_hops.next_hop.into_iter();
         let id = |hop: CloudHop| if hop.next_hop_id.is_empty() { hop.next_hop_type } else { hop.next_hop_id };
-        found.push((destination, hops.map(id).collect(), false));
+        let hops = hops.map(id).collect();
+        found.push(Read { destination, hops, resolved: Vec::new(), is_discarded: false });
     }
     Ok(found)
 }

@@ -47,15 +47,19 @@ impl<'a> Table<'a> {
         'a: 'b,
     {
         let needed: Vec<&'b Route<'b>> = self.routes.iter().filter(|route| !route.row.standing).collect();
+        let lookup = Lookup::new(exported);
         let mut comparison = Comparison {
             needed: needed.len(),
             missing: Vec::new(),
             elsewhere: Vec::new(),
             superfluous: Vec::new(),
             absent: Vec::new(),
-            any_hop: needed.iter().any(|route| route.next_hop.id.is_none()),
+            any_hop: needed.iter().any(|route| {
+                let same = lookup.exact(route.prefix);
+                let ends = |id: &String| same.is_some_and(|same| is_incomparable(same, id));
+                route.next_hop.id.as_ref().is_none_or(ends)
+            }),
         };
-        let lookup = Lookup::new(exported);
         let ours = hops(&needed, &lookup);
         // Routes without which a part of a needed destination would not go where it should.
         let mut missed = HashSet::new();
@@ -108,12 +112,20 @@ fn hops(needed: &[&Route<'_>], lookup: &Lookup<'_>) -> BTreeSet<String> {
     found
 }
 
-/// Whether a route leads where a needed one should. Of several next hops that share packets, all must.
+/// Whether a route leads where a needed one should. Of several next hops that share packets, all must. The cloud calls the
+/// end of a line by the id of an interface, which the policy does not have.
 fn leads(by: &ExportedRoute, needed: &Route<'_>) -> bool {
+    let all = |hops: &[String], id: &str| !hops.is_empty() && hops.iter().all(|hop| canonical(hop) == canonical(id));
     match &needed.next_hop.id {
-        Some(id) => !by.hops.is_empty() && by.hops.iter().all(|hop| canonical(hop) == canonical(id)),
-        None => !by.is_default() && !by.is_discarded,
+        Some(id) if !is_incomparable(by, id) => all(&by.hops, id) || all(&by.resolved, id),
+        _ => !by.is_default() && !by.is_discarded,
     }
+}
+
+/// Whether a policy gives an address where a device of the cloud has ids.
+fn is_incomparable(by: &ExportedRoute, id: &str) -> bool {
+    let is_address = |hop: &str| hop.parse::<IpAddr>().is_ok();
+    is_address(id) && !by.hops.is_empty() && by.hops.iter().all(|hop| hop.starts_with("ri-"))
 }
 
 /// A next hop in the one form that is compared: an address may be written in several ways.

@@ -67,8 +67,8 @@ impl GroupRules<'_> {
         text
     }
 
-    /// What holds for the whole list.
-    fn notes(&self) -> Vec<String> {
+    /// What the reader of the rules has to know: their problems, and what they open beyond the policy.
+    pub fn warnings(&self) -> Vec<String> {
         let mut notes: Vec<String> = self.group.problems.iter().map(|problem| self.sentence(problem)).collect();
         if self.group.rules.is_empty() {
             return notes;
@@ -80,6 +80,15 @@ impl GroupRules<'_> {
             let packets = self.packets(deviation).join("; ");
             format!("The rules of `{flow}` open more than it needs: {} {packets}.", deviation.way)
         }));
+        notes
+    }
+
+    /// What holds for the whole list.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = self.warnings();
+        if self.group.rules.is_empty() {
+            return notes;
+        }
         notes.push(
             "The rules are for the way to and from the data centre only: keep those that the cluster's nodes need among \
              themselves and to other networks."

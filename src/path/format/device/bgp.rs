@@ -37,6 +37,8 @@ impl<'a> Exchange<'a> {
                 let all = list.iter().copied().filter(|accepted| accepted.prefix.family() == family);
                 all.collect::<Vec<_>>()
             };
+            let router = bgp.vbr.filter(|address| Family::of(*address) == family);
+            let router = router.map(|address| Slot::Known(address.to_string()));
             let up: Vec<&Statement> = routes.iter().filter(|route| route.family() == family).collect();
             let cloud =
                 up.iter().map(|route| Accepted { prefix: route.prefix, max_length: route.net().max_prefix_len() });
@@ -46,7 +48,8 @@ impl<'a> Exchange<'a> {
                 pods: of(&bgp.from_hosts),
                 cloud: cloud.collect(),
                 site: of(&bgp.to_vbr),
-                vbr: up.first().map(|route| route.hop.clone()),
+                // The session is with the router, regardless of where the static routes lead.
+                vbr: up.first().map(|route| router.clone().unwrap_or_else(|| route.hop.clone())),
             }
         };
         let sides = Family::BOTH.map(side).into_iter().filter(|side| !side.pods.is_empty() || side.vbr.is_some());
