@@ -59,14 +59,14 @@ fn set(member: Member<'_>, name: &str, interfaces: &[&str], value: &str) {
     });
 }
 
-/// Whether a datagram from an address of one member reaches a socket of another.
-fn is_heard(from: (Member<'_>, &str), to: (Member<'_>, &str), patience: Duration) -> io::Result<bool> {
+/// Whether a datagram from an address of one member to another address reaches a socket of another member.
+fn is_heard(from: (Member<'_>, &str), at: &str, to: (Member<'_>, &str), patience: Duration) -> io::Result<bool> {
     let server: SocketAddr = to.1.parse().unwrap();
     let socket = to.0.within(|| bound(|| UdpSocket::bind(server)))?;
     socket.set_read_timeout(Some(patience))?;
     let source: IpAddr = from.1.parse().unwrap();
     let client = from.0.within(|| UdpSocket::bind(SocketAddr::new(source, 0)))?;
-    client.send_to(b"ping", server)?;
+    client.send_to(b"ping", at.parse::<SocketAddr>().unwrap())?;
     match socket.recv_from(&mut [0; 4]) {
         Ok(_) => Ok(true),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Ok(false),
@@ -75,11 +75,19 @@ fn is_heard(from: (Member<'_>, &str), to: (Member<'_>, &str), patience: Duration
 }
 
 fn hears(from: (Member<'_>, &str), to: (Member<'_>, &str)) {
-    assert!(is_heard(from, to, PATIENCE).unwrap(), "{} to {} is not heard", from.1, to.1);
+    hears_at(from, to.1, to);
+}
+
+fn hears_at(from: (Member<'_>, &str), at: &str, to: (Member<'_>, &str)) {
+    assert!(is_heard(from, at, to, PATIENCE).unwrap(), "{} to {at} is not heard at {}", from.1, to.1);
 }
 
 fn ignores(from: (Member<'_>, &str), to: (Member<'_>, &str)) {
-    match is_heard(from, to, SILENCE) {
+    ignores_at(from, to.1, to);
+}
+
+fn ignores_at(from: (Member<'_>, &str), at: &str, to: (Member<'_>, &str)) {
+    match is_heard(from, at, to, SILENCE) {
         Ok(heard) => assert!(!heard, "{} to {} is heard", from.1, to.1),
         // What the rules of the sender reject.
         Err(error) => assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{} to {}: {error}", from.1, to.1),
@@ -208,4 +216,39 @@ fn a_masqueraded_pod_is_a_host_to_others() {
     let row = "allow:\n- {id: metrics, direction: inbound, peers: [10.1.0.11], ports: [udp/9153]}\n";
     enforce(host, PODS, row);
     hears(asks, service);
+}
+
+/// kube-proxy in iptables or nftables mode, and Docker's published ports, give packets another destination: the rules see
+/// that one. What is forwarded then is not theirs.
+#[test]
+fn a_translated_destination_is_what_the_rules_see() {
+    need_namespaces!();
+    let lan = stage();
+    let (host, other, stranger) = (lan.host(0), lan.host(1), (lan.world(), STRANGER));
+    host.ip("route add 172.21.0.0/16 dev eth0\n");
+    host.load(
+        "table ip kube {\n chain prerouting {\n type nat hook prerouting priority dstnat;\n \
+         udp dport 30080 dnat to 172.20.0.5:8080\n udp dport 30081 dnat to 10.1.0.10:8081\n }\n \
+         chain output {\n type nat hook output priority dstnat;\n ip daddr 172.21.0.10 udp dport 80 dnat to \
+         10.1.0.11:9100\n }\n }",
+    );
+    let (pod, own) = ((lan.pod(0), "172.20.0.5:8080"), (host, "10.1.0.10:8081"));
+    let (program, service, endpoint) = ((host, HOSTS[0].0), "172.21.0.10:80", (other, "10.1.0.11:9100"));
+    hears_at(stranger, "10.1.0.10:30080", pod);
+    hears_at(stranger, "10.1.0.10:30081", own);
+    hears_at(program, service, endpoint);
+    // The port before the translation and the address of the Service permit nothing.
+    let before = "allow:\n\
+                  - {id: node-port, direction: inbound, peers: [198.51.100.66], ports: [udp/30081]}\n\
+                  - {id: service, direction: outbound, peers: [172.21.0.0/16], ports: [udp/80]}\n";
+    enforce(host, PODS, before);
+    hears_at(stranger, "10.1.0.10:30080", pod);
+    ignores_at(stranger, "10.1.0.10:30081", own);
+    ignores_at(program, service, endpoint);
+    let after = "allow:\n\
+                 - {id: endpoint-here, direction: inbound, peers: [198.51.100.66], ports: [udp/8081]}\n\
+                 - {id: endpoint-there, direction: outbound, peers: [10.1.0.11], ports: [udp/9100]}\n";
+    enforce(host, PODS, after);
+    hears_at(stranger, "10.1.0.10:30081", own);
+    hears_at(program, service, endpoint);
 }

@@ -245,7 +245,7 @@ fn the_services_share_their_hardening() {
         let is_common = |line: &&String| !exceptions.iter().any(|exception| line.starts_with(exception));
         lines.iter().filter(is_common).cloned().collect::<Vec<_>>()
     };
-    let online = &["PrivateTmp=", "RestrictAddressFamilies="];
+    let online = &["IPAddressDeny=", "PrivateTmp=", "RestrictAddressFamilies="];
     assert_eq!(but(&boot, online), but(&apply, online));
     assert_eq!(apply, refresh);
 }

@@ -65,6 +65,7 @@ fn module_of(path: &str) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "what the test prepares")]
 mod tests {
     use super::*;
 
