@@ -229,7 +229,7 @@ fn a_translated_destination_is_what_the_rules_see() {
     host.load(
         "table ip kube {\n chain prerouting {\n type nat hook prerouting priority dstnat;\n \
          udp dport 30080 dnat to 172.20.0.5:8080\n udp dport 30081 dnat to 10.1.0.10:8081\n }\n \
-         chain output {\n type nat hook output priority dstnat;\n ip daddr 172.21.0.10 udp dport 80 dnat to \
+         chain output {\n type nat hook output priority -100;\n ip daddr 172.21.0.10 udp dport 80 dnat to \
          10.1.0.11:9100\n }\n }",
     );
     let (pod, own) = ((lan.pod(0), "172.20.0.5:8080"), (host, "10.1.0.10:8081"));
