@@ -218,8 +218,10 @@ class Bench:
     def life(self, policies):
         """The verbs of a host with one example, and a program that does nothing, started in the same way."""
         def is_of_host(name):
+            if not name.endswith(".yaml"):
+                return False
             with open(os.path.join(policies, name), encoding="utf-8") as file:
-                return name.endswith(".yaml") and "target: edge-host\n" in file.read()
+                return "target: edge-host\n" in file.read()
 
         policy = max(filter(is_of_host, os.listdir(policies)), key=lambda name: os.path.getsize(os.path.join(policies, name)))
         run = lambda *arguments: self.edgeward(*arguments, *self.state("life"), namespace=NAMESPACES[0])
