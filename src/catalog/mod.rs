@@ -90,9 +90,12 @@ impl Catalog {
     /// # Errors
     /// Only if the embedded files are invalid, which a test rules out.
     pub fn embedded() -> Result<Self, Box<CatalogError>> {
-        let mut texts = EMBEDDED.into_iter();
-        let files = FILES.map(|name| Source::new(name, texts.next().unwrap_or_default()));
-        Self::parse(files, None)
+        Self::parse(embedded_files(), None)
+    }
+
+    /// The digest of the catalog that is part of the program, without reading what its files say.
+    pub fn embedded_digest() -> String {
+        digest(&embedded_files())
     }
 
     /// The embedded `cloud.yaml`, for catalogs written before there was such a file.
@@ -194,6 +197,11 @@ fn embedded_elements(documents: &mut Vec<Document>) -> Result<Elements, Box<Cata
         }
     }
     Ok(elements)
+}
+
+fn embedded_files() -> [Source; 4] {
+    let mut texts = EMBEDDED.into_iter();
+    FILES.map(|name| Source::new(name, texts.next().unwrap_or_default()))
 }
 
 /// The digest of the texts of [`FILES`]: [`Catalog::digest`].

@@ -24,7 +24,7 @@ use crate::source::Source;
 
 pub(crate) use age::{AgeLimits, age_warning, last_seen, warn_of_age};
 pub(crate) use damage::Wholeness;
-pub(crate) use kept::{kept_answers, kept_catalog, kept_or_chosen_catalog, kept_policy, not_stored};
+pub(crate) use kept::{kept_answers, kept_catalog, kept_or_chosen_catalog, kept_policy, not_stored, whole_policy};
 pub(crate) use lockfile::{BoundArguments, BoundPolicy, LockArguments, check_answers, load_if_exists, no_lockfile};
 pub(crate) use options::{
     GuardArguments, KernelArguments, ListFormat, MAX_LOCK_WAIT, MessageArguments, PolicyTarget, StateArguments, records,

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::catalog::Catalog;
 use crate::cli::context::{LoadedPolicy, lists_folder, load_catalog};
 use crate::cli::hint::{self, Hint};
 use crate::diag::{shown, word};
@@ -74,8 +75,13 @@ impl OnDisk<'_> {
             Some((path, Ok(_))) => add(Part::Policy, format!("the policy `{}`", shown(path))),
             Some((_, Err(error))) => add(Part::Policy, format!("the policy ({})", one_line(error.into()))),
         }
-        match load_catalog(self.catalog) {
-            Ok(catalog) if catalog.digest == facts.catalog => {}
+        // The built-in catalog is valid, and takes longer to read than all else here.
+        let digest = match self.catalog {
+            None => Ok(Catalog::embedded_digest()),
+            folder => load_catalog(folder).map(|catalog| catalog.digest),
+        };
+        match digest {
+            Ok(digest) if digest == facts.catalog => {}
             Ok(_) => add(
                 Part::Catalog,
                 match self.catalog {

@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::demand::addresses;
 use crate::catalog::{Catalog, Zone};
 use crate::net::{Family, Prefix, PrefixSet};
+use crate::policy::addresses;
 use crate::policy::syntax::Policy;
 
 /// What the core switch exchanges over BGP.

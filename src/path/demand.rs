@@ -7,8 +7,8 @@ use std::rc::Rc;
 use crate::catalog::Zone;
 use crate::intent::{Declared, Extent, Intent, Member, MemberKind, Opening, Origin};
 use crate::net::{DomainName, Family, PrefixSet};
+use crate::policy::addresses;
 use crate::policy::syntax::Policy;
-use crate::policy::zone;
 use crate::resolution::{NameRecord, Resolution, Seen};
 
 /// A part of the cloud's end of a flow.
@@ -57,10 +57,6 @@ pub(super) struct Line {
     pub(super) services: PrefixSet,
     /// Hosts and pods of the data centre.
     pub(super) inside: PrefixSet,
-}
-
-pub(super) fn addresses(policy: &Policy, zones: &[Zone]) -> PrefixSet {
-    zones.iter().flat_map(|one| zone(policy, *one)).map(|prefix| prefix.value).collect()
 }
 
 impl Line {

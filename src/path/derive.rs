@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::cover::{cover, widened};
-use super::demand::{Demand, Line, Name, addresses};
+use super::demand::{Demand, Line, Name};
 use super::table::{Cause, HopKind, NextHop, Route, TooSmall, Widening};
 use crate::catalog::{Catalog, Element, RouteDirection, RouteRow, Towards, Zone};
 use crate::intent::Origin;
 use crate::net::{Family, Prefix, PrefixSet};
 use crate::policy::path::{CloudId, Path, TransitKind};
 use crate::policy::syntax::Policy;
-use crate::policy::zone;
+use crate::policy::{addresses, zone};
 use crate::site::Scope;
 use crate::source::Spanned;
 

@@ -13,7 +13,7 @@ mod zones;
 
 pub use check::{check, site};
 pub use cloud::check_answers;
-pub use zones::zone;
+pub use zones::{addresses, zone};
 
 use crate::catalog::Catalog;
 use crate::diag::Problems;

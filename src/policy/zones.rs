@@ -59,6 +59,11 @@ pub fn zone(policy: &Policy, zone: Zone) -> Vec<Spanned<Prefix>> {
     }
 }
 
+/// The addresses of several zones together.
+pub fn addresses(policy: &Policy, zones: &[Zone]) -> PrefixSet {
+    zones.iter().flat_map(|one| zone(policy, *one)).map(|prefix| prefix.value).collect()
+}
+
 /// The field of a zone, for messages.
 pub(super) fn zone_field(zone: Zone) -> String {
     match zone {

@@ -6,19 +6,16 @@ use super::cover;
 use super::problem::{GroupProblemCode, Problem};
 use super::rule::{FIRST, IpProtocol, Permission, PortRange, Rule, Way};
 use crate::catalog::Zone;
-use crate::intent::{Declared, Extent, Intent, Member, Opening, Origin, Side};
+use crate::intent::{Extent, Member, Opening, Origin, Side};
 use crate::net::{Family, PortSet, PrefixSet, Protocol, Ranges, Traffic};
+use crate::policy;
 use crate::policy::syntax::Policy;
-use crate::policy::zone;
-use crate::resolution::Resolution;
 
 /// The addresses of the VPC: those of its zones that are not of the data centre. A data centre may use a part of the
 /// VPC's prefix that no vSwitch has.
 pub fn addresses_of_the_vpc(policy: &Policy) -> PrefixSet {
-    let of = |zones: &[Zone]| -> PrefixSet {
-        zones.iter().flat_map(|one| zone(policy, *one)).map(|prefix| prefix.value).collect()
-    };
-    of(&[Zone::Vpc, Zone::Vswitches, Zone::PodVswitches]).difference(&of(&[Zone::Hosts, Zone::Pods]))
+    let data_centre = policy::addresses(policy, &[Zone::Hosts, Zone::Pods]);
+    policy::addresses(policy, &[Zone::Vpc, Zone::Vswitches, Zone::PodVswitches]).difference(&data_centre)
 }
 
 /// A part of a flow that crosses the edge of the VPC, as rules can say it.
@@ -235,9 +232,4 @@ fn widening(opening: &Opening<'_>, words: &[&String]) -> Option<Problem> {
         help: "let the firewall of the data centre permit only what the flow needs: its rules can name the protocol"
             .to_owned(),
     })
-}
-
-/// The openings of a policy whose gateway covers everything.
-pub(super) fn openings<'a>(intent: &'a Intent<Declared>, resolution: &'a Resolution) -> Vec<Opening<'a>> {
-    intent.openings(resolution).collect()
 }

@@ -1,13 +1,13 @@
 //! The security group of a policy.
 
-use super::derive::{Derived, needs, openings, rules, widenings};
+use super::derive::{Derived, needs, rules, widenings};
 use super::problem::{GroupProblemCode, Problem};
 use crate::catalog::{Catalog, GroupRow};
 use crate::intent::{Declared, Gateway, Intent, Opening};
 use crate::net::PrefixSet;
+use crate::policy::addresses;
 use crate::policy::path::GroupType;
 use crate::policy::syntax::Policy;
-use crate::policy::zone;
 use crate::resolution::Resolution;
 use crate::site::{Connection, Covers, Scope, Site};
 use crate::wording::count;
@@ -64,15 +64,12 @@ impl<'a> SecurityGroup<'a> {
             group.problems.push(public_network());
             return group;
         }
-        group.openings = openings(intent, resolution);
+        group.openings = intent.openings(resolution).collect();
         let needs = needs(&group.openings, vpc);
         group.rules = rules(&needs);
         group.problems = widenings(&group.openings, &needs);
         let rows = catalog.elements.security_group.value.iter().filter(|row| row.when.holds(site));
-        let zones = |row: &GroupRow| -> PrefixSet {
-            row.zones.value.iter().flat_map(|one| zone(policy, *one)).map(|prefix| prefix.value).collect()
-        };
-        group.rows = rows.map(|row| (row, zones(row))).collect();
+        group.rows = rows.map(|row| (row, addresses(policy, &row.zones.value))).collect();
         group.problems.extend(group.open_egress());
         group.problems.extend(group.too_many(catalog));
         group

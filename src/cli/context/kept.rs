@@ -62,9 +62,19 @@ pub(crate) fn kept_policy(
     catalog: &Catalog,
 ) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
     let mut damage = Wholeness::of(store).damage_of_inputs(number).into_iter().map(Failure::from);
-    if let Some(first) = damage.next() {
-        return Err(damage.fold(first, Failure::and));
+    match damage.next() {
+        Some(first) => Err(damage.fold(first, Failure::and)),
+        None => whole_policy(store, number, facts, catalog),
     }
+}
+
+/// The same of a generation whose files were found to be whole.
+pub(crate) fn whole_policy(
+    store: &Store,
+    number: u64,
+    facts: &PolicyFacts,
+    catalog: &Catalog,
+) -> Result<Option<(LoadedPolicy, Resolution)>, Failure> {
     let mut source = store.policy(number)?;
     source.name = format!("generation {number}: {POLICY}");
     let mut lists = |id: &str, _: &str| kept_list(store, number, facts, id);

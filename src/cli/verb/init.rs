@@ -26,21 +26,17 @@ pub(crate) struct Arguments {
     #[arg(long)]
     region: String,
     /// express-connect or public
-    #[arg(long, value_parser = parse::<Connection>)]
+    #[arg(long, value_parser = str::parse::<Connection>)]
     connection: Connection,
     /// The container network, `flannel`
     #[arg(long)]
     cni: String,
     /// edge-host or idc-gateway
-    #[arg(long, value_parser = parse::<Target>, default_value = "edge-host")]
+    #[arg(long, value_parser = str::parse::<Target>, default_value = "edge-host")]
     target: Target,
     /// The policy's name
     #[arg(long, default_value = "my-site")]
     name: String,
-}
-
-fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
-    text.parse()
 }
 
 pub(crate) fn run(arguments: &Arguments, catalog: Option<&Path>) -> Result<(), Failure> {

@@ -40,10 +40,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     lock: LockArguments,
     /// Only one device: core-switch, vbr, transit or vpc
-    #[arg(long, value_name = "ELEMENT", value_parser = parse::<Element>)]
+    #[arg(long, value_name = "ELEMENT", value_parser = str::parse::<Element>)]
     element: Option<Element>,
     /// `fine` routes what the flows need, `broad` all of `networks.cloud-services`; in place of the policy's `scope`
-    #[arg(long, value_name = "SCOPE", value_parser = parse::<Scope>)]
+    #[arg(long, value_name = "SCOPE", value_parser = str::parse::<Scope>)]
     scope: Option<Scope>,
     /// Widen routes to addresses of names to this prefix length, so that they change less often: 8 to 32
     ///
@@ -66,10 +66,6 @@ pub(crate) struct Arguments {
     /// given several times, as for IPv4 and IPv6, or for the pages of a list; `-` is standard input.
     #[arg(long, value_name = "FILE", requires = "element", conflicts_with = "undo")]
     check: Vec<PathBuf>,
-}
-
-fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
-    text.parse()
 }
 
 fn parse_entries(text: &str) -> Result<usize, String> {

@@ -44,10 +44,10 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     lock: LockArguments,
     /// The type of the group: `basic` lets everything out; in place of `path.vpc.security-group-type`
-    #[arg(long = "type", value_name = "TYPE", value_parser = parse::<GroupType>)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = str::parse::<GroupType>)]
     kind: Option<GroupType>,
     /// `fine` permits what the flows need, `broad` everything to and from the data centre; in place of the policy's `scope`
-    #[arg(long, value_name = "SCOPE", value_parser = parse::<Scope>)]
+    #[arg(long, value_name = "SCOPE", value_parser = str::parse::<Scope>)]
     scope: Option<Scope>,
     /// A group that exists, as JSON of `DescribeSecurityGroupAttribute`; `-` is standard input
     #[arg(long, value_name = "FILE")]
@@ -55,10 +55,6 @@ pub(crate) struct Arguments {
     /// The shape of the list; with `--check` text or json
     #[arg(long, value_enum, default_value_t)]
     format: GroupFormat,
-}
-
-fn parse<T: std::str::FromStr<Err = String>>(text: &str) -> Result<T, String> {
-    text.parse()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

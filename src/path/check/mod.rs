@@ -122,10 +122,13 @@ fn leads(by: &ExportedRoute, needed: &Route<'_>) -> bool {
     }
 }
 
+/// What the ids of router interfaces begin with.
+const ROUTER_INTERFACE: &str = "ri-";
+
 /// Whether a policy gives an address where a device of the cloud has ids.
 fn is_incomparable(by: &ExportedRoute, id: &str) -> bool {
     let is_address = |hop: &str| hop.parse::<IpAddr>().is_ok();
-    is_address(id) && !by.hops.is_empty() && by.hops.iter().all(|hop| hop.starts_with("ri-"))
+    is_address(id) && !by.hops.is_empty() && by.hops.iter().all(|hop| hop.starts_with(ROUTER_INTERFACE))
 }
 
 /// A next hop in the one form that is compared: an address may be written in several ways.

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Status;
-use crate::cli::context::{AgeLimits, LoadedPolicy, kept_or_chosen_catalog, kept_policy, last_seen};
+use crate::cli::context::{AgeLimits, LoadedPolicy, kept_or_chosen_catalog, kept_policy, last_seen, whole_policy};
 use crate::cli::disk::{Differing, InForce, OnDisk, restore_command};
 use crate::cli::hint::Hint;
 use crate::host::clock::Moment;
@@ -65,8 +65,10 @@ impl Kept {
         let Some(number) = status.current else { return Self::None };
         let Some(manifest) = &status.manifest else { return Self::NotKnown(None) };
         let Some(facts) = &manifest.policy else { return Self::None };
-        let kept = kept_or_chosen_catalog(store, facts, catalog)
-            .and_then(|catalog| kept_policy(store, number, facts, &catalog));
+        // What was found to be whole is not looked at again.
+        let read = if status.damage.is_empty() { whole_policy } else { kept_policy };
+        let kept =
+            kept_or_chosen_catalog(store, facts, catalog).and_then(|catalog| read(store, number, facts, &catalog));
         match kept {
             Ok(Some(kept)) => Self::Policy(Box::new(KeptPolicy::of(store, number, facts, kept, policy, catalog))),
             Ok(None) => {

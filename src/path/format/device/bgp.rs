@@ -29,6 +29,26 @@ struct Side {
     vbr: Option<Slot>,
 }
 
+/// A group of neighbours.
+struct Group {
+    name: String,
+    /// Their autonomous system.
+    asn: Slot,
+    /// What is accepted from them, and announced to them: the last words of the names of prefix lists.
+    accepted: &'static str,
+    announced: &'static str,
+    /// How many prefixes one of them may announce, if there is a bound.
+    max_prefixes: Option<u32>,
+}
+
+const POD_LIST: &str = "pod-network";
+const CLOUD_LIST: &str = "cloud";
+const SITE_LIST: &str = "site";
+
+/// Words in the names of groups.
+const HOSTS: &str = "hosts";
+const VBR: &str = "vbr";
+
 impl<'a> Exchange<'a> {
     /// What the routes of the core switch are exchanged by in addition.
     pub(super) fn new(policy: &'a str, bgp: &'a Bgp, routes: &[Statement]) -> Self {
@@ -61,7 +81,7 @@ impl<'a> Exchange<'a> {
         let mut lines: Vec<String> = self.sides.iter().flat_map(|side| self.lists(side)).collect();
         lines.push(format!("router bgp {}", self.own_asn()));
         for side in &self.sides {
-            lines.extend(self.groups(side).map(|(group, _)| format!(" neighbor {group} peer-group")));
+            lines.extend(self.groups(side).map(|group| format!(" neighbor {} peer-group", group.name)));
         }
         for side in &self.sides {
             lines.push(format!(" address-family {} unicast", word(side.family)));
@@ -69,11 +89,12 @@ impl<'a> Exchange<'a> {
             // Neighbours have IPv4 unless they are told otherwise.
             let others = self.sides.iter().filter(|other| side.family == Family::V4 && other.family == Family::V6);
             let without = others.flat_map(|other| self.groups(other));
-            lines.extend(without.map(|(group, _)| format!("  no neighbor {group} activate")));
+            lines.extend(without.map(|group| format!("  no neighbor {} activate", group.name)));
             lines.push(" exit-address-family".to_owned());
         }
         for side in &self.sides {
-            lines.extend(self.groups(side).map(|(group, asn)| format!(" neighbor {group} remote-as {asn}")));
+            let system = |Group { name, asn, .. }| format!(" neighbor {name} remote-as {asn}");
+            lines.extend(self.groups(side).map(system));
             lines.extend(self.members(side).iter().map(|line| format!(" {line}")));
         }
         lines.iter().map(|line| format!("{line}\n")).collect()
@@ -84,17 +105,14 @@ impl<'a> Exchange<'a> {
         let mut lines = vec![format!("router bgp {}", self.own_asn())];
         for side in &self.sides {
             lines.extend(self.members(side).iter().rev().map(|line| format!(" no {line}")));
-            lines.extend(self.groups(side).map(|(group, _)| format!(" no neighbor {group} peer-group")));
+            lines.extend(self.groups(side).map(|group| format!(" no neighbor {} peer-group", group.name)));
             lines.push(format!(" address-family {} unicast", word(side.family)));
             lines.extend(networks(side).map(|line| format!("  no {line}")));
             lines.push(" exit-address-family".to_owned());
         }
         for side in &self.sides {
-            let names = [("pod-network", &side.pods), ("cloud", &side.cloud), ("site", &side.site)];
-            let used = names.iter().filter(|(_, list)| !list.is_empty());
-            let command =
-                |(what, _): &(&str, &Vec<Accepted>)| format!("no {} prefix-list {}", ip(side.family), self.name(what));
-            lines.extend(used.map(command));
+            let used = side.lists().into_iter().filter(|(_, list)| !list.is_empty());
+            lines.extend(used.map(|(what, _)| format!("no {} prefix-list {}", ip(side.family), self.name(what))));
         }
         lines.iter().map(|line| format!("{line}\n")).collect()
     }
@@ -129,20 +147,33 @@ impl<'a> Exchange<'a> {
         number(self.bgp.asn, "path.core-switch.asn")
     }
 
-    /// The groups of neighbours, with their autonomous systems.
-    fn groups(&self, side: &Side) -> impl Iterator<Item = (String, Slot)> + use<> {
-        let end = if side.family == Family::V4 { "" } else { "-v6" };
-        let hosts = (!side.pods.is_empty())
-            .then(|| (self.name(&format!("hosts{end}")), number(self.bgp.hosts_asn, "path.hosts.asn")));
-        let vbr =
-            side.vbr.as_ref().map(|_| (self.name(&format!("vbr{end}")), number(self.bgp.vbr_asn, "path.vbr.asn")));
+    fn group_name(&self, side: &Side, of: &str) -> String {
+        self.name(&format!("{of}{}", if side.family == Family::V4 { "" } else { "-v6" }))
+    }
+
+    /// The groups of neighbours: hosts that announce pods, and the virtual border router.
+    fn groups(&self, side: &Side) -> impl Iterator<Item = Group> + use<> {
+        let hosts = (!side.pods.is_empty()).then(|| Group {
+            name: self.group_name(side, HOSTS),
+            asn: number(self.bgp.hosts_asn, "path.hosts.asn"),
+            accepted: POD_LIST,
+            announced: POD_LIST,
+            max_prefixes: Some(self.bgp.max_prefixes),
+        });
+        let vbr = side.vbr.as_ref().map(|_| Group {
+            name: self.group_name(side, VBR),
+            asn: number(self.bgp.vbr_asn, "path.vbr.asn"),
+            accepted: CLOUD_LIST,
+            announced: SITE_LIST,
+            max_prefixes: None,
+        });
         hosts.into_iter().chain(vbr)
     }
 
     /// The prefix lists. What is not in a list is denied.
     fn lists(&self, side: &Side) -> Vec<String> {
         let mut lines = Vec::new();
-        for (what, list) in [("pod-network", &side.pods), ("cloud", &side.cloud), ("site", &side.site)] {
+        for (what, list) in side.lists() {
             for (at, Accepted { prefix, max_length }) in list.iter().enumerate() {
                 let net = prefix.net();
                 let longer = if *max_length > net.prefix_len() { format!(" le {max_length}") } else { String::new() };
@@ -154,25 +185,19 @@ impl<'a> Exchange<'a> {
     }
 
     fn filters(&self, side: &Side) -> Vec<String> {
-        let (pods, cloud, site) = (self.name("pod-network"), self.name("cloud"), self.name("site"));
         let mut lines: Vec<String> = networks(side).collect();
-        for (group, _) in self.groups(side) {
-            lines.push(format!("neighbor {group} activate"));
-            let is_vbr = group.trim_end_matches("-v6") == self.name("vbr");
-            let (into, out) = if is_vbr { (&cloud, &site) } else { (&pods, &pods) };
-            lines.push(format!("neighbor {group} prefix-list {into} in"));
-            lines.push(format!("neighbor {group} prefix-list {out} out"));
-            if !is_vbr {
-                lines.push(format!("neighbor {group} maximum-prefix {}", self.bgp.max_prefixes));
-            }
+        for Group { name, accepted, announced, max_prefixes, .. } in self.groups(side) {
+            lines.push(format!("neighbor {name} activate"));
+            lines.push(format!("neighbor {name} prefix-list {} in", self.name(accepted)));
+            lines.push(format!("neighbor {name} prefix-list {} out", self.name(announced)));
+            lines.extend(max_prefixes.map(|most| format!("neighbor {name} maximum-prefix {most}")));
         }
         lines
     }
 
     /// The neighbours of the groups.
     fn members(&self, side: &Side) -> Vec<String> {
-        let end = if side.family == Family::V4 { "" } else { "-v6" };
-        let (hosts, vbr) = (self.name(&format!("hosts{end}")), self.name(&format!("vbr{end}")));
+        let (hosts, vbr) = (self.group_name(side, HOSTS), self.group_name(side, VBR));
         let mut lines = Vec::new();
         if !side.pods.is_empty() {
             let range = |prefix: &Prefix| format!("bgp listen range {} peer-group {hosts}", prefix.net());
@@ -180,6 +205,13 @@ impl<'a> Exchange<'a> {
         }
         lines.extend(side.vbr.iter().map(|address| format!("neighbor {address} peer-group {vbr}")));
         lines
+    }
+}
+
+impl Side {
+    /// The prefix lists, by the last words of their names.
+    fn lists(&self) -> [(&'static str, &[Accepted]); 3] {
+        [(POD_LIST, &self.pods), (CLOUD_LIST, &self.cloud), (SITE_LIST, &self.site)]
     }
 }
 
